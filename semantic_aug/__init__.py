@@ -1,0 +1,19 @@
+"""Semantic data augmentation for long-tailed classification: encode, perturb, decode (arXiv 2411.17254)."""
+
+from semantic_aug import functional
+from semantic_aug.artifact import Artifact, ArtifactError
+from semantic_aug.batch import SemanticAugmentBatch
+from semantic_aug.statistics import ClassStatistics
+from semantic_aug.transform import SemanticAugment
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Artifact",
+    "ArtifactError",
+    "ClassStatistics",
+    "SemanticAugment",
+    "SemanticAugmentBatch",
+    "__version__",
+    "functional",
+]

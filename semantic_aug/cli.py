@@ -1,0 +1,300 @@
+"""The command line: one verb, one function. Heavy imports stay inside the verbs."""
+
+import argparse
+import json
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.trainer.data import ImageSet
+
+OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
+DEMO_PICTURE = "semantic-aug-demo.png"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; the exit code: 0 success, 1 a failure while working, 2 refused before work, 130 Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+        return OK
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:
+        if options.traceback:
+            traceback.print_exc()
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"semantic-aug {options.verb}: {message}", file=sys.stderr)
+        return REFUSED if isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError) else FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="semantic-aug", description="Semantic data augmentation for images.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(run: Callable[[argparse.Namespace], None], summary: str, example: str) -> Callable[..., argparse.Action]:
+        name = run.__name__.removeprefix("_")
+        sub = verbs.add_parser(name, help=summary, description=summary, epilog=f"example: semantic-aug {example}")
+        sub.set_defaults(run=run)
+        sub.add_argument("--traceback", action="store_true", help="show where an error came from")
+        return sub.add_argument
+
+    checkpoint = "a bundled name (fer2013-48) or a directory"
+    data = "an image folder: DATA/<class>/*.png, jpg, webp, ..."
+    device = "cpu, cuda, cuda:1, mps (default: the best there is)"
+    skip_bad = "leave out images that cannot be read"
+
+    add = verb(_demo, "See a checkpoint at work, per sample and per batch.", "demo path/to/images")
+    add("data", metavar="DATA", nargs="?", help=f"{data} (default: faces that the checkpoint draws itself)")
+    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{checkpoint}; default: fer2013-48")
+    add("--output", metavar="PNG", default=DEMO_PICTURE, help=f"default: {DEMO_PICTURE}")
+
+    add = verb(
+        _train,
+        "Train a checkpoint. Running the same command again goes on where it stopped.",
+        "train faces/train --output runs/faces --preset fer2013-48 --minutes 60",
+    )
+    add("data", metavar="DATA", help=data)
+    add("--output", metavar="DIR", required=True, help="gets state/, previews/, log.jsonl and, at the end, checkpoint/")
+    add("--preset", metavar="NAME", required=True, help="tiny, fer2013-48, rgb-32, rafdb-96")
+    add("--images", metavar="N", type=int, help="training images to see; the horizon of every schedule")
+    add("--minutes", metavar="M", type=float, help="end this sitting after M minutes; the state is saved")
+    add("--seed", metavar="S", type=int, default=0, help="default: 0")
+    add("--device", metavar="D", help=device)
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="default: auto, bf16 on a GPU that has it, else fp32",
+    )
+    add("--validation", metavar="DIR", help="held-out images (default: a slice of DATA that is not trained on)")
+    add("--skip-bad", action="store_true", help=skip_bad)
+
+    add = verb(
+        _fit,
+        "New class statistics for your own classes on an existing checkpoint; no training.",
+        "fit fer2013-48 faces/train --output my-checkpoint",
+    )
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("data", metavar="DATA", help=data)
+    add("--output", metavar="DIR", required=True, help="the new artifact; must not exist")
+    add("--skip-bad", action="store_true", help=skip_bad)
+
+    add = verb(
+        _evaluate,
+        "Reconstruction error (L1, LPIPS) of a checkpoint on held-out images.",
+        "evaluate fer2013-48 faces/validation --json figures.json",
+    )
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("data", metavar="DATA", help=data)
+    add("--json", metavar="FILE", help="also write the figures there")
+    add("--device", metavar="D", help=device)
+    add("--skip-bad", action="store_true", help=skip_bad)
+
+    add = verb(
+        _preview,
+        "A picture of sources, reconstructions and augmentations.",
+        "preview fer2013-48 faces/validation --output grid.png --per-class 2",
+    )
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("data", metavar="DATA", help=data)
+    add("--output", metavar="PNG", required=True)
+    add("--per-class", metavar="N", type=int, default=1, help="images of each class (default: 1)")
+    add("--seed", metavar="S", type=int, default=0, help="default: 0")
+    add("--skip-bad", action="store_true", help=skip_bad)
+
+    add = verb(_inspect, "What a checkpoint holds: classes, counts, sizes, hashes, figures.", "inspect fer2013-48")
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    return parser
+
+
+# --- Verbs ------------------------------------------------------------------------------------------------------
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import tempfile
+
+    from semantic_aug import preview
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.demo import draw_folder, measure
+
+    output = _writable(options.output)
+    artifact = Artifact.load(options.checkpoint)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.data
+        if folder is None:
+            draw_folder(artifact, Path(temporary))
+            folder = temporary
+            print(f"no DATA given: the sources are faces that {options.checkpoint} draws itself, of nobody")
+        data = _load(artifact, folder, skip_bad=True)
+        for line in measure(artifact, folder):
+            print(line)
+    chosen = preview.first_of_each_class(data.labels)
+    preview.save(preview.overview(artifact, data.images[chosen], data.labels[chosen]), output)
+    print(f"wrote {output}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from semantic_aug.networks import PRESETS
+
+    if options.preset not in PRESETS:
+        raise ValueError(f"unknown preset {options.preset!r}; there are {', '.join(PRESETS)}")
+    network = PRESETS[options.preset]
+    device = _device(options.device)
+    output = Path(options.output)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; --output takes a directory")
+    if options.minutes is not None and not options.minutes > 0:
+        raise ValueError(f"--minutes must be above 0, got {options.minutes}")
+
+    from semantic_aug.trainer.config import TrainConfig
+    from semantic_aug.trainer.data import hold_out, load_folder
+    from semantic_aug.trainer.loop import train
+
+    settings = {} if options.images is None else {"images": options.images}
+    settings |= {"seed": options.seed, "precision": _precision(options.precision, device)}
+    TrainConfig(network=network, **settings)  # a wrong setting is refused before any image is read
+    everything = load_folder(options.data, network.channels, network.image_size, skip_bad=options.skip_bad)
+    _say_skipped(everything)
+    if len(everything.classes) == 1:
+        print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
+    if options.validation:
+        training = everything
+        held_out = load_folder(options.validation, network.channels, network.image_size, skip_bad=options.skip_bad)
+    else:
+        training, held_out = hold_out(everything, TrainConfig.held_out, options.seed)
+    config = TrainConfig(
+        network=network, data=dict(zip(everything.classes, training.counts(), strict=True)), **settings
+    )
+    train(config, training, held_out, output, every_image=everything, device=device, minutes=options.minutes)
+
+
+def _fit(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.trainer.evaluate import reconstruction
+    from semantic_aug.trainer.fit import fit_statistics
+
+    output = Path(options.output)
+    if output.exists():
+        raise FileExistsError(f"{output} exists; choose another --output")
+    artifact = Artifact.load(options.checkpoint)
+    data = _load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
+    statistics = fit_statistics(artifact.encoder, data)
+    statistics.factors(artifact.shrinkage)  # raises where no class has two images
+    fitted = replace(
+        artifact,
+        statistics=statistics,
+        classes=data.classes,
+        reconstruction=reconstruction(artifact, data),
+        training=artifact.training | {"fitted_on": len(data)},
+        card="",
+    )
+    fitted.save(output)
+    print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.trainer.evaluate import reconstruction
+    from semantic_aug.trainer.perceptual import Perceptual
+
+    device = _device(options.device)
+    artifact = Artifact.load(options.checkpoint)
+    data = _load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
+    artifact = artifact.to(device)
+    figures = reconstruction(artifact, data, Perceptual().to(artifact.device))
+    print(json.dumps(figures, indent=1))
+    if options.json:
+        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def _preview(options: argparse.Namespace) -> None:
+    from semantic_aug import preview
+    from semantic_aug.artifact import Artifact
+
+    output = _writable(options.output)
+    if options.per_class < 1:
+        raise ValueError(f"--per-class must be at least 1, got {options.per_class}")
+    artifact = Artifact.load(options.checkpoint)
+    data = _load(artifact, options.data, skip_bad=options.skip_bad)
+    chosen = preview.first_of_each_class(data.labels, options.per_class)
+    picture = preview.overview(artifact, data.images[chosen], data.labels[chosen], seed=options.seed)
+    preview.save(picture, output)
+    print(f"wrote {output}")
+
+
+def _inspect(options: argparse.Namespace) -> None:
+    from semantic_aug.artifact import CONFIG, Artifact
+
+    artifact = Artifact.load(options.checkpoint)
+    assert artifact.directory is not None
+    config = json.loads((artifact.directory / CONFIG).read_text(encoding="utf-8"))
+    print(f"{config['format']} at {artifact.directory}")
+    print("classes (training images)")
+    for name, count in zip(artifact.classes, config["counts"], strict=True):
+        print(f"  {name:<20} {count:>9}")
+    for name, network in (("encoder", artifact.encoder), ("generator", artifact.generator)):
+        print(f"{name}: {sum(parameter.numel() for parameter in network.parameters())} parameters")
+    for name, file in config["files"].items():
+        print(f"{name}: {file['bytes']} bytes, sha256 {file['sha256']}")
+    for section in ("network", "recommended", "reconstruction", "training"):
+        print(section)
+        for name, value in config[section].items():
+            print(f"  {name}: {value}")
+
+
+# --- Shared by the verbs ----------------------------------------------------------------------------------------
+
+
+def _load(artifact: "Artifact", folder: str, *, skip_bad: bool, same_classes: bool = True) -> "ImageSet":
+    """An image folder as the artifact takes it; with ``same_classes`` its labels are mapped by name."""
+    from dataclasses import replace
+
+    from semantic_aug.labels import label_table
+    from semantic_aug.trainer.data import load_folder
+
+    network = artifact.network
+    data = load_folder(folder, network.channels, network.image_size, skip_bad=skip_bad)
+    _say_skipped(data)
+    if not same_classes:
+        return data
+    table = label_table(data.classes, artifact.classes)
+    return replace(data, labels=table[data.labels], classes=artifact.classes)
+
+
+def _say_skipped(data: "ImageSet") -> None:
+    if data.skipped:
+        print(f"left out {data.skipped} images that cannot be read")
+
+
+def _writable(path: str) -> Path:
+    if not Path(path).absolute().parent.is_dir():
+        raise FileNotFoundError(f"{Path(path).parent}: no such folder to write {Path(path).name} to")
+    return Path(path)
+
+
+def _device(name: str | None) -> str:
+    import torch
+
+    available = ["cpu"] + (["mps"] if torch.backends.mps.is_available() else [])
+    available = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + available
+    if name is None:
+        return available[0]
+    known = [*available, "cuda"] if torch.cuda.is_available() else available
+    if name not in known:
+        raise ValueError(f"device {name!r} is not there; this machine has {', '.join(available)}")
+    return name
+
+
+def _precision(name: str, device: str) -> str:
+    import torch
+
+    if name != "auto":
+        return name
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"

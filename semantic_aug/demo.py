@@ -1,0 +1,51 @@
+"""The sources and the two pipelines of ``semantic-aug demo``."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from semantic_aug.artifact import Artifact
+from semantic_aug.batch import SemanticAugmentBatch
+from semantic_aug.images import model_to_unit
+from semantic_aug.transform import SemanticAugment
+
+DRAWN_PER_CLASS = 8
+IMAGES = 256  # at most so many of DATA are run through each pipeline
+
+
+def draw_folder(artifact: Artifact, folder: Path) -> None:
+    """Write an image folder of new samples of every class, always the same ones."""
+    generator = torch.Generator().manual_seed(0)
+    for label, name in enumerate(artifact.classes):
+        (folder / name).mkdir()
+        images = model_to_unit(artifact.sample(label, DRAWN_PER_CLASS, generator)).clamp(0, 1)
+        for number, image in enumerate(images):
+            v2.functional.to_pil_image(image).save(folder / name / f"{number}.png")
+
+
+def measure(artifact: Artifact, folder: str | Path) -> Iterator[str]:
+    """Run an image folder through a DataLoader with the transform, then through the batch wrapper; yield lines."""
+    size = artifact.network.image_size
+    common = [v2.ToImage(), v2.Resize((size, size)), v2.RGB() if artifact.network.channels == 3 else v2.Grayscale()]
+    # Two workers, as a training has them; spawned, for threads of a busy parent do not survive a fork.
+    for name, transforms in (("per sample", [*common, SemanticAugment(checkpoint=artifact, domain_check=False)]),
+                             ("per batch", common)):  # fmt: skip
+        data = ImageFolder(str(folder), transform=v2.Compose([*transforms, v2.ToDtype(torch.float32, scale=True)]))
+        some = torch.utils.data.Subset(data, torch.linspace(0, len(data) - 1, min(len(data), IMAGES)).long().tolist())
+        augment = SemanticAugmentBatch(checkpoint=artifact, classes=data.classes, domain_check=False)
+        count, began = 0, time.perf_counter()
+        for images, labels in DataLoader(some, batch_size=32, num_workers=2, persistent_workers=True):
+            if name == "per batch":
+                images, labels = augment(images, labels)
+            if not count:  # the first batch pays for starting the workers
+                began = time.perf_counter()
+            count += len(images)
+        seconds = time.perf_counter() - began
+        timed = count - min(32, count)
+        rate = f"{timed / seconds:.0f} images/s after the first batch" if timed else "too few images to time"
+        yield f"{name}: {count} images, half of them augmented, in a DataLoader with 2 workers: {rate}"

@@ -1,0 +1,79 @@
+"""The augmentation itself: encode, perturb, decode. Deterministic given its noise."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from semantic_aug.artifact import MODES, Artifact
+from semantic_aug.images import (
+    add_change,
+    model_to_unit,
+    resize,
+    tensor_to_unit,
+    to_model_channels,
+    unit_to_model,
+    unit_to_tensor,
+)
+from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.statistics import POOLED, Shrinkage
+
+Mode = Literal["decode", "detail"]
+
+
+def semantic_augment_image(
+    image: Tensor,
+    noise: Tensor,
+    artifact: Artifact,
+    labels: Tensor | int = POOLED,
+    *,
+    strength: float | Tensor = 0.35,
+    mode: Mode = "detail",
+    perturbation: str = "covariance",
+    shrinkage: Shrinkage = "oas",
+) -> Tensor:
+    """Augment images (Eq. 4): x' = G(mu(x) + sqrt(s) L_c r).
+
+    Args:
+        image: (..., C, H, W), uint8 or floating point in [0, 1], C = 1 or 3, any size.
+        noise: r, standard normal numbers (..., d), broadcast over the leading dimensions of ``image``.
+        artifact: on the device of ``image``.
+        labels: class indices of the leading shape (...), or one for all; -1 (``POOLED``): the pooled covariance.
+        strength: s >= 0, one for all or of the leading shape (...).
+        mode: "decode" returns G(z'), as the paper does; "detail" adds the change alone, x + G(z') - G(mu), so that
+            what the autoencoder cannot reproduce is kept and strength 0 is the identity.
+        perturbation: a name in ``perturb.PERTURBATIONS``.
+        shrinkage: of the covariances, as in ``ClassStatistics.covariance``.
+
+    Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+    *leading, channels, height, width = image.shape
+    if channels not in (1, 3):
+        raise ValueError(f"expected images with 1 or 3 channels, got {channels} in shape {tuple(image.shape)}")
+    if not image.numel():
+        return image.clone()
+    d = artifact.network.latent_dim
+    noise = noise.to(image.device, torch.float32).expand(*leading, d).reshape(-1, d)
+    labels = torch.as_tensor(labels, device=image.device).expand(leading).reshape(-1)
+    if isinstance(strength, Tensor):
+        strength = strength.to(image.device).expand(leading).reshape(-1)
+    unit = tensor_to_unit(image).reshape(-1, channels, height, width)
+    with torch.no_grad():
+        mu = artifact.encode(model_input(unit, artifact))
+        z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage)
+        if mode == "decode":
+            decoded = resize(model_to_unit(artifact.decode(z)), (height, width))
+            change = decoded - to_model_channels(unit, artifact.network.channels)
+        else:
+            before, after = artifact.decode(torch.cat([mu, z])).chunk(2)
+            change = model_to_unit(after) - model_to_unit(before)
+        augmented = add_change(unit, change)
+    return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
+
+
+def model_input(unit: Tensor, artifact: Artifact) -> Tensor:
+    """Unit-range images (N, 1 or 3, H, W) => (N, channels, S, S) in [-1, 1], as the artifact's networks take them."""
+    size = artifact.network.image_size
+    return unit_to_model(resize(to_model_channels(unit, artifact.network.channels), (size, size)))

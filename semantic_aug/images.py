@@ -1,0 +1,130 @@
+"""The only place that knows how an image is stored: PIL, uint8, [0, 1] or normalised, grey or RGB, of any size.
+
+Everywhere else an image is a float tensor in [0, 1] ("unit range") or, inside the networks, in [-1, 1]
+("model range"), with dimensions (..., C, H, W).
+"""
+
+import math
+from collections.abc import Sequence
+
+import PIL.Image
+import PIL.ImageOps
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from torchvision.transforms.v2 import functional as F
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's and torchvision's conversions to grey
+
+
+def unit_to_model(images: Tensor) -> Tensor:
+    """[0, 1] => [-1, 1]."""
+    return images * 2 - 1
+
+
+def model_to_unit(images: Tensor) -> Tensor:
+    """[-1, 1] => [0, 1]."""
+    return (images + 1) / 2
+
+
+def bytes_to_model(images: Tensor) -> Tensor:
+    """uint8 0..255 => float32 in [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear, antialiased: (N, C, h, w) => (N, C, *size); the same object where nothing is to be done."""
+    if images.shape[-2:] == size:
+        return images
+    return interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Luminance: (N, 3, H, W) => (N, 1, H, W)."""
+    return (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+
+
+def file_to_bytes(path: str, channels: int, size: int | None = None) -> Tensor:
+    """Read an image file of any format and mode that Pillow knows => uint8 (channels, H, W).
+
+    The EXIF orientation is honoured, transparency is laid over white. With ``size`` the image is resized to
+    (size, size). Raises OSError or ValueError, as Pillow does, for a file that cannot be read.
+    """
+    with PIL.Image.open(path) as file:
+        image = pil_to_mode(PIL.ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
+    if size is not None and image.size != (size, size):
+        image = image.resize((size, size), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return F.pil_to_tensor(image)
+
+
+def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
+    """``image`` in "L" or "RGB". Of greys beyond 8 bits the upper 8 of 16 are kept; transparency lies over white."""
+    if image.mode.startswith("I"):
+        array = torch.frombuffer(bytearray(image.convert("I").tobytes()), dtype=torch.int32)
+        if image.mode != "I" or array.max() > 255:
+            array = array >> 8
+        image = F.to_pil_image(array.clamp(0, 255).to(torch.uint8).reshape(1, image.height, image.width))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
+    if image.mode == "LAB":  # which Pillow converts to RGB alone
+        image = image.convert("RGB")
+    return image if image.mode == mode else image.convert(mode)
+
+
+def tensor_to_unit(images: Tensor) -> Tensor:
+    """uint8 or floating point (..., C, H, W) => float32 in [0, 1]; a float is taken to be in [0, 1] already."""
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    if images.is_floating_point():
+        return images.float()
+    raise TypeError(f"expected an image of dtype uint8 or floating point, got {images.dtype}")
+
+
+def unit_to_tensor(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """float32 => ``dtype`` (uint8 or floating point), clipped to [0, 1] and rounded where the dtype is uint8."""
+    images = images.clamp(0, 1)
+    return (images * 255).round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
+
+
+def to_model_channels(images: Tensor, channels: int) -> Tensor:
+    """Unit-range images (N, 1 or 3, H, W) => (N, channels, H, W): RGB becomes luminance, grey is repeated."""
+    if images.shape[1] == channels:
+        return images
+    return to_grey(images) if channels == 1 else images.expand(-1, channels, -1, -1)
+
+
+def add_change(images: Tensor, change: Tensor) -> Tensor:
+    """Unit-range images (N, C, H, W) plus a model's change of them (N, c, h, w), resized, in their own channels.
+
+    A grey model's change of an RGB image is a change of its luminance, the chroma is kept; an RGB model's change of
+    a grey image is averaged.
+    """
+    change = resize(change, (images.shape[-2], images.shape[-1]))
+    return images + (change.mean(1, keepdim=True) if images.shape[1] == 1 else change)
+
+
+def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Undo ``v2.Normalize(mean, std)``: (..., C, H, W) => unit range, float32."""
+    images = images.float()
+    return images * images.new_tensor(std)[:, None, None] + images.new_tensor(mean)[:, None, None]
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """``v2.Normalize(mean, std)``."""
+    return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
+
+
+def check_unit(images: Tensor, stored: torch.dtype) -> None:
+    """Raise ValueError where floats are not in [0, 1], the rounding error of dtype ``stored`` aside, or not finite."""
+    if not images.is_floating_point() or not images.numel():
+        return
+    low, high = (float(value) for value in images.aminmax())
+    tolerance = 1e-3 if stored in (torch.float32, torch.float64) else 2e-2
+    if not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError("the image holds NaN or infinite pixels; expected finite values in [0, 1]")
+    if low < -tolerance or high > 1 + tolerance:
+        raise ValueError(
+            f"expected float images in [0, 1], got values from {low:.3g} to {high:.3g}; put the transform before "
+            f"Normalize, or pass mean= and std= as given to Normalize"
+        )

@@ -1,0 +1,37 @@
+"""Labels: where a sample keeps them, and what two data sets call the same class."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2.functional import is_pure_tensor
+
+
+def default_labels(sample: Any) -> Any:
+    """The labels of ``(image, labels, ...)`` or of a mapping, as v2.MixUp finds them; None where there are none.
+
+    In a tuple or list it is the second element: a plain tensor, an int, or a mapping that holds labels. In a mapping
+    it is the value of the key "labels" (in any case), else of the first key that contains "label".
+    """
+    found = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else sample
+    if isinstance(found, Mapping):
+        keys = [key for key in found if isinstance(key, str) and "label" in key.casefold()]
+        keys.sort(key=lambda key: key.casefold() != "labels")  # stable: "labels" first, then in order
+        found = found[keys[0]] if keys else None
+    elif found is sample:  # a lone image
+        return None
+    is_label = is_pure_tensor(found) or (isinstance(found, int) and not isinstance(found, bool))
+    return found if is_label else None
+
+
+def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
+    """Index in ``known`` of each of ``names``, compared without case: int64 (len(names),).
+
+    Raises ValueError with both lists where a name is not known.
+    """
+    index = {name.casefold(): label for label, name in enumerate(known)}
+    unknown = [name for name in names if name.casefold() not in index]
+    if unknown:
+        raise ValueError(f"unknown classes {unknown}: got {list(names)}, the checkpoint has {list(known)}")
+    return torch.tensor([index[name.casefold()] for name in names])

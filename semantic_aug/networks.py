@@ -1,0 +1,210 @@
+"""Encoder E, generator G and discriminator D of the VAE-GAN, and the presets.
+
+Images are float tensors (N, channels, image_size, image_size) in [-1, 1]; latents are (N, latent_dim).
+The stems fold patches of ``patch_size`` x ``patch_size`` pixels into channels and the generator's head unfolds them
+(pixel shuffle), for at full resolution the networks would be bound by memory traffic. Level 0 is the folded
+resolution; every level halves it, while the size is even and above 4.
+The paper (arXiv 2411.17254) asks for a ResNet-style encoder and BigGAN-style G and D; method details are ours.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, relu
+from torch.nn.utils.parametrizations import spectral_norm
+
+LOGVAR_LIMIT = 10.0  # a standard deviation between e^-5 and e^5; beyond it exp() endangers low precision
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Sizes of the three networks. Raises ValueError for a value that no network can be built from."""
+
+    image_size: int
+    """Height and width in pixels: a multiple of 16 from 32 to 256. Images of other sizes are resized to it."""
+    channels: int
+    """1 (grey) or 3 (RGB)."""
+    latent_dim: int = 128
+    """Length d of the latent vector, 1 to 4096."""
+    width: int = 48
+    """Channels of E and G at level 0, 1 to 512; doubled at each level up to ``max_multiplier``."""
+    max_multiplier: int = 4
+    """Upper bound of the doubling, 1 to 64."""
+    discriminator_width: int = 32
+    """The same as ``width``, for D. An artifact holds no D; the field describes how it was trained."""
+    patch_size: int = 2
+    """Side of the patches folded into channels: 1 or 2."""
+
+    def __post_init__(self) -> None:
+        bounds = {"image_size": (32, 256), "latent_dim": (1, 4096), "width": (1, 512),
+                  "max_multiplier": (1, 64), "discriminator_width": (1, 512)}  # fmt: skip
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+        if self.image_size % 16:
+            nearest = min(max(round(self.image_size / 16) * 16, 32), 256)
+            raise ValueError(
+                f"image_size must be a multiple of 16 from 32 to 256, got {self.image_size}; "
+                f"{nearest} is the nearest (images are resized to it)"
+            )
+        if self.patch_size not in (1, 2):
+            raise ValueError(f"patch_size must be 1 or 2, got {self.patch_size!r}")
+        if self.width % self.patch_size**2:
+            raise ValueError(f"width must be a multiple of {self.patch_size**2} for this patch_size, got {self.width}")
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+
+    @property
+    def levels(self) -> int:
+        """How often the folded resolution is halved: with patches of 2, 2 at 32 px, 3 at 48 and 64, 5 at 256."""
+        size, levels = self.image_size // self.patch_size, 0
+        while size % 2 == 0 and size > 4:
+            size, levels = size // 2, levels + 1
+        return levels
+
+    @property
+    def lowest_size(self) -> int:
+        """Height and width of the smallest feature map: 3 at 48 px, 4 at 32, 64 and 256."""
+        return (self.image_size // self.patch_size) >> self.levels
+
+    @property
+    def folded_channels(self) -> int:
+        """Channels of an image whose patches are folded."""
+        return self.channels * self.patch_size**2
+
+    def widths(self, base: int) -> list[int]:
+        """Channels at levels 0 to ``levels``."""
+        return [base * min(2**level, self.max_multiplier) for level in range(self.levels + 1)]
+
+
+PRESETS = {
+    "tiny": NetworkConfig(image_size=32, channels=1, latent_dim=8, width=8, max_multiplier=2, discriminator_width=4),
+    "fer2013-48": NetworkConfig(image_size=48, channels=1),
+    "rgb-32": NetworkConfig(image_size=32, channels=3),
+    "rafdb-96": NetworkConfig(image_size=96, channels=3, latent_dim=256),
+}
+
+
+def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1)
+
+
+class EncoderBlock(nn.Module):
+    """Pre-activation residual block: (N, inputs, S, S) -> (N, outputs, S/2, S/2)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = _conv3(inputs, outputs, stride=2)
+        self.norm2 = nn.BatchNorm2d(outputs)
+        self.conv2 = _conv3(outputs, outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv1(relu(self.norm1(x)))
+        h = self.conv2(relu(self.norm2(h)))
+        return h + self.skip(avg_pool2d(x, 2))
+
+
+class Encoder(nn.Module):
+    """E: images (N, channels, S, S) -> mean and log variance of the latent, (N, d) each (Eq. 1)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = config.widths(config.width)
+        self.patch_size = config.patch_size
+        self.stem = _conv3(config.folded_channels, widths[0])
+        self.blocks = nn.Sequential(*(EncoderBlock(*pair) for pair in pairwise(widths)))
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.head = nn.Linear(widths[-1] * config.lowest_size**2, 2 * config.latent_dim)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        h = self.blocks(self.stem(pixel_unshuffle(images, self.patch_size)))
+        mu, logvar = self.head(relu(self.norm(h)).flatten(1)).chunk(2, dim=1)
+        return mu, logvar.clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
+
+
+class ModulatedBatchNorm(nn.Module):
+    """BigGAN's conditional batch norm, with the latent in place of the class: (N, C, S, S), (N, d) -> (N, C, S, S)."""
+
+    def __init__(self, channels: int, latent_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.modulation = nn.Linear(latent_dim, 2 * channels)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        gain, bias = self.modulation(z)[:, :, None, None].chunk(2, dim=1)
+        return torch.addcmul(bias, self.norm(x), 1 + gain)
+
+
+class GeneratorBlock(nn.Module):
+    """Up block: (N, inputs, S, S) and the latent (N, d) -> (N, outputs, 2S, 2S)."""
+
+    def __init__(self, inputs: int, outputs: int, latent_dim: int) -> None:
+        super().__init__()
+        self.norm1 = ModulatedBatchNorm(inputs, latent_dim)
+        self.conv1 = _conv3(inputs, outputs)
+        self.norm2 = ModulatedBatchNorm(outputs, latent_dim)
+        self.conv2 = _conv3(outputs, outputs)
+        self.skip = nn.Conv2d(inputs, outputs, 1)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        h = self.conv1(interpolate(relu(self.norm1(x, z)), scale_factor=2.0))
+        h = self.conv2(relu(self.norm2(h, z)))
+        return h + interpolate(self.skip(x), scale_factor=2.0)
+
+
+class Generator(nn.Module):
+    """G: latents (N, d) -> images (N, channels, S, S) in [-1, 1]."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = config.widths(config.width)[::-1]
+        self.lowest = (widths[0], config.lowest_size, config.lowest_size)
+        self.stem = nn.Linear(config.latent_dim, widths[0] * config.lowest_size**2)
+        self.blocks = nn.ModuleList(GeneratorBlock(*pair, config.latent_dim) for pair in pairwise(widths))
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.unfold = _conv3(widths[-1], widths[-1])
+        self.patch_size = config.patch_size
+        # At full resolution, so that neighbouring patches meet without a seam.
+        self.head = _conv3(widths[-1] // config.patch_size**2, config.channels)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.stem(z).unflatten(1, self.lowest)
+        for block in self.blocks:
+            h = block(h, z)
+        h = pixel_shuffle(self.unfold(relu(self.norm(h))), self.patch_size)
+        return torch.tanh(self.head(relu(h)))
+
+
+class DiscriminatorBlock(nn.Module):
+    """Down block without norm layers: (N, inputs, S, S) -> (N, outputs, S/2, S/2)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = spectral_norm(_conv3(inputs, outputs))
+        self.conv2 = spectral_norm(_conv3(outputs, outputs))
+        self.skip = spectral_norm(nn.Conv2d(inputs, outputs, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv2(relu(self.conv1(relu(x))))
+        return avg_pool2d(h, 2) + self.skip(avg_pool2d(x, 2))
+
+
+class Discriminator(nn.Module):
+    """D: images (N, channels, S, S) -> realness scores (N,), unbounded (hinge loss)."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        widths = config.widths(config.discriminator_width)
+        self.patch_size = config.patch_size
+        self.stem = spectral_norm(_conv3(config.folded_channels, widths[0]))
+        self.blocks = nn.Sequential(*(DiscriminatorBlock(*pair) for pair in pairwise(widths)))
+        self.head = spectral_norm(nn.Linear(widths[-1], 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        h = self.blocks(self.stem(pixel_unshuffle(images, self.patch_size)))
+        return self.head(relu(h).sum(dim=(2, 3))).squeeze(1)

@@ -1,0 +1,79 @@
+"""Pictures of what an artifact does: sources, reconstructions, augmentations, samples, as one labelled grid."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from semantic_aug.artifact import MODES, Artifact
+from semantic_aug.functional import model_input, semantic_augment_image
+from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
+
+STRENGTHS = (0.25, 0.35, 0.5, 1.0)
+MARGIN, GAP, HEADER = 88, 3, 34  # pixels
+
+
+def overview(
+    artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+) -> Image.Image:
+    """One row per image: source, reconstruction, augmentations at rising strength in both modes, a new sample.
+
+    ``images`` (N, C, H, W) uint8, ``labels`` (N,) class indices of the artifact.
+    The noise is drawn anew for every cell, from ``seed``.
+    """
+    n = len(images)
+    generator = torch.Generator().manual_seed(seed)
+    x = model_input(tensor_to_unit(images), artifact)
+    columns = {"source": images, "recon-\nstruction": _bytes(artifact.decode(artifact.encode(x)))}
+    for mode in MODES:
+        for strength in strengths:
+            noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
+            columns[f"{mode}\n{strength:g}"] = semantic_augment_image(
+                images, noise, artifact, labels, strength=strength, mode=mode, shrinkage=artifact.shrinkage
+            )
+    samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
+    columns["new\nsample"] = _bytes(torch.cat(samples))
+    return grid(columns, [artifact.classes[label] for label in labels.tolist()])
+
+
+def grid(columns: dict[str, Tensor], row_names: Sequence[str]) -> Image.Image:
+    """Draw named columns of images, each (N, C, H, W) uint8, with the row names on the left."""
+    height, width = next(iter(columns.values())).shape[-2:]
+    scale = max(1, 96 // max(height, width))
+    cell_h, cell_w = height * scale + GAP, width * scale + GAP
+    picture = Image.new("RGB", (MARGIN + cell_w * len(columns), HEADER + cell_h * len(row_names)), "white")
+    draw = ImageDraw.Draw(picture)
+    for column, (name, images) in enumerate(columns.items()):
+        left = MARGIN + column * cell_w
+        draw.multiline_text((left + cell_w // 2, HEADER // 2), name, "black", anchor="mm", align="center")
+        for row, image in enumerate(images):
+            tile = (
+                F.to_pil_image(image.cpu())
+                .convert("RGB")
+                .resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            )
+            picture.paste(tile, (left, HEADER + row * cell_h))
+    for row, name in enumerate(row_names):
+        draw.text((4, HEADER + row * cell_h + cell_h // 2), name[:14], "black", anchor="lm")
+    return picture
+
+
+def first_of_each_class(labels: Tensor, per_class: int = 1) -> Tensor:
+    """Indices of the first ``per_class`` images of every class, ordered by class."""
+    return torch.cat([(labels == label).nonzero().flatten()[:per_class] for label in labels.unique()])
+
+
+def save(picture: Image.Image, path: str | Path) -> None:
+    """Write a PNG by way of a temporary file, so that a viewer never sees half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    picture.save(temporary, format="PNG")
+    temporary.replace(path)
+
+
+def _bytes(images: Tensor) -> Tensor:
+    return unit_to_tensor(model_to_unit(images), torch.uint8)

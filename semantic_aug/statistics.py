@@ -1,0 +1,171 @@
+"""Per-class statistics of the latents: count, mean and covariance, streamed and merged exactly, in float64."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Shrinkage = Literal["oas", "pooled"] | float | None
+
+POOLED = -1  # the label under which the pooled within-class covariance is asked for
+
+
+class ClassStatistics:
+    """Count, mean and scatter of the latents of each class.
+
+    Args:
+        num_classes: K, at least 1.
+        dim: d, the length of a latent, at least 1.
+
+    Attributes: ``count`` int64 (K,), ``mean`` float64 (K, d), ``scatter`` float64 (K, d, d): the sum over a class
+    of (mu - mean)(mu - mean)^T. Covariances are derived on read, so that the shrinkage can be chosen late.
+    """
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        if num_classes < 1 or dim < 1:
+            raise ValueError(f"num_classes and dim must be at least 1, got {num_classes} and {dim}")
+        self.num_classes = num_classes
+        self.dim = dim
+        self.count = torch.zeros(num_classes, dtype=torch.int64)
+        self.mean = torch.zeros(num_classes, dim, dtype=torch.float64)
+        self.scatter = torch.zeros(num_classes, dim, dim, dtype=torch.float64)
+        self._factors: dict[tuple[Shrinkage, int | None, torch.device], Tensor] = {}
+
+    def update(self, mu: Tensor, labels: Tensor) -> None:
+        """Add latents ``mu`` (N, d) of any float dtype and device, with their class indices ``labels`` (N,)."""
+        n, d = mu.shape
+        if d != self.dim or labels.shape != (n,):
+            raise ValueError(
+                f"expected mu (N, {self.dim}) and labels (N,), got {tuple(mu.shape)} and {tuple(labels.shape)}"
+            )
+        labels = labels.cpu()
+        if n and (labels.min() < 0 or labels.max() >= self.num_classes):
+            found = f"{int(labels.min())}..{int(labels.max())}"
+            raise ValueError(f"labels must lie in 0..{self.num_classes - 1}, got {found}")
+        mu = mu.detach().to("cpu", torch.float64)
+        if not mu.isfinite().all():
+            raise ValueError("latents must be finite, got NaN or infinity: the encoder has diverged")
+        for label in labels.unique().tolist():
+            members = mu[labels == label]
+            mean = members.mean(0)
+            centred = members - mean
+            self._add(label, len(members), mean, centred.T @ centred)
+        self._factors.clear()
+
+    def merge(self, other: "ClassStatistics") -> None:
+        """Add the statistics of other images of the same classes, as if ``update`` had seen them here."""
+        if (self.num_classes, self.dim) != (other.num_classes, other.dim):
+            raise ValueError(
+                f"cannot merge statistics of {other.num_classes} classes x {other.dim} dimensions "
+                f"into {self.num_classes} x {self.dim}"
+            )
+        for label, count in enumerate(other.count.tolist()):
+            self._add(label, count, other.mean[label], other.scatter[label])
+        self._factors.clear()
+
+    def _add(self, label: int, count: int, mean: Tensor, scatter: Tensor) -> None:
+        # Chan, Golub and LeVeque (1979): exact for any split, and no digits are lost where |mean| >> std.
+        if not count:
+            return
+        old = int(self.count[label])
+        total = old + count
+        delta = mean - self.mean[label]
+        self.scatter[label] += scatter + torch.outer(delta, delta) * (old * count / total)
+        self.mean[label] += delta * (count / total)
+        self.count[label] = total
+
+    def covariance(self, label: int, shrinkage: Shrinkage = "oas") -> Tensor:
+        """Covariance (d, d) of one class, float64, biased (divided by n), shrunk; ``POOLED`` gives the pooled one.
+
+        ``shrinkage``: "oas" toward a scaled identity (Chen et al. 2010, Eq. 23), "pooled" toward the pooled
+        within-class covariance with weight d / (n + d) (the mean of an inverse-Wishart posterior whose prior counts
+        as d images), a number in [0, 1] toward the pooled one with that weight, or None.
+        A class with fewer than 2 images gets the pooled covariance. Raises ValueError where no class has 2 images.
+        """
+        _check_shrinkage(shrinkage)
+        if label == POOLED:
+            return self._pooled()
+        if not 0 <= label < self.num_classes:
+            raise ValueError(f"label must lie in 0..{self.num_classes - 1}, got {label}")
+        n = int(self.count[label])
+        if n < 2:
+            return self._pooled()
+        covariance = self.scatter[label] / n
+        if shrinkage is None:
+            return covariance
+        if shrinkage == "oas":
+            return _oas(covariance, n)
+        weight = self.dim / (n + self.dim) if shrinkage == "pooled" else shrinkage
+        return torch.lerp(covariance, self._pooled(), float(weight))
+
+    def _pooled(self) -> Tensor:
+        known = self.count >= 2
+        if not known.any():
+            raise ValueError("no class has two images, so no covariance is known; use more images per class")
+        return self.scatter[known].sum(0) / self.count[known].sum()
+
+    def factor(self, label: int, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
+        """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``; see ``factors``."""
+        return self.factors(shrinkage, rank)[label]
+
+    def factors(
+        self, shrinkage: Shrinkage = "oas", rank: int | None = None, device: str | torch.device = "cpu"
+    ) -> Tensor:
+        """Factors of all classes, float32 (K + 1, d, r), the pooled one last (so ``POOLED`` indexes it).
+
+        From an eigendecomposition, directions in order of decreasing variance: column i is the i-th principal
+        direction times its standard deviation. ``rank`` r in 1..d keeps the first r columns (None: all d).
+        Computed once for every choice of arguments, until images are added.
+        """
+        if rank is not None and not 1 <= rank <= self.dim:
+            raise ValueError(f"rank must lie in 1..{self.dim} or be None, got {rank}")
+        device = torch.device(device)
+        key = (shrinkage, rank, device)
+        if key not in self._factors:
+            if device.type == "cpu":
+                labels = [*range(self.num_classes), POOLED]
+                factors = [_factor(self.covariance(label, shrinkage))[:, :rank] for label in labels]
+                self._factors[key] = torch.stack(factors).float()
+            else:
+                self._factors[key] = self.factors(shrinkage, rank).to(device)
+        return self._factors[key]
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """``count`` int64 (K,), ``mean`` float32 (K, d), ``covariance`` float32 (K, d, d): biased, unshrunk."""
+        covariance = self.scatter / self.count.clamp(min=1)[:, None, None]
+        return {"count": self.count.clone(), "mean": self.mean.float(), "covariance": covariance.float()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "ClassStatistics":
+        """The inverse of ``to_tensors``."""
+        num_classes, dim = tensors["mean"].shape
+        statistics = cls(num_classes, dim)
+        statistics.count = tensors["count"].clone()
+        statistics.mean = tensors["mean"].double()
+        statistics.scatter = tensors["covariance"].double() * statistics.count[:, None, None]
+        return statistics
+
+
+def _check_shrinkage(shrinkage: Shrinkage) -> None:
+    if shrinkage is None or shrinkage in ("oas", "pooled"):
+        return
+    if isinstance(shrinkage, int | float) and 0 <= shrinkage <= 1:
+        return
+    raise ValueError(f'shrinkage must be "oas", "pooled", None or a number in [0, 1], got {shrinkage!r}')
+
+
+def _oas(covariance: Tensor, n: int) -> Tensor:
+    d = len(covariance)
+    mean_square = covariance.square().mean()
+    variance = covariance.trace() / d
+    # Written as in scikit-learn, whose alpha is tr(S^2) / d^2; d = 1 and multiples of the identity need no shrinkage.
+    excess = (n + 1) * (mean_square - variance.square() / d)
+    weight = min(float((mean_square + variance.square()) / excess), 1.0) if excess > 0 else 1.0
+    return (1 - weight) * covariance + weight * variance * torch.eye(d, dtype=covariance.dtype)
+
+
+def _factor(covariance: Tensor) -> Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    # Rounding may leave eigenvalues a little below 0 where a class has fewer images than dimensions.
+    return (vectors * values.clamp(min=0).sqrt()).flip(1)

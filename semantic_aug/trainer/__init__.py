@@ -1,0 +1,1 @@
+"""Building artifacts: data, training loop, statistics, evaluation. Needs the extra ``train``."""

@@ -1,0 +1,95 @@
+"""Every choice that changes what a training run computes, in one flat dataclass."""
+
+import math
+from dataclasses import dataclass, field
+
+from semantic_aug.networks import NetworkConfig
+
+SMALL_DATA = 50_000  # images under which a discriminator memorises its real images
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of a run. Raises ValueError for a value out of its range.
+
+    Weights of the losses follow the paper's Eq. 2 and 3; the paper gives no values, these are ours.
+    """
+
+    network: NetworkConfig
+    """Sizes of the networks."""
+    images: int = 1_000_000
+    """Horizon of every schedule and end of the run: training images seen, repeats counted."""
+    batch: int = 64
+    """Images per step."""
+    learning_rate: float = 4e-4
+    """Adam's, for E, G and D; falls linearly to 0 over the last ``decay`` of the run."""
+    decay: float = 0.4
+    """Fraction of the run over which the learning rate falls."""
+    kl_weight: float = 1.5e-4
+    """Maximum weight of the KL term (a sum over latent dimensions); it rises linearly from 0 over the whole run."""
+    lpips_weight: float = 1.0
+    """lambda_p of Eq. 3, against an L1 that is a mean over pixels in [-1, 1]."""
+    lpips_net: str = "squeeze"
+    """Trunk of LPIPS: "squeeze", "alex" or "vgg"."""
+    lpips_fraction: float = 0.25
+    """Fraction of each batch on which LPIPS, the costliest term on a CPU, is taken."""
+    adversarial_weight: float = 0.05
+    """Weight of G's hinge loss."""
+    adversarial_start: float = 0.3
+    """Fraction of the run before D and its loss join."""
+    diffaugment: bool | None = None
+    """Differentiable augmentation of what D sees; None: under 50 000 training images, where D would overfit."""
+    gradient_clip: float = 5.0
+    """Largest norm of E's gradient."""
+    ema_images: float = 20_000
+    """Half-life of the moving average of E's and G's weights, in images; ramped up as a twentieth of images seen."""
+    flip: bool = True
+    """Mirror half of the training images."""
+    held_out: float = 0.02
+    """Fraction of DATA left out of training to measure reconstruction, where no validation data is given."""
+    precision: str = "fp32"
+    """"fp32", "bf16" or "fp16": the autocast type of the networks."""
+    seed: int = 0
+    """Of everything random: weights, order, noise."""
+    log_images: int = 5_000
+    """Images between two lines of losses."""
+    snapshot_images: int = 25_000
+    """Images between two snapshots (state and picture)."""
+    data: dict[str, int] = field(default_factory=dict)
+    """Training images per class, so that a run is not continued on other data."""
+
+    def __post_init__(self) -> None:
+        positive = ("images", "batch", "learning_rate", "gradient_clip", "ema_images", "log_images", "snapshot_images")
+        weights = ("kl_weight", "lpips_weight", "adversarial_weight", "seed")
+        fractions = ("decay", "lpips_fraction", "adversarial_start", "held_out")
+        for names, valid, expected in (
+            (positive, lambda v: v > 0, "above 0"),
+            (weights, lambda v: v >= 0, "at least 0"),
+            (fractions, lambda v: 0 <= v <= 1, "in [0, 1]"),
+        ):
+            for name in names:
+                value = getattr(self, name)
+                if not (math.isfinite(value) and valid(value)):
+                    raise ValueError(f"{name} must be {expected}, got {value}")
+        for name, known in (("lpips_net", ("squeeze", "alex", "vgg")), ("precision", ("fp32", "bf16", "fp16"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.held_out == 1:
+            raise ValueError("held_out must be below 1: nothing would be left to train on")
+
+    @property
+    def uses_diffaugment(self) -> bool:
+        """``diffaugment`` with its None decided."""
+        return self.diffaugment if self.diffaugment is not None else sum(self.data.values()) < SMALL_DATA
+
+
+def differences(found: dict, expected: dict, prefix: str = "") -> list[str]:
+    """Fields in which two configurations (as nested dictionaries) differ: "name: found, expected"."""
+    lines = []
+    for name in sorted(set(found) | set(expected)):
+        a, b = found.get(name), expected.get(name)
+        if isinstance(a, dict) and isinstance(b, dict):
+            lines += differences(a, b, f"{prefix}{name}.")
+        elif a != b:
+            lines.append(f"{prefix}{name}: {a} there, {b} here")
+    return lines

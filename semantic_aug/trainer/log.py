@@ -1,0 +1,72 @@
+"""What a run says while it works: a progress bar or plain lines, a JSONL file, TensorBoard if it is installed."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Averages:
+    """Means of scalar tensors between two log lines, kept on their device: no synchronisation per step."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, **values: Tensor) -> None:
+        """Add one value of each named quantity."""
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """The means so far; starts over."""
+        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        self._sums.clear()
+        self._counts.clear()
+        return means
+
+
+class RunLog:
+    """Progress of a run of ``total`` images whose files lie below ``directory``."""
+
+    def __init__(self, directory: Path, total: int, done: int) -> None:
+        from tqdm import tqdm
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._file = (directory / "log.jsonl").open("a", encoding="utf-8")
+        self._bar = tqdm(total=total, initial=done, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self._board = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(directory / "tensorboard"))
+
+    def advance(self, images: int) -> None:
+        """Move the progress bar."""
+        self._bar.update(images)
+
+    def say(self, text: str) -> None:
+        """Print a line without breaking the progress bar."""
+        self._bar.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    def record(self, images_seen: int, figures: dict[str, Any]) -> None:
+        """Print and store one line of figures."""
+        self.say(f"{images_seen:>9} images  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
+        self._file.write(json.dumps({"images_seen": images_seen} | figures) + "\n")
+        self._file.flush()
+        if self._board:
+            for name, value in figures.items():
+                self._board.add_scalar(name, value, images_seen)
+
+    def close(self) -> None:
+        """Close the files and the bar."""
+        self._bar.close()
+        self._file.close()
+        if self._board:
+            self._board.close()

@@ -1,0 +1,137 @@
+"""All that a resumed run needs: networks, moving averages, optimisers and the number of images seen."""
+
+import copy
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from semantic_aug.networks import Discriminator, Encoder, Generator
+from semantic_aug.trainer.config import TrainConfig, differences
+
+KEPT = 2  # snapshots: the newest and the one before it
+
+
+class StateError(ValueError):
+    """A state exists but does not belong to this run, or none of the states can be read."""
+
+
+class TrainState:
+    """Networks E, G and D, the averages of E and G, their optimisers, ``images_seen`` and ``seconds`` of training.
+
+    Random streams are no part of it: they are drawn anew from (seed, images_seen) at every step.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            self.encoder = Encoder(config.network)
+            self.generator = Generator(config.network)
+            self.discriminator = Discriminator(config.network)
+        for network in (self.encoder, self.generator, self.discriminator):
+            network.to(device).to(memory_format=torch.channels_last)
+        self.ema_encoder = copy.deepcopy(self.encoder).eval().requires_grad_(False)
+        self.ema_generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        autoencoder = [*self.encoder.parameters(), *self.generator.parameters()]
+        self.autoencoder_optimizer = torch.optim.Adam(autoencoder, config.learning_rate, betas=(0.5, 0.99))
+        self.discriminator_optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), config.learning_rate, betas=(0.0, 0.99)
+        )
+        self.images_seen = 0
+        self.seconds = 0.0
+
+    def set_learning_rate(self, value: float) -> None:
+        """Set the learning rate of both optimisers."""
+        for optimizer in (self.autoencoder_optimizer, self.discriminator_optimizer):
+            for group in optimizer.param_groups:
+                group["lr"] = value
+
+    @torch.no_grad()
+    def update_ema(self, decay: float) -> None:
+        """Average the parameters of E and G; copy the running statistics of their batch norms."""
+        for average, network in ((self.ema_encoder, self.encoder), (self.ema_generator, self.generator)):
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - decay)
+            for copied, value in zip(average.buffers(), network.buffers(), strict=True):
+                copied.copy_(value)
+
+    def save(self, directory: Path, config: TrainConfig) -> Path:
+        """Write ``directory/<images_seen>.safetensors`` atomically and delete all but the newest two."""
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{self.images_seen:012d}.safetensors"
+        temporary = path.with_suffix(".part")
+        meta = {"images_seen": self.images_seen, "seconds": self.seconds, "config": asdict(config)}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
+        try:
+            save_file(tensors, temporary, metadata={"state": json.dumps(meta)})
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
+            old.unlink()
+        return path
+
+    def resume(self, directory: Path, config: TrainConfig) -> bool:
+        """Load the newest readable state below ``directory``; False where there is none.
+
+        Raises StateError for a state of another configuration, naming the differing fields, and where states
+        exist but none can be read.
+        """
+        paths = sorted(directory.glob("*.safetensors"), reverse=True)
+        problems = []
+        for path in paths:
+            try:
+                with safe_open(path, "pt") as file:
+                    meta = json.loads(file.metadata()["state"])
+                    tensors = {name: file.get_tensor(name) for name in file.keys()}
+            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+                problems.append(f"{path}: {error}")
+                continue
+            different = differences(meta["config"], json.loads(json.dumps(asdict(config))))
+            if different:
+                raise StateError(f"{path} belongs to another run ({'; '.join(different)}); choose another --output")
+            self._load(tensors)
+            self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
+            return True
+        if problems:
+            raise StateError(f"no state can be read ({'; '.join(problems)}); delete {directory} to start over")
+        return False
+
+    def _modules(self) -> dict[str, nn.Module]:
+        names = ("encoder", "generator", "discriminator", "ema_encoder", "ema_generator")
+        return {name: getattr(self, name) for name in names}
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {name: getattr(self, name) for name in ("autoencoder_optimizer", "discriminator_optimizer")}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {
+            f"{prefix}.{name}": value
+            for prefix, module in self._modules().items()
+            for name, value in module.state_dict().items()
+        }
+        for prefix, optimizer in self._optimizers().items():
+            for index, moments in optimizer.state_dict()["state"].items():
+                tensors |= {f"{prefix}.{index}.{name}": value for name, value in moments.items()}
+        return tensors
+
+    def _load(self, tensors: dict[str, Tensor]) -> None:
+        for prefix, module in self._modules().items():
+            module.load_state_dict(_below(tensors, prefix))
+        for prefix, optimizer in self._optimizers().items():
+            moments: dict[int, dict[str, Tensor]] = {}
+            for key, value in _below(tensors, prefix).items():
+                index, name = key.split(".")
+                moments.setdefault(int(index), {})[name] = value
+            optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key[len(prefix) + 1 :]: value for key, value in tensors.items() if key.startswith(prefix + ".")}

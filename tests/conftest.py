@@ -1,0 +1,109 @@
+"""Seeds, a tiny artifact, tiny image folders, and a TORCH_HOME whose LPIPS trunk is random."""
+
+import os
+import warnings
+
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
+import pytest
+import torch
+from PIL import Image
+
+from semantic_aug import Artifact, ClassStatistics
+from semantic_aug.networks import PRESETS, Encoder, Generator
+
+CLASSES = ["angry", "happy", "sad"]
+
+
+def build_artifact(channels: int = 1, classes: list[str] | None = None) -> Artifact:
+    """An untrained artifact whose decoder answers to its latents and whose classes differ."""
+    from dataclasses import replace
+
+    classes = classes or CLASSES
+    network = replace(PRESETS["tiny"], channels=channels)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        encoder, generator = Encoder(network), Generator(network)
+        torch.nn.init.normal_(generator.head.weight, std=2.0)
+        statistics = ClassStatistics(len(classes), network.latent_dim)
+        for label in range(len(classes)):
+            spread = torch.randn(network.latent_dim, network.latent_dim) * (label + 1) / 3
+            statistics.update(torch.randn(50, network.latent_dim) @ spread, torch.full((50,), label))
+    return Artifact(encoder=encoder, generator=generator, network=network, statistics=statistics, classes=classes)
+
+
+def write_folder(root, per_class: int = 6, size: int = 32, classes: list[str] | None = None, seed: int = 0):
+    """An image folder of smooth random pictures, one brightness per class."""
+    generator = torch.Generator().manual_seed(seed)
+    for label, name in enumerate(classes or CLASSES):
+        (root / name).mkdir(parents=True)
+        for number in range(per_class):
+            coarse = torch.rand(1, 1, 4, 4, generator=generator) * 0.5 + label / 6
+            pixels = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
+            array = (pixels[0, 0] * 255).clamp(0, 255).to(torch.uint8).numpy()
+            Image.fromarray(array).save(root / name / f"{number}.png")
+    return root
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def artifact():
+    return build_artifact()
+
+
+@pytest.fixture(scope="session")
+def rgb_artifact():
+    return build_artifact(channels=3)
+
+
+@pytest.fixture
+def saved(artifact, tmp_path):
+    """The directory of a saved artifact of its own."""
+    return build_artifact().save(tmp_path / "saved")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_folder(tmp_path / "faces")
+
+
+@pytest.fixture(scope="session")
+def random_trunk(tmp_path_factory):
+    """A TORCH_HOME with a random SqueezeNet: the real loading code without the real weights."""
+    from torchvision.models import squeezenet1_1
+
+    home = tmp_path_factory.mktemp("torch-home")
+    (home / "hub" / "checkpoints").mkdir(parents=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = squeezenet1_1(weights=None).state_dict()
+    torch.save(weights, home / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth")
+    return home
+
+
+@pytest.fixture
+def torch_home(random_trunk, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(random_trunk))
+    return random_trunk
+
+
+@pytest.fixture(scope="session")
+def fer2013():
+    """FER2013 as an image folder, where FER2013_ROOT says."""
+    root = os.environ.get("FER2013_ROOT")
+    if not root:
+        pytest.skip("FER2013_ROOT is not set: it names a folder with FER2013's train/, validation/ and test/")
+    from pathlib import Path
+
+    return Path(root)
+
+
+@pytest.fixture
+def no_warnings():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield

@@ -1,0 +1,139 @@
+import pickle
+
+import PIL.Image
+import pytest
+import torch
+from torch.testing import assert_close
+from torch.utils.data import DataLoader, TensorDataset, default_collate
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from semantic_aug import SemanticAugmentBatch
+from semantic_aug.functional import semantic_augment_image
+from tests.conftest import build_artifact
+
+ARTIFACT = build_artifact()
+
+
+def wrapper(p=1.0, strength=0.5, **options):
+    return SemanticAugmentBatch(p, strength, checkpoint=ARTIFACT, **options)
+
+
+def batch(n=6, dtype=torch.float32):
+    images = torch.rand(n, 1, 32, 32)
+    return (images * 255).to(torch.uint8) if dtype == torch.uint8 else images.to(dtype), torch.arange(n) % 3
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_every_way_of_calling(n, dtype):
+    images, labels = batch(n, dtype)
+    augment = wrapper()
+    outs = []
+    for sample in ((images, labels), [images, labels], {"image": images, "label": labels}):
+        torch.manual_seed(1)
+        out = augment(sample)
+        assert type(out) is type(sample)
+        outs.append(tuple(out.values() if isinstance(out, dict) else out))
+    torch.manual_seed(1)
+    outs.append(augment(images, labels))
+    for new_images, new_labels in outs:
+        assert new_labels is labels
+        assert torch.equal(new_images, outs[0][0])
+        assert (new_images.shape, new_images.dtype) == (images.shape, images.dtype)
+        assert not n or not torch.equal(new_images, images)
+
+
+def test_each_image_gets_the_covariance_of_its_class():
+    images, labels = batch()
+    augment = wrapper()
+    torch.manual_seed(1)
+    out, _ = augment(images, labels)
+    torch.manual_seed(1)
+    noise = augment.make_params([images])["noise"]
+    assert_close(out, semantic_augment_image(images, noise, ARTIFACT, labels, strength=0.5))
+
+
+def test_soft_labels_count_by_their_largest():
+    images, labels = batch()
+    soft = torch.nn.functional.one_hot(labels, 3) * 0.8 + 0.1
+    torch.manual_seed(1)
+    out, returned = wrapper()(images, soft)
+    torch.manual_seed(1)
+    assert torch.equal(out, wrapper()(images, labels)[0])
+    assert returned is soft
+
+
+@pytest.mark.parametrize("p", [0.0, 0.2, 0.5, 1.0])
+def test_the_fraction_augmented_is_p(p):
+    n = 20_000
+    images = torch.zeros(n, 1, 1, 1)
+    augment = wrapper(p)
+    coin = augment.make_params([images])["coin"]
+    chosen = int((coin < p).sum())
+    assert abs(chosen - n * p) <= 4.5 * (n * p * (1 - p)) ** 0.5  # odds of 1 in 150 000
+    few, labels = images[:400].expand(-1, 1, 32, 32), torch.arange(400) % 3
+    torch.manual_seed(2)
+    changed = (augment(few, labels)[0] != few).flatten(1).any(1)
+    torch.manual_seed(2)
+    assert torch.equal(changed, augment.make_params([few])["coin"] < p)
+
+
+def test_a_row_does_not_depend_on_the_others():
+    images, labels = batch()
+    augment = wrapper(0.5)
+    params = augment.make_params([images]) | {"labels": labels}
+    whole = augment.augment(images, params)
+    for i in range(6):
+        one = augment.augment(images[i : i + 1], {name: value[i : i + 1] for name, value in params.items()})
+        assert_close(one, whole[i : i + 1], rtol=0, atol=1e-4)
+        if params["coin"][i] >= 0.5:
+            assert torch.equal(whole[i], images[i])
+
+
+def test_in_collate_fn_and_with_mixup_after_it():
+    augment, mixup = wrapper(0.5), v2.MixUp(num_classes=3)
+    data = TensorDataset(*batch(12))
+    loader = DataLoader(data, batch_size=5, collate_fn=lambda samples: mixup(*augment(default_collate(samples))))
+    sizes = [(images.shape, labels.shape) for images, labels in loader]
+    assert sizes == [((5, 1, 32, 32), (5, 3)), ((5, 1, 32, 32), (5, 3)), ((2, 1, 32, 32), (2, 3))]
+
+
+def test_a_users_model_trains():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(1024, 3))
+    images, labels = wrapper()(*batch())
+    torch.nn.functional.cross_entropy(model(images), labels).backward()
+    assert model[1].weight.grad.abs().sum() > 0
+
+
+def test_labels_getter():
+    images, labels = batch()
+    out = wrapper(labels_getter=second_of_meta)({"x": images, "meta": (0, labels)})
+    assert out["meta"][1] is labels
+    assert out["x"] is not images
+    assert len(pickle.dumps(wrapper(labels_getter=second_of_meta))) > 0
+
+
+def second_of_meta(sample):
+    return sample["meta"][1]
+
+
+@pytest.mark.parametrize(
+    ("sample", "error", "message"),
+    [
+        ((torch.rand(2, 1, 8, 8),), ValueError, "found no labels in the batch"),
+        ((torch.rand(1, 8, 8), torch.tensor(0)), ValueError, r"expected one batch .*Tensor\(1, 8, 8\)"),
+        ((PIL.Image.new("L", (8, 8)), 0), ValueError, "expected one batch .* use SemanticAugment"),
+        (([tv_tensors.Image(torch.rand(1, 8, 8))] * 2, torch.tensor([0, 1])), ValueError, "expected one batch"),
+        ((torch.tensor([0, 1]),), ValueError, "got no image"),
+        ((torch.rand(2, 1, 8, 8), torch.tensor([0])), ValueError, r"labels have shape \(1,\), the images \(2,\)"),
+        ((torch.rand(2, 1, 8, 8), torch.tensor([[0], [1]])), ValueError, r"labels have shape \(2, 1\)"),
+        ((torch.rand(2, 1, 8, 8), torch.tensor([0, 3])), ValueError, r"labels must lie in 0\.\.2, got 0\.\.3"),
+        ((torch.rand(2, 1, 8, 8), torch.tensor([-1, 0])), ValueError, r"got -1\.\.0"),
+        ((torch.rand(2, 1, 8, 8), torch.rand(2, 5)), ValueError, r"soft labels must have shape \(2, 3\)"),
+        ((torch.rand(2, 1, 8, 8), tv_tensors.Mask(torch.zeros(8, 8))), TypeError, "boxes, masks and keypoints"),
+    ],
+)
+def test_every_misuse_has_its_message(sample, error, message):
+    with pytest.raises(error, match=message):
+        wrapper()(*sample)

@@ -1,0 +1,40 @@
+import pytest
+import torch
+
+from semantic_aug.labels import default_labels, label_table
+
+IMAGE, LABELS, OTHER = torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([5, 6])
+
+
+@pytest.mark.parametrize("key", ["labels", "LABELS", "LaBeL", "label", "my_labels_", "target_label"])
+@pytest.mark.parametrize("where", ["mapping", "second of a tuple"])
+def test_keys(key, where):
+    mapping = {"image": IMAGE, "other": OTHER, key: LABELS}
+    assert default_labels(mapping if where == "mapping" else (IMAGE, mapping)) is LABELS
+
+
+def test_labels_comes_before_other_keys():
+    assert default_labels({"label_names": OTHER, "Labels": LABELS}) is LABELS
+
+
+@pytest.mark.parametrize("sample", [(IMAGE, LABELS), [IMAGE, LABELS], (IMAGE, LABELS, OTHER)])
+def test_the_second_element(sample):
+    assert default_labels(sample) is LABELS
+
+
+def test_a_plain_int():
+    assert default_labels((IMAGE, 3)) == 3
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [IMAGE, (IMAGE,), (IMAGE, "path"), (IMAGE, None), (IMAGE, True), (IMAGE, {}), {"image": IMAGE}, {1: LABELS}],
+)
+def test_none_where_there_are_none(sample):
+    assert default_labels(sample) is None
+
+
+def test_label_table():
+    assert label_table(["B", "a"], ["A", "b", "c"]).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"unknown classes \['d'\]: got \['a', 'd'\], the checkpoint has \['A', 'b'\]"):
+        label_table(["a", "d"], ["A", "b"])
