@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,7 +26,8 @@ from semantic_aug.statistics import ClassStatistics, Shrinkage
 FORMAT = "semantic-aug/1"
 CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistics.safetensors", "README.md"
 MAX_CONFIG_BYTES = 16 << 20
-MODES = ("decode", "detail")
+Mode = Literal["decode", "detail"]
+MODES: tuple[Mode, ...] = ("decode", "detail")
 RECOMMENDED = {"mode": "detail", "p": 0.5, "shrinkage": "oas", "strength": 0.35}  # until measured on validation data
 
 
@@ -121,7 +122,7 @@ class Artifact:
             }
             module.load_state_dict(state, assign=True)
         k, d = len(config["classes"]), network.latent_dim
-        spec = {"count": ((k,), ("I64",)), "mean": ((k, d), ("F32",)), "covariance": ((k, d, d), ("F32",))}
+        spec: Spec = {"count": ((k,), ("I64",)), "mean": ((k, d), ("F32",)), "covariance": ((k, d, d), ("F32",))}
         statistics = _read_tensors(path, STATISTICS, spec, config)
         if statistics["count"].tolist() != config["counts"]:
             raise ArtifactError(

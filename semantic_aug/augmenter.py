@@ -15,8 +15,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug.artifact import MODES, Artifact
-from semantic_aug.functional import Mode, model_input, semantic_augment_image
+from semantic_aug.artifact import MODES, Artifact, Mode
+from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
 from semantic_aug.labels import default_labels, label_table
 from semantic_aug.perturb import PERTURBATIONS
@@ -246,7 +246,7 @@ class Augmenter(v2.Transform):
             return inpt
         if not isinstance(inpt, tv_tensors.TVTensor):
             return augmented
-        return tv_tensors.wrap(augmented, like=inpt)  # pyright: ignore[reportCallIssue]  (hidden by a decorator)
+        return tv_tensors.wrap(augmented, like=inpt)
 
     def augment(self, images: Tensor, params: dict[str, Any]) -> Tensor:
         """Augment the chosen ones of ``images`` (..., C, H, W), given what ``make_params`` drew and the labels."""
@@ -382,8 +382,10 @@ def leading_shape(image: Any) -> tuple[int, ...]:
 def _check_per_class(name: str, value: PerClass | None, maximum: float) -> None:
     if value is None:
         return
-    single = isinstance(value, int | float)
-    values = [value] if single else list(value.values() if isinstance(value, Mapping) else value)
+    if isinstance(value, Mapping):
+        values = list(value.values())
+    else:
+        values = [value] if isinstance(value, int | float) else list(value)
     for number in values:
         valid = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
         if not (valid and 0 <= number <= maximum):

@@ -155,8 +155,13 @@ def _train(options: argparse.Namespace) -> None:
     from semantic_aug.trainer.data import hold_out, load_folder
     from semantic_aug.trainer.loop import train
 
-    settings = {} if options.images is None else {"images": options.images}
-    settings |= {"seed": options.seed, "precision": _precision(options.precision, device)}
+    settings = {"seed": options.seed, "precision": _precision(options.precision, device)}
+    if options.images is not None:  # a short run also wants its lines and snapshots
+        settings |= {
+            "images": options.images,
+            "log_images": min(TrainConfig.log_images, -(-options.images // 20)),
+            "snapshot_images": min(TrainConfig.snapshot_images, -(-options.images // 10)),
+        }
     TrainConfig(network=network, **settings)  # a wrong setting is refused before any image is read
     everything = load_folder(options.data, network.channels, network.image_size, skip_bad=options.skip_bad)
     _say_skipped(everything)

@@ -1,11 +1,9 @@
 """The augmentation itself: encode, perturb, decode. Deterministic given its noise."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-from semantic_aug.artifact import MODES, Artifact
+from semantic_aug.artifact import MODES, Artifact, Mode
 from semantic_aug.images import (
     add_change,
     model_to_unit,
@@ -17,8 +15,6 @@ from semantic_aug.images import (
 )
 from semantic_aug.perturb import PERTURBATIONS
 from semantic_aug.statistics import POOLED, Shrinkage
-
-Mode = Literal["decode", "detail"]
 
 
 def semantic_augment_image(

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import torch
 
-from semantic_aug.artifact import Artifact
+from semantic_aug.artifact import Artifact, Mode
 from semantic_aug.augmenter import DEFAULT_CHECKPOINT, Augmenter, LabelsGetter, PerClass
-from semantic_aug.functional import Mode
 
 
 class SemanticAugment(Augmenter):

@@ -40,7 +40,7 @@ class ImageSet:
 
     def subset(self, indices: Sequence[int] | Tensor) -> "ImageSet":
         """The images at ``indices``, in that order."""
-        chosen = torch.as_tensor(indices)
+        chosen = torch.as_tensor(indices, dtype=torch.int64)
         files = [self.files[i] for i in chosen.tolist()]
         return ImageSet(self.images[chosen], self.labels[chosen], self.classes, files)
 
@@ -78,9 +78,9 @@ def load_folder(folder: str | Path, channels: int, size: int, *, skip_bad: bool 
         except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three for broken files
             bad.append((path, error))
     if bad and not skip_bad:
-        path, error = bad[0]
+        path, reason = bad[0]
         raise DataError(
-            f"{path}: cannot be read as an image ({error}); {len(bad)} such in all (--skip-bad leaves them out)"
+            f"{path}: cannot be read as an image ({reason}); {len(bad)} such in all (--skip-bad leaves them out)"
         )
     kept = torch.tensor(labels)[good]
     for label, name in enumerate(classes):

@@ -16,7 +16,7 @@ def reconstruction(
 
     Keys: ``images``, ``l1_mean``, ``l1_std``, ``lpips_mean``, ``lpips_std``.
     """
-    errors: dict[str, list[Tensor]] = {"l1": []} | ({"lpips": []} if perceptual else {})
+    errors: dict[str, list[Tensor]] = {name: [] for name in (("l1", "lpips") if perceptual else ("l1",))}
     for start in range(0, len(data), batch):
         x = data.batch(slice(start, start + batch)).to(artifact.device)
         y = artifact.decode(artifact.encode(x))

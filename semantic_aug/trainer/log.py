@@ -32,7 +32,7 @@ class Averages:
 
 
 class RunLog:
-    """Progress of a run of ``total`` images whose files lie below ``directory``."""
+    """Progress of a run of ``total`` images whose files lie below ``directory``; a context manager."""
 
     def __init__(self, directory: Path, total: int, done: int) -> None:
         from tqdm import tqdm
@@ -64,8 +64,10 @@ class RunLog:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, images_seen)
 
-    def close(self) -> None:
-        """Close the files and the bar."""
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._bar.close()
         self._file.close()
         if self._board:

@@ -1,14 +1,15 @@
 """The training loop: discriminator phase and autoencoder phase of every step, read from top to bottom."""
 
-import math
 import platform
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 import semantic_aug
 from semantic_aug import preview
@@ -22,6 +23,9 @@ from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.trainer.log import Averages, RunLog
 from semantic_aug.trainer.perceptual import Perceptual
 from semantic_aug.trainer.state import TrainState
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 STATE, PREVIEWS, CHECKPOINT = "state", "previews", "checkpoint"
 SNAPSHOT_IMAGES = (
@@ -69,13 +73,15 @@ def train(
     )
     order = EndlessOrder(len(data), config.seed)
     lpips_count = max(1, round(config.batch * config.lpips_fraction))
-    averages, log = Averages(), RunLog(output, config.images, state.images_seen)
-    log.say(f"{'going on at' if resumed else 'starting at'} {state.images_seen} of {config.images} images, "
-            f"{len(data)} to train on, {len(held_out)} held out, on {accelerator.device}")  # fmt: skip
+    averages = Averages()
     began, began_seconds = time.monotonic(), state.seconds
     logged_at, logged_images = began, state.images_seen
 
-    with _interrupt_flag() as interrupted:
+    with RunLog(output, config.images, state.images_seen) as log, _interrupt_flag() as interrupted:
+        log.say(
+            f"{'going on' if resumed else 'starting'} at {state.images_seen} of {config.images} images, "
+            f"{len(data)} to train on, {len(held_out)} held out, on {accelerator.device}"
+        )
         while state.images_seen < config.images:
             # Everything random at this step comes from (seed, images_seen), so that a resumed run repeats it.
             draws = seeded(config.seed, "step", state.images_seen)
@@ -104,34 +110,34 @@ def train(
                     shown = diffaugment(shown, draws)
                 real_score, fake_score = discriminator(shown).chunk(2)
                 d_loss = losses.hinge_discriminator(real_score, fake_score)
+                _check_finite({"d_loss": d_loss}, state.images_seen, output)
                 optimizer_d.zero_grad(set_to_none=True)
                 accelerator.backward(d_loss)
                 optimizer_d.step()
                 averages.add(d_loss=d_loss, d_real=real_score.mean(), d_fake=fake_score.mean())
 
             # Autoencoder phase: L1 + LPIPS (Eq. 3), KL (Eq. 2), and the adversarial loss.
-            l1 = losses.l1(x, y)
-            kl = losses.kl(mu, logvar)
             kl_weight = losses.kl_weight(progress, config.kl_weight)
-            loss = l1 + kl_weight * kl
+            terms = {"l1": losses.l1(x, y), "kl": losses.kl(mu, logvar)}
+            loss = terms["l1"] + kl_weight * terms["kl"]
             if perceptual:
                 with accelerator.autocast():
-                    lpips = perceptual(x[:lpips_count], y[:lpips_count]).float().mean()
-                loss = loss + config.lpips_weight * lpips
-                averages.add(lpips=lpips)
+                    terms["lpips"] = perceptual(x[:lpips_count], y[:lpips_count]).float().mean()
+                loss = loss + config.lpips_weight * terms["lpips"]
             if adversarial:
                 discriminator.requires_grad_(False)
                 fake = torch.cat([y[: len(x) - len(prior)], sampled])
                 score = discriminator(diffaugment(fake, draws) if config.uses_diffaugment else fake)
-                g_loss = losses.hinge_generator(score)
-                loss = loss + config.adversarial_weight * g_loss
-                averages.add(g_loss=g_loss)
+                terms["g_loss"] = losses.hinge_generator(score)
+                loss = loss + config.adversarial_weight * terms["g_loss"]
             optimizer_ae.zero_grad(set_to_none=True)
             accelerator.backward(loss)
             discriminator.requires_grad_(True)
             norm = accelerator.clip_grad_norm_(encoder.parameters(), config.gradient_clip)
+            terms["grad_norm"] = torch.as_tensor(norm)
+            _check_finite(terms, state.images_seen, output)
             optimizer_ae.step()
-            averages.add(l1=l1, kl=kl, grad_norm=torch.as_tensor(norm))
+            averages.add(**terms)
 
             previous, state.images_seen = state.images_seen, state.images_seen + config.batch
             state.update_ema(losses.ema_decay(state.images_seen, config.batch, config.ema_images))
@@ -144,15 +150,12 @@ def train(
                 now = time.monotonic()
                 rate = (state.images_seen - logged_images) / (now - logged_at)
                 logged_at, logged_images = now, state.images_seen
-                figures = averages.take()
-                _check_finite(figures, state.images_seen, output)
-                log.record(state.images_seen, figures | {"kl_weight": kl_weight, "images_per_s": rate})
+                log.record(state.images_seen, averages.take() | {"kl_weight": kl_weight, "images_per_s": rate})
             if done or stop or _crosses(previous, state.images_seen, config.snapshot_images):
                 state.save(output / STATE, config)
                 _snapshot(state, config, data, held_out, perceptual, output, log)
             if stop and not done:
                 log.say(f"stopped at {state.images_seen} of {config.images} images; the same command goes on")
-                log.close()
                 if interrupted():
                     raise KeyboardInterrupt
                 return None
@@ -160,12 +163,11 @@ def train(
     artifact = _artifact(state, config, every_image or data)
     artifact.reconstruction = reconstruction(artifact, held_out, perceptual) if len(held_out) else {}
     artifact.save(output / CHECKPOINT, overwrite=True, half=True)
-    log.say(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
-    log.close()
+    print(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
     return artifact
 
 
-def _accelerator(precision: str, device: str | None):
+def _accelerator(precision: str, device: str | None) -> "Accelerator":
     from accelerate import Accelerator
 
     if device is not None:
@@ -180,11 +182,14 @@ def _crosses(before: int, after: int, interval: int) -> bool:
     return before // interval != after // interval
 
 
-def _check_finite(figures: dict[str, float], images_seen: int, output: Path) -> None:
-    for name, value in figures.items():
-        if not math.isfinite(value):
+def _check_finite(terms: dict[str, Tensor], images_seen: int, output: Path) -> None:
+    """Stop before a step that would spoil the weights, naming the term."""
+    finite = torch.stack([term.detach().float() for term in terms.values()]).isfinite().tolist()
+    for (name, term), good in zip(terms.items(), finite, strict=True):
+        if not good:
             raise TrainingError(
-                f"{name} became {value} before image {images_seen}; the last good state is kept in {output / STATE}"
+                f"{name} is {float(term.detach())} in the step after {images_seen} images; "
+                f"the last good state is kept in {output / STATE}"
             )
 
 

@@ -25,7 +25,7 @@ class Perceptual(nn.Module):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # lpips calls torchvision by arguments of an older version
                 self.metric = lpips.LPIPS(net=net, verbose=False).eval().requires_grad_(False)
-        except (OSError, RuntimeError, EOFError) as error:  # no network, or a broken file
+        except Exception as error:  # no network, or a file broken in one of many ways
             path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS[net]
             home = "TORCH_HOME is set" if "TORCH_HOME" in os.environ else "or set TORCH_HOME"
             raise FileNotFoundError(

@@ -57,8 +57,8 @@ class TrainState:
         for average, network in ((self.ema_encoder, self.encoder), (self.ema_generator, self.generator)):
             for mean, value in zip(average.parameters(), network.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
-            for copied, value in zip(average.buffers(), network.buffers(), strict=True):
-                copied.copy_(value)
+            for copied, running in zip(average.buffers(), network.buffers(), strict=True):
+                copied.copy_(running)
 
     def save(self, directory: Path, config: TrainConfig) -> Path:
         """Write ``directory/<images_seen>.safetensors`` atomically and delete all but the newest two."""

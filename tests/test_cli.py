@@ -1,0 +1,250 @@
+"""Every verb, as a process where exit codes and signals matter, else in this process."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from PIL import Image
+
+from semantic_aug import Artifact, cli
+from tests.conftest import CLASSES, write_folder
+
+VERBS = ("demo", "train", "fit", "evaluate", "preview", "inspect")
+RUN = [sys.executable, "-m", "semantic_aug"]
+
+
+def run(*arguments):
+    return cli.main([str(argument) for argument in arguments])
+
+
+def train_command(folder, output, *more):
+    command = ("train", folder, "--output", output, "--preset", "tiny", "--device", "cpu", *more)
+    return [*RUN, *(str(argument) for argument in command)]
+
+
+@pytest.fixture
+def line(capsys):
+    """The single line on stderr."""
+
+    def read():
+        text = capsys.readouterr().err
+        assert text.count("\n") == 1, text
+        return text
+
+    return read
+
+
+# --- Help and errors ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_shows_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(verb, "--help")
+    assert caught.value.code == 0
+    assert f"example: semantic-aug {verb} " in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["train"], ["train", "x", "--output", "y"], ["inspect", "a", "b"]])
+def test_wrong_arguments_exit_2(arguments):
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+
+
+TRAIN = ["train", "{folder}", "--output", "{tmp}/o", "--preset", "tiny"]
+PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*TRAIN, "--preset", "huge"], "unknown preset 'huge'; there are tiny, fer2013-48"),
+        ([*TRAIN, "--device", "cuda:9"], "device 'cuda:9' is not there; this machine has "),
+        ([*TRAIN, "--images", "0"], "images must be above 0, got 0"),
+        ([*TRAIN, "--minutes", "0"], "--minutes must be above 0"),
+        ([*TRAIN, "--validation", "{tmp}/no"], "no such folder"),
+        ([*TRAIN, "--output", "{folder}/angry/0.png"], "is a file; --output takes a directory"),
+        (["train", "{tmp}/no", *TRAIN[2:]], "no such folder"),
+        (["train", "{folder}/angry", *TRAIN[2:]], "no sub-folders"),
+        (["inspect", "nothing"], "no checkpoint 'nothing'"),
+        (["inspect", "{folder}"], "config.json: missing"),
+        ([*PREVIEW, "--output", "{tmp}/no/a.png"], "no such folder to write a.png to"),
+        ([*PREVIEW, "--per-class", "0"], "--per-class must be at least 1"),
+        (["preview", "{saved}", "{other}", *PREVIEW[3:]], "unknown classes ['joy']"),
+        (["demo", "{tmp}/no", "--checkpoint", "{saved}", "--output", "{tmp}/a.png"], "no such folder"),
+        (["fit", "{saved}", "{folder}", "--output", "{saved}"], "exists; choose another --output"),
+        (["fit", "{saved}", "{single}", "--output", "{tmp}/fitted"], "no class has two images"),
+        (["evaluate", "{saved}", "{tmp}/no"], "no such folder"),
+    ],
+)
+def test_what_is_refused_exits_2_with_one_line(arguments, message, folder, saved, tmp_path, line, torch_home):
+    write_folder(tmp_path / "other", 2, classes=["joy", "sad"])
+    write_folder(tmp_path / "single", 1)
+    places = {
+        "folder": folder,
+        "saved": saved,
+        "tmp": tmp_path,
+        "other": tmp_path / "other",
+        "single": tmp_path / "single",
+    }
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    assert run(*(argument.format(**places) for argument in arguments)) == 2
+    text = line()
+    assert text.startswith(f"semantic-aug {arguments[0]}: ")
+    assert message in text
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_an_empty_class_and_a_corrupt_image_are_named(folder, tmp_path, line):
+    arguments = ("train", folder, "--output", tmp_path / "o", "--preset", "tiny")
+    (folder / "joy").mkdir()
+    assert run(*arguments) == 2
+    assert "joy: no images in this class folder" in line()
+    (folder / "joy" / "a.jpg").write_bytes(b"broken")
+    (folder / "joy" / "b.jpg").write_bytes((folder / "sad" / "0.png").read_bytes())
+    assert run(*arguments) == 2
+    assert "joy/a.jpg: cannot be read" in line()
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_failure_while_working_exits_1(saved, folder, tmp_path, line, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("semantic_aug.artifact.save_file", full)
+    assert run("fit", saved, folder, "--output", tmp_path / "fitted") == 1
+    assert "No space left on device" in line()
+    assert not (tmp_path / "fitted").exists()
+
+
+def test_traceback_shows_where(tmp_path, capsys):
+    assert run("inspect", tmp_path / "no", "--traceback") == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+# --- Verbs --------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_prints_classes_counts_sizes_hashes_and_figures(saved, capsys):
+    assert run("inspect", saved) == 0
+    out = capsys.readouterr().out
+    for name in CLASSES:
+        assert re.search(rf"{name} +50", out)
+    files = json.loads((saved / "config.json").read_text())["files"]
+    for name, file in files.items():
+        assert f"{name}: {file['bytes']} bytes, sha256 {file['sha256']}" in out
+    for words in ("semantic-aug/1", "encoder: ", "strength: 0.35", "image_size: 32"):
+        assert words in out
+
+
+def test_preview_draws_a_row_per_image(saved, folder, tmp_path, capsys):
+    for name in ("a.png", "b.png"):
+        assert run("preview", saved, folder, "--output", tmp_path / name, "--per-class", "2") == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.height > 6 * 96
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert f"wrote {tmp_path / 'b.png'}" in capsys.readouterr().out
+
+
+def test_fit_gives_new_classes(saved, tmp_path, capsys):
+    folder = write_folder(tmp_path / "pets", 5, classes=["cat", "dog"])
+    (folder / "cat" / "broken.png").write_bytes(b"x")
+    assert run("fit", saved, folder, "--output", tmp_path / "fitted", "--skip-bad") == 0
+    assert "left out 1 images" in capsys.readouterr().out
+    fitted, original = Artifact.load(tmp_path / "fitted"), Artifact.load(saved)
+    assert fitted.classes == ["cat", "dog"]
+    assert fitted.statistics.count.tolist() == [5, 5]
+    assert fitted.reconstruction["images"] == 10
+    z = torch.randn(2, 8)
+    assert torch.equal(fitted.decode(z), original.decode(z))
+
+
+def test_evaluate_prints_and_writes_the_same_figures(saved, folder, tmp_path, capsys, torch_home):
+    assert run("evaluate", saved, folder, "--json", tmp_path / "f.json", "--device", "cpu") == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures == json.loads(capsys.readouterr().out)
+    assert set(figures) == {"images", "l1_mean", "l1_std", "lpips_mean", "lpips_std"}
+
+
+@pytest.mark.parametrize("own_data", [False, True])
+def test_demo(saved, folder, tmp_path, own_data):
+    """In a process of its own, for it starts DataLoader workers; without the training packages."""
+    command = [*RUN, "demo", *([str(folder)] if own_data else []), "--checkpoint", str(saved)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 0, done.stderr
+    assert ("draws itself" in done.stdout) != own_data
+    for kind in ("per sample", "per batch"):
+        assert re.search(rf"{kind}: (18|24) images", done.stdout)
+    with Image.open(tmp_path / "semantic-aug-demo.png") as picture:
+        assert picture.height > 3 * 96
+
+
+# --- Training, stopped in every way ---------------------------------------------------------------------------------
+
+
+def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
+    """kill -9 in the middle, run again: the same artifact as of a run that was left alone."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    more = ("--images", "8000", "--precision", "fp32")
+    process = subprocess.Popen(
+        train_command(folder, tmp_path / "cut", *more), stdout=subprocess.DEVNULL, env=environment
+    )
+    states = tmp_path / "cut" / "state"
+    deadline = time.monotonic() + 300
+    while not list(states.glob("*.safetensors")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "cut" / "checkpoint").exists()
+    for name in ("cut", "whole"):
+        subprocess.run(train_command(folder, tmp_path / name, *more), check=True, capture_output=True, env=environment)
+    files = ("model.safetensors", "statistics.safetensors")
+    for file in files:
+        cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
+        assert cut == whole
+    artifact = Artifact.load(tmp_path / "cut" / "checkpoint")
+    assert artifact.training["images_seen"] >= 8000
+    assert artifact.statistics.count.tolist() == [6, 6, 6]  # held-out images count in the statistics
+
+
+def test_train_interrupted_says_how_to_go_on(folder, tmp_path, torch_home):
+    process = subprocess.Popen(
+        train_command(folder, tmp_path / "o"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert "starting at 0 of 1000000 images" in process.stdout.readline()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in out
+    assert "Traceback" not in err
+    assert len(list((tmp_path / "o" / "state").glob("*.safetensors"))) == 1
+
+
+def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home):
+    folder = write_folder(tmp_path / "one", classes=["only"])
+    command = train_command(folder, tmp_path / "o", "--images", "128", "--precision", "bf16", "--validation", folder)
+    first = subprocess.run([*command, "--minutes", "0.0001"], capture_output=True, text=True, check=True)
+    assert "one class only (only)" in first.stdout
+    assert "the same command goes on" in first.stdout
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on at 64 of 128 images, 6 to train on, 6 held out" in second.stdout
+    assert Artifact.load(tmp_path / "o" / "checkpoint").training["precision"] == "bf16"
+
+
+def test_train_without_lpips_weights_names_the_file(folder, tmp_path, monkeypatch, line):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    assert run("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--device", "cpu") == 2
+    assert str(tmp_path / "empty" / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth") in line()
+
+
+def offline(*_, **__):
+    raise OSError("no network")

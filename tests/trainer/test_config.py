@@ -1,0 +1,52 @@
+import dataclasses
+from itertools import pairwise
+
+import pytest
+
+from semantic_aug.networks import PRESETS
+from semantic_aug.trainer.config import TrainConfig, differences
+
+TINY = PRESETS["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("images", 0), ("batch", -1), ("learning_rate", float("nan")), ("kl_weight", -1e-9), ("decay", 1.1),
+        ("lpips_fraction", -0.1), ("held_out", 1.0), ("seed", -1), ("lpips_net", "resnet"), ("precision", "fp8"),
+        ("adversarial_start", 2), ("ema_images", 0), ("gradient_clip", float("inf")),
+    ],
+)  # fmt: skip
+def test_values_out_of_range_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        TrainConfig(network=TINY, **{field: value})
+
+
+def test_diffaugment_is_on_for_small_data_alone():
+    def config(n, **options):
+        return TrainConfig(network=TINY, data={"a": n // 2, "b": n - n // 2}, **options)
+
+    assert config(49_999).uses_diffaugment
+    assert not config(50_000).uses_diffaugment
+    assert config(60_000, diffaugment=True).uses_diffaugment
+    assert not config(10, diffaugment=False).uses_diffaugment
+
+
+def test_differences_name_nested_fields():
+    a = dataclasses.asdict(TrainConfig(network=TINY, images=10, data={"a": 1}))
+    b = dataclasses.asdict(TrainConfig(network=PRESETS["fer2013-48"], images=20, data={"b": 1}))
+    lines = differences(a, b)
+    assert "images: 10 there, 20 here" in lines
+    assert "network.image_size: 32 there, 48 here" in lines
+    assert "data.a: 1 there, None here" in lines
+    assert differences(a, a) == []
+
+
+def test_every_field_is_documented():
+    import ast
+    import inspect
+
+    body = ast.parse(inspect.getsource(TrainConfig)).body[0].body
+    for field, following in pairwise(body):
+        if isinstance(field, ast.AnnAssign):
+            assert isinstance(following, ast.Expr), f"{field.target.id} has no docstring"

@@ -1,0 +1,165 @@
+import dataclasses
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import semantic_aug.trainer.loop as module
+from semantic_aug import Artifact
+from semantic_aug.networks import PRESETS
+from semantic_aug.trainer.config import TrainConfig
+from semantic_aug.trainer.data import hold_out, load_folder
+from semantic_aug.trainer.loop import TrainingError, train
+from semantic_aug.trainer.state import StateError, TrainState
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+CONFIG = TrainConfig(
+    network=PRESETS["tiny"], images=96, batch=8, lpips_weight=0, adversarial_start=0.3, log_images=16,
+    snapshot_images=32, data={"angry": 6, "happy": 6, "sad": 6},
+)  # fmt: skip
+
+
+@pytest.fixture
+def data(folder):
+    return load_folder(folder, 1, 32)
+
+
+def run(config, data, output, **options):
+    training, held_out = hold_out(data, 0.2, config.seed)
+    return train(config, training, held_out, output, every_image=data, device="cpu", **options)
+
+
+def weights(output):
+    return (output / "checkpoint" / "model.safetensors").read_bytes()
+
+
+def test_a_run_leaves_what_it_promises(data, tmp_path, torch_home, capsys):
+    config = dataclasses.replace(CONFIG, lpips_weight=1.0)
+    artifact = run(config, data, tmp_path)
+    assert sorted(os.listdir(tmp_path / "checkpoint")) == ["config.json", "model.safetensors", "statistics.safetensors"]
+    assert sorted(os.listdir(tmp_path / "previews")) == [f"{n:012d}.png" for n in (32, 64, 96)]
+    assert len(os.listdir(tmp_path / "state")) == 2
+    others = {name for root, _, names in os.walk(tmp_path) for name in names if "checkpoint" not in root}
+    assert not others & {"config.json", "model.safetensors", "statistics.safetensors"}
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["images_seen"] for line in lines if "l1" in line] == [16, 32, 48, 64, 80, 96]
+    assert {"l1", "lpips", "kl", "d_loss", "g_loss", "kl_weight", "images_per_s"} <= lines[-2].keys()
+    assert lines[-1].keys() == {"images_seen", "held_out_l1_mean", "held_out_lpips_mean"}
+    loaded = Artifact.load(tmp_path / "checkpoint")
+    assert loaded.statistics.count.tolist() == [6, 6, 6]
+    assert loaded.reconstruction["images"] == 4
+    assert loaded.training["images_seen"] == artifact.training["images_seen"] == 96
+    assert str(tmp_path / "checkpoint") in capsys.readouterr().out
+
+
+def test_running_again_after_the_end_changes_nothing(data, tmp_path, capsys):
+    run(CONFIG, data, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    run(CONFIG, data, tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert "is finished" in capsys.readouterr().out
+
+
+def test_resumed_equals_uninterrupted_bit_for_bit(data, tmp_path, monkeypatch):
+    run(CONFIG, data, tmp_path / "whole")
+    calls = 0
+    original = TrainState.update_ema
+
+    def die_at_step_7(self, decay):
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise KeyboardInterrupt
+        original(self, decay)
+
+    monkeypatch.setattr(TrainState, "update_ema", die_at_step_7)
+    with pytest.raises(KeyboardInterrupt):
+        run(CONFIG, data, tmp_path / "cut")
+    assert sorted(os.listdir(tmp_path / "cut" / "state")) == ["000000000032.safetensors"]
+    run(CONFIG, data, tmp_path / "cut")
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    whole, cut = (load_file(tmp_path / name / "state" / "000000000096.safetensors") for name in ("whole", "cut"))
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+
+
+def test_seeds_matter_and_repeat(data, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run(dataclasses.replace(CONFIG, images=16, seed=seed), data, tmp_path / name)
+    assert weights(tmp_path / "a") == weights(tmp_path / "b")
+    assert weights(tmp_path / "a") != weights(tmp_path / "c")
+
+
+def test_all_three_networks_move_and_the_error_falls(data, tmp_path):
+    config = dataclasses.replace(CONFIG, images=1600, batch=16, log_images=160, snapshot_images=1600, ema_images=100)
+    start = TrainState(config, torch.device("cpu"))
+    run(config, data, tmp_path)
+    end = load_file(tmp_path / "state" / f"{1600:012d}.safetensors")
+    for name in ("encoder", "generator", "discriminator"):
+        moved = [not torch.equal(end[f"{name}.{key}"], value) for key, value in getattr(start, name).named_parameters()]
+        assert all(moved), name
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    l1 = [line["l1"] for line in lines if "l1" in line]
+    assert l1[-1] < 0.6 * l1[0]
+
+
+def test_minutes_end_a_sitting_with_the_state_saved(data, tmp_path, capsys):
+    assert run(CONFIG, data, tmp_path, minutes=1e-9) is None
+    assert "the same command goes on" in capsys.readouterr().out
+    assert os.listdir(tmp_path / "state") == ["000000000008.safetensors"]
+    assert not (tmp_path / "checkpoint").exists()
+    assert run(CONFIG, data, tmp_path) is not None
+
+
+def test_ctrl_c_saves_between_two_steps(data, tmp_path):
+    config = dataclasses.replace(CONFIG, images=10**6, log_images=10**6, snapshot_images=10**6)
+
+    def interrupt():
+        while not (tmp_path / "log.jsonl").exists():
+            time.sleep(0.05)
+        time.sleep(1.0)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(config, data, tmp_path)
+    thread.join()
+    assert len(os.listdir(tmp_path / "state")) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_horizon_is_refused(data, tmp_path):
+    run(CONFIG, data, tmp_path, minutes=1e-9)
+    with pytest.raises(StateError, match="images: 96 there, 104 here"):
+        run(dataclasses.replace(CONFIG, images=104), data, tmp_path)
+
+
+def test_a_term_that_is_not_finite_stops_the_run_before_the_step(data, tmp_path, monkeypatch):
+    original, calls = module.losses.kl, 0
+
+    def broken_at_step_7(mu, logvar):
+        nonlocal calls
+        calls += 1
+        return original(mu, logvar) * (float("nan") if calls == 7 else 1.0)
+
+    monkeypatch.setattr(module.losses, "kl", broken_at_step_7)
+    with pytest.raises(TrainingError, match=r"kl is nan in the step after 48 images; the last good state is kept"):
+        run(CONFIG, data, tmp_path)
+    assert os.listdir(tmp_path / "state") == ["000000000032.safetensors"]
+    run(CONFIG, data, tmp_path)  # without the fault it goes on from there
+    assert (tmp_path / "checkpoint").exists()
+
+
+def test_one_class_and_no_held_out_images(tmp_path):
+    from tests.conftest import write_folder
+
+    data = load_folder(write_folder(tmp_path / "one", classes=["only"]), 1, 32)
+    config = dataclasses.replace(CONFIG, images=16, data={"only": 6}, adversarial_weight=0)
+    artifact = train(config, data, data.subset([]), tmp_path / "run", device="cpu")
+    assert artifact.classes == ["only"]
+    assert artifact.reconstruction == {}

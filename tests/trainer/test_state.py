@@ -1,0 +1,113 @@
+import dataclasses
+
+import pytest
+import torch
+
+from semantic_aug.networks import PRESETS
+from semantic_aug.trainer.config import TrainConfig
+from semantic_aug.trainer.state import StateError, TrainState
+
+CONFIG = TrainConfig(network=PRESETS["tiny"], images=100, data={"a": 3})
+CPU = torch.device("cpu")
+
+
+def stepped(config=CONFIG, steps=1):
+    """A state whose networks and optimisers have moved."""
+    state = TrainState(config, CPU)
+    for _ in range(steps):
+        x = torch.rand(4, 1, 32, 32) * 2 - 1
+        mu, logvar = state.encoder(x)
+        loss = (state.generator(mu) - x).abs().mean() + logvar.square().mean() + state.discriminator(x).mean()
+        loss.backward()
+        state.autoencoder_optimizer.step()
+        state.discriminator_optimizer.step()
+        state.update_ema(0.5)
+        state.images_seen += 4
+    return state
+
+
+def same(a, b):
+    left, right = a._tensors(), b._tensors()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_round_trip_is_exact(tmp_path):
+    state = stepped()
+    state.seconds = 1.5
+    state.save(tmp_path, CONFIG)
+    again = TrainState(CONFIG, CPU)
+    assert not same(state, again)
+    assert again.resume(tmp_path, CONFIG)
+    assert same(state, again)
+    assert (again.images_seen, again.seconds) == (4, 1.5)
+
+
+def test_without_a_state_there_is_nothing_to_resume(tmp_path):
+    assert not TrainState(CONFIG, CPU).resume(tmp_path / "nowhere", CONFIG)
+
+
+def test_construction_repeats_and_leaves_the_global_generator_alone():
+    before = torch.get_rng_state()
+    a = TrainState(CONFIG, CPU)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.rand(3)
+    assert same(a, TrainState(CONFIG, CPU))
+    assert not same(a, TrainState(dataclasses.replace(CONFIG, seed=1), CPU))
+
+
+def test_the_newest_two_are_kept_and_the_older_one_serves(tmp_path):
+    state = stepped()
+    for images_seen in (4, 8, 12):
+        state.images_seen = images_seen
+        state.save(tmp_path, CONFIG)
+    newest = tmp_path / "000000000012.safetensors"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000008.safetensors", newest.name]
+    newest.write_bytes(newest.read_bytes()[:-100])
+    again = TrainState(CONFIG, CPU)
+    assert again.resume(tmp_path, CONFIG)
+    assert again.images_seen == 8
+
+
+def test_a_left_over_of_a_killed_save_is_ignored(tmp_path):
+    stepped().save(tmp_path, CONFIG)
+    (tmp_path / "000000000099.part").write_bytes(b"half")
+    assert TrainState(CONFIG, CPU).resume(tmp_path, CONFIG)
+
+
+def test_a_failed_save_leaves_the_older_state(tmp_path, monkeypatch):
+    state = stepped()
+    state.save(tmp_path, CONFIG)
+
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("semantic_aug.trainer.state.save_file", full)
+    state.images_seen = 8
+    with pytest.raises(OSError, match="No space"):
+        state.save(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000004.safetensors"]
+
+
+def test_another_configuration_is_refused_with_the_fields(tmp_path):
+    stepped().save(tmp_path, CONFIG)
+    other = dataclasses.replace(CONFIG, images=200, data={"a": 3, "b": 1})
+    with pytest.raises(StateError, match=r"data\.b: None there, 1 here; images: 100 there, 200 here.*another --output"):
+        TrainState(other, CPU).resume(tmp_path, other)
+
+
+def test_states_that_cannot_be_read_are_not_started_over(tmp_path):
+    stepped().save(tmp_path, CONFIG).write_bytes(b"broken")
+    with pytest.raises(StateError, match=r"no state can be read.*delete .* to start over"):
+        TrainState(CONFIG, CPU).resume(tmp_path, CONFIG)
+
+
+def test_ema_averages_parameters_and_copies_statistics():
+    state = TrainState(CONFIG, CPU)
+    before = state.ema_encoder.stem.weight.clone()
+    with torch.no_grad():
+        state.encoder.stem.weight += 1
+        state.encoder.norm.running_mean += 3
+    state.update_ema(0.75)
+    torch.testing.assert_close(state.ema_encoder.stem.weight, before + 0.25)
+    assert torch.equal(state.ema_encoder.norm.running_mean, state.encoder.norm.running_mean)
