@@ -3,6 +3,8 @@
 from semantic_aug import functional
 from semantic_aug.artifact import Artifact, ArtifactError
 from semantic_aug.batch import SemanticAugmentBatch
+from semantic_aug.loader import SemanticLoader
+from semantic_aug.sampling import ClassBalancedSampler
 from semantic_aug.statistics import ClassStatistics
 from semantic_aug.transform import SemanticAugment
 
@@ -11,9 +13,11 @@ __version__ = "0.1.0"
 __all__ = [
     "Artifact",
     "ArtifactError",
+    "ClassBalancedSampler",
     "ClassStatistics",
     "SemanticAugment",
     "SemanticAugmentBatch",
+    "SemanticLoader",
     "__version__",
     "functional",
 ]

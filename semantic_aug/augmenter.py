@@ -19,7 +19,7 @@ from semantic_aug.artifact import MODES, Artifact, Mode
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
 from semantic_aug.labels import default_labels, label_table
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED
 
 DEFAULT_CHECKPOINT = "fer2013-48"
@@ -33,7 +33,14 @@ GEOMETRIC = (
 PerClass = float | Sequence[float] | Mapping[str, float]
 LabelsGetter = Callable[[Any], Any] | Literal["default"] | None
 
-LOADED = ("_artifacts", "_tables", "_range_checked", "_domain_errors", "_worker_seed")  # what pickling leaves behind
+LOADED = (
+    "_artifacts",
+    "_tables",
+    "_range_checked",
+    "_domain_errors",
+    "_worker_seed",
+    "_function",
+)  # what pickling leaves behind
 DOMAIN_IMAGES = 64  # augmented images after which the domain check decides
 DOMAIN_FACTOR = 4.0  # standard deviations above the checkpoint's own error that are called far
 
@@ -56,6 +63,8 @@ class Augmenter(v2.Transform):
         generator: torch.Generator | None,
         device: str | torch.device | None,
         domain_check: bool,
+        dtype: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         _check_per_class("p", p, 1.0)
@@ -68,6 +77,8 @@ class Augmenter(v2.Transform):
             raise ValueError("mean and std go together: pass both, as given to Normalize, or neither")
         if std is not None and not all(value > 0 for value in std):
             raise ValueError(f"std must be above 0 in every channel, got {list(std)}")
+        if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
+            raise ValueError(f"dtype must be None, torch.float32, torch.bfloat16 or torch.float16, got {dtype}")
         if labels_getter not in ("default", None) and not callable(labels_getter):
             raise ValueError(f'labels_getter must be a callable, "default" or None, got {labels_getter!r}')
         self._p, self._strength, self._mode, self._perturbation = p, strength, mode, perturbation
@@ -78,9 +89,20 @@ class Augmenter(v2.Transform):
         self._std = None if std is None else tuple(std)
         self._generator = generator
         self._device = None if device is None else torch.device(device)
-        self._domain_check = domain_check
+        self._dtype = None if dtype == torch.float32 else dtype
+        self._compile = compile
         # In shared memory, so that persistent workers follow: [enabled, domain check decided].
         self._flags = torch.tensor([True, not domain_check]).share_memory_()
+        self._forget()
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The data set's class names in label order, or None; may be set until the first use."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, value: list[str] | None) -> None:
+        self._classes = value
         self._forget()
 
     def _forget(self) -> None:
@@ -90,6 +112,9 @@ class Augmenter(v2.Transform):
         self._range_checked: set[torch.device] = set()
         self._domain_errors: list[float] = []
         self._worker_seed: int | None = None
+        self._function: Callable[..., Tensor] = semantic_augment_image
+        if self._compile:  # the number of chosen images differs from batch to batch
+            self._function = torch.compile(semantic_augment_image, fullgraph=True, dynamic=True)
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers get the reference, not the weights; an artifact without a directory goes whole.
@@ -189,20 +214,28 @@ class Augmenter(v2.Transform):
     def forward(self, *inputs: Any) -> Any:
         """Augment the images of a sample; everything else comes back as the same objects."""
         sample = inputs[0] if len(inputs) == 1 else inputs
+        return self.apply(sample, self.draw(sample))
+
+    def draw(self, sample: Any) -> dict[str, Any] | None:
+        """Check a sample, find its labels, draw its randomness, all on the CPU; None where nothing is to be done."""
         if not self.enabled:
-            return sample
-        flat, spec = tree_flatten(sample)
+            return None
+        flat, _ = tree_flatten(sample)
         self.check_inputs(flat)
-        positions = image_positions(flat)
-        images = [flat[position] for position in positions]
+        images = [flat[position] for position in image_positions(flat)]
         labels = self.labels_of(sample, images)
         if not images:
-            return sample
+            return None
         params = self.make_params(images)
-        if labels is not None:
-            params["labels"] = labels
-        for position, image in zip(positions, images, strict=True):
-            flat[position] = self.transform(image, params)
+        return params if labels is None else params | {"labels": labels}
+
+    def apply(self, sample: Any, params: dict[str, Any] | None) -> Any:
+        """Augment a sample with what ``draw`` drew for it, on whatever device its images have come to since."""
+        if params is None:
+            return sample
+        flat, spec = tree_flatten(sample)
+        for position in image_positions(flat):
+            flat[position] = self.transform(flat[position], params)
         return tree_unflatten(flat, spec)
 
     def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:
@@ -252,6 +285,8 @@ class Augmenter(v2.Transform):
         """Augment the chosen ones of ``images`` (..., C, H, W), given what ``make_params`` drew and the labels."""
         coin, labels = params["coin"].flatten(), params["labels"].flatten()
         p, strength = self._setting("p", labels), self._setting("strength", labels)
+        if self._perturbation in NEEDS_LABELS and (labels == POOLED).any():
+            raise ValueError(f"perturbation {self._perturbation!r} needs a label; call transform(image, label)")
         index = (coin < p).nonzero().flatten()  # found on the CPU: a GPU is not waited for
         if not len(index):
             return images
@@ -286,9 +321,10 @@ class Augmenter(v2.Transform):
         if not self._flags[1]:
             self._check_domain(unit, artifact)
         mode: Any = self._mode or artifact.recommended["mode"]
-        augmented = semantic_augment_image(
-            unit, noise, artifact, labels, strength=strength, mode=mode,
-            perturbation=self._perturbation, shrinkage=artifact.shrinkage,
+        artifact.statistics.factors(artifact.shrinkage, device=device)  # computed outside what is compiled
+        augmented = self._function(
+            unit, noise, artifact, labels, strength=strength, mode=mode, perturbation=self._perturbation,
+            shrinkage=artifact.shrinkage, dtype=self._dtype,
         )  # fmt: skip
         if self._mean is not None and self._std is not None:
             augmented = normalise(augmented, self._mean, self._std)

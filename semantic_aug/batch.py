@@ -19,7 +19,11 @@ class SemanticAugmentBatch(Augmenter):
     batch. ``images`` (B, C, H, W), uint8 or float in [0, 1]; labels int64 (B,), or soft (B, K), of which the largest
     counts. Works in ``collate_fn`` too.
 
-    Arguments as of ``SemanticAugment``. Raises as it does, and ValueError where a batch has no labels.
+    Args as of ``SemanticAugment``, and:
+        dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
+        compile: compile the augmentation with ``torch.compile``; the first batches then take long.
+
+    Raises as ``SemanticAugment`` does, and ValueError where a batch has no labels.
     """
 
     def __init__(
@@ -37,10 +41,13 @@ class SemanticAugmentBatch(Augmenter):
         generator: torch.Generator | None = None,
         device: str | torch.device | None = None,
         domain_check: bool = True,
+        dtype: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
         super().__init__(
             p, strength, checkpoint=checkpoint, perturbation=perturbation, mode=mode, labels_getter=labels_getter,
             classes=classes, mean=mean, std=std, generator=generator, device=device, domain_check=domain_check,
+            dtype=dtype, compile=compile,
         )  # fmt: skip
 
     def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:

@@ -27,6 +27,7 @@ def semantic_augment_image(
     mode: Mode = "detail",
     perturbation: str = "covariance",
     shrinkage: Shrinkage = "oas",
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Augment images (Eq. 4): x' = G(mu(x) + sqrt(s) L_c r).
 
@@ -40,11 +41,16 @@ def semantic_augment_image(
             what the autoencoder cannot reproduce is kept and strength 0 is the identity.
         perturbation: a name in ``perturb.PERTURBATIONS``.
         shrinkage: of the covariances, as in ``ClassStatistics.covariance``.
+        dtype: bfloat16 or float16 runs the networks under autocast; None: float32.
 
-    Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow.
+    Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow. On plain tensors it can be
+    compiled whole: ``torch.compile(semantic_augment_image, fullgraph=True)``, once ``artifact.statistics`` is warm
+    (``statistics.factors(shrinkage, device=...)`` called before).
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
+    if perturbation not in PERTURBATIONS:
+        raise ValueError(f"perturbation must be one of {tuple(PERTURBATIONS)}, got {perturbation!r}")
     *leading, channels, height, width = image.shape
     if channels not in (1, 3):
         raise ValueError(f"expected images with 1 or 3 channels, got {channels} in shape {tuple(image.shape)}")
@@ -56,15 +62,20 @@ def semantic_augment_image(
     if isinstance(strength, Tensor):
         strength = strength.to(image.device).expand(leading).reshape(-1)
     unit = tensor_to_unit(image).reshape(-1, channels, height, width)
+    autocast = torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None)
     with torch.no_grad():
-        mu = artifact.encode(model_input(unit, artifact))
+        with autocast:
+            mu = artifact.encode(model_input(unit, artifact)).float()
         z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage)
+        with autocast:
+            decoded = model_to_unit(artifact.decode(z if mode == "decode" else torch.cat([mu, z])).float())
         if mode == "decode":
-            decoded = resize(model_to_unit(artifact.decode(z)), (height, width))
-            change = decoded - to_model_channels(unit, artifact.network.channels)
+            change = resize(decoded, (height, width)) - to_model_channels(unit, artifact.network.channels)
+            if perturbation == "interpolate":  # an image without a partner comes back as it was
+                change = change * (z != mu).any(1)[:, None, None, None]
         else:
-            before, after = artifact.decode(torch.cat([mu, z])).chunk(2)
-            change = model_to_unit(after) - model_to_unit(before)
+            before, after = decoded.chunk(2)
+            change = after - before
         augmented = add_change(unit, change)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
 

@@ -25,7 +25,10 @@ class SemanticAugment(Augmenter):
         p: probability in [0, 1] of augmenting an image, or one per class (a sequence, or {class name: value}).
         strength: s >= 0, the scale of the latent covariance (Eq. 4), or one per class; None: the checkpoint's own.
         checkpoint: the name of a bundled checkpoint, a directory, or an ``Artifact``. Loaded on first use.
-        perturbation: "covariance" (the paper's) or "pooled" (one covariance for all classes).
+        perturbation: "covariance" (the paper's); "pooled", one covariance for all classes; "diagonal", without
+            correlations; "isotropic", the same total variance in every direction; "class-gaussian", a new sample of
+            the class whatever the image; "interpolate", toward another chosen image of the class in the batch. The
+            last two need labels.
         mode: "decode" (the paper's: G(z')), "detail" (x + G(z') - G(mu)), or None: the checkpoint's own.
         labels_getter: how to find the labels in a sample: "default" (the second element, or the key "labels", or one
             that contains "label"), a callable that gets the sample, or None (no labels).

@@ -10,12 +10,12 @@ import semantic_aug
 PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
 ROWS = [
-    {"images", "networks", "statistics", "hub", "labels"},
+    {"images", "networks", "statistics", "hub", "labels", "sampling"},
     {"perturb", "artifact"},
     {"functional"},
     {"augmenter", "preview"},
     {"transform", "batch"},
-    {"demo"},
+    {"demo", "loader"},
     {"cli"},
     {"__main__", "__init__"},
 ]

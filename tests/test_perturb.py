@@ -2,45 +2,111 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED
 
 N = 20_000
+GAUSSIAN = [name for name in PERTURBATIONS if name != "interpolate"]
 
 
-@pytest.fixture(params=PERTURBATIONS)
-def name(request):
-    return request.param
+def expected_moments(name, statistics, label, mu):
+    """Mean and covariance at strength 1, from the statistics."""
+    sigma = statistics.covariance(POOLED if name == "pooled" else label)
+    mean = statistics.mean[label].float() if name == "class-gaussian" else mu
+    if name == "diagonal":
+        sigma = sigma.diagonal().diag()
+    if name == "isotropic":
+        sigma = torch.eye(len(sigma), dtype=sigma.dtype) * sigma.trace() / len(sigma)
+    return mean, sigma
 
 
+@pytest.mark.parametrize("name", GAUSSIAN)
 @pytest.mark.parametrize("strength", [0.25, 1.0, 4.0])
 @pytest.mark.parametrize("label", [0, 1, 2, POOLED])
 def test_draws_have_covariance_s_sigma(artifact, name, strength, label):
-    d = artifact.network.latent_dim
-    mu, noise = torch.randn(1, d).expand(N, d), torch.randn(N, d)
-    z = PERTURBATIONS[name](mu, torch.full((N,), label), noise, artifact.statistics, strength, "oas")
-    found = torch.cov((z - mu).T, correction=0).double()
-    expected = strength * artifact.statistics.covariance(POOLED if name == "pooled" else label)
+    if label == POOLED and name in NEEDS_LABELS:
+        pytest.skip("needs a label")
+    mu, noise = torch.randn(1, artifact.network.latent_dim), torch.randn(N, artifact.network.latent_dim)
+    labels = torch.full((N,), label)
+    z = PERTURBATIONS[name](mu.expand(N, -1), labels, noise, artifact.statistics, strength, "oas")
+    mean, sigma = expected_moments(name, artifact.statistics, label, mu)
+    found = torch.cov(z.T, correction=0).double()
     # The standard error of a variance from 20 000 draws is 1 % of it.
-    assert (found - expected).abs().max() < 0.05 * expected.diagonal().max()
-    assert (z - mu).mean(0).abs().max() < 0.05 * expected.diagonal().max().sqrt()
+    assert (found - strength * sigma).abs().max() < 0.05 * strength * sigma.diagonal().max()
+    assert (z - mean).mean(0).abs().max() < 0.05 * (strength * sigma.diagonal().max()).sqrt()
 
 
+@pytest.mark.parametrize("name", PERTURBATIONS)
 def test_contract(artifact, name):
-    """Deterministic, no dependence on other rows, inputs untouched, strength 0 the identity."""
+    """Deterministic, per-row strength, inputs untouched, empty batches, permutation equivariance."""
     d, n = artifact.network.latent_dim, 5
-    mu, noise, labels = torch.randn(n, d), torch.randn(n, d), torch.tensor([0, 1, 2, POOLED, 1])
+    mu, noise, labels = torch.randn(n, d), torch.randn(n, d), torch.tensor([0, 1, 2, 1, 1])
     strength = torch.tensor([0.1, 0.5, 1.0, 2.0, 0.0])
     before = (mu.clone(), noise.clone(), labels.clone(), strength.clone())
     f = PERTURBATIONS[name]
     z = f(mu, labels, noise, artifact.statistics, strength, "oas")
     assert z.shape == mu.shape
+    assert z.dtype == mu.dtype
     for old, new in zip(before, (mu, noise, labels, strength), strict=True):
         assert torch.equal(old, new)
-    order = torch.tensor([3, 0, 4, 1, 2])
-    permuted = f(mu[order], labels[order], noise[order], artifact.statistics, strength[order], "oas")
-    assert_close(permuted, z[order])
-    one = f(mu[1:2], labels[1:2], noise[1:2], artifact.statistics, 0.5, "oas")
-    assert_close(one, z[1:2])
-    assert torch.equal(z[4], mu[4])
+    assert torch.equal(z, f(mu, labels, noise, artifact.statistics, strength, "oas"))
     assert f(mu[:0], labels[:0], noise[:0], artifact.statistics, 0.5, "oas").shape == (0, d)
+    if name != "class-gaussian":
+        assert torch.equal(z[4], mu[4])
+    else:
+        assert_close(z[4], artifact.statistics.mean[1].float())
+    if name != "interpolate":
+        order = torch.tensor([3, 0, 4, 1, 2])
+        permuted = f(mu[order], labels[order], noise[order], artifact.statistics, strength[order], "oas")
+        assert_close(permuted, z[order])
+        assert_close(f(mu[1:2], labels[1:2], noise[1:2], artifact.statistics, 0.5, "oas"), z[1:2])
+
+
+@pytest.mark.parametrize("name", GAUSSIAN)
+@pytest.mark.parametrize("scatter", [0.0, 1e-12, 1e6])
+def test_degenerate_covariances(artifact, name, scatter):
+    from semantic_aug.statistics import ClassStatistics
+
+    statistics = ClassStatistics(1, 4)
+    statistics.update(
+        torch.tensor([[1.0, 2, 3, 4]] * 3) * torch.tensor([[1.0], [1], [1 + scatter]]), torch.zeros(3).long()
+    )
+    for shrinkage in ("oas", "pooled", None):
+        z = PERTURBATIONS[name](
+            torch.zeros(2, 4), torch.zeros(2).long(), torch.randn(2, 4), statistics, 10.0, shrinkage
+        )
+        assert z.isfinite().all()
+
+
+def interpolate(mu, labels, noise, strength=1.0):
+    return PERTURBATIONS["interpolate"](mu, labels, noise, None, strength, None)
+
+
+def test_interpolation_stays_between_two_of_the_class():
+    mu, labels = torch.randn(40, 2), torch.arange(40) % 4
+    z = interpolate(mu, labels, torch.randn(40, 2))
+    for i in range(40):
+        others = [j for j in range(40) if labels[j] == labels[i] and j != i]
+        offsets = [torch.stack([z[i] - mu[i], mu[j] - mu[i]]) for j in others]
+        on_the_line = [
+            abs(float(torch.linalg.det(pair))) < 1e-4 and 0 <= float(pair[0] @ pair[1]) <= float(pair[1] @ pair[1])
+            for pair in offsets
+        ]
+        assert any(on_the_line)
+
+
+def test_interpolation_chooses_every_partner_equally_and_u_uniformly():
+    n = 2000
+    mu = torch.tensor([[0.0, 0.0], [1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
+    labels = torch.tensor([0, 0, 0, 0])
+    z = torch.cat([interpolate(mu, labels, torch.randn(4, 2))[:1] for _ in range(n)])[:, 0]
+    # With partners at 1, 2 and 4 and u uniform, the mean is (1 + 2 + 4) / 3 / 2.
+    assert abs(float(z.mean()) - 7 / 6) < 0.1
+    assert float(z.max()) > 3.8
+    step = interpolate(mu, labels, torch.full((4, 2), 0.3), strength=0.25)
+    assert_close(step - mu, (interpolate(mu, labels, torch.full((4, 2), 0.3)) - mu) * 0.25)
+
+
+def test_interpolation_without_a_partner_stays():
+    mu = torch.randn(3, 4)
+    assert torch.equal(interpolate(mu, torch.tensor([0, 1, 2]), torch.randn(3, 4)), mu)

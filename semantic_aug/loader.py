@@ -1,0 +1,124 @@
+"""A DataLoader's batches, moved to a device and augmented there."""
+
+import copy
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+from torch.utils.data import Subset
+
+from semantic_aug.batch import SemanticAugmentBatch
+
+
+class SemanticLoader:
+    """Wraps any DataLoader (of tuples, lists or mappings) and yields its batches on ``device``, augmented.
+
+    On a GPU the next batch is copied and augmented on a side stream while the current one is trained on; give the
+    DataLoader ``pin_memory=True``. The data set's ``classes``, where it has any, map its labels to the checkpoint's by
+    name, unless ``augment`` was given ``classes``.
+
+    Args:
+        loader: a DataLoader, or any iterable of batches.
+        augment: applied to every batch.
+        device: where to (None: a GPU if there is one, else the CPU).
+        clean_epochs: so many last epochs of ``epochs`` are not augmented (the paper's last epochs on originals).
+        epochs: epochs of the whole training; needed with ``clean_epochs``.
+
+    Epochs are counted by iterations, unless ``set_epoch`` says otherwise. ``len()``, ``dataset``, ``sampler``,
+    ``batch_sampler`` and every other attribute are those of the DataLoader. Raises ValueError for ``clean_epochs``
+    without ``epochs``.
+    """
+
+    def __init__(
+        self,
+        loader: Iterable[Any],
+        augment: SemanticAugmentBatch,
+        *,
+        device: str | torch.device | None = None,
+        clean_epochs: int = 0,
+        epochs: int | None = None,
+    ) -> None:
+        if clean_epochs < 0 or (clean_epochs and (epochs is None or epochs < clean_epochs)):
+            raise ValueError(f"clean_epochs must lie in 0..epochs, got clean_epochs={clean_epochs}, epochs={epochs}")
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.loader = loader
+        self.augment = _with_classes(augment, _classes(getattr(loader, "dataset", None)))
+        self.device = torch.device(device)
+        self.clean_epochs, self.epochs = clean_epochs, epochs
+        self.epoch = 0
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "loader":  # not there yet while being unpickled
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)  # type: ignore[arg-type]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch the next iteration is; the loader's samplers are told too."""
+        self.epoch = epoch
+        for part in (self.loader, getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
+            if hasattr(part, "set_epoch"):
+                part.set_epoch(epoch)  # type: ignore[union-attr]
+
+    @property
+    def clean(self) -> bool:
+        """Whether the epoch to come is one of the last, on originals only."""
+        return self.epochs is not None and self.epoch >= self.epochs - self.clean_epochs
+
+    def __iter__(self) -> Iterator[Any]:
+        clean = self.clean
+        self.epoch += 1
+
+        def prepare(batch: Any) -> Any:
+            # Drawn while the labels are on the CPU, so that a GPU is never waited for.
+            params = None if clean else self.augment.draw(batch)
+            return self.augment.apply(tree_map(self._move, batch), params)
+
+        if self.device.type == "cuda":
+            return _prefetched(self.loader, prepare, self.device)
+        return map(prepare, self.loader)
+
+    def _move(self, leaf: Any) -> Any:
+        return leaf.to(self.device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+
+
+def _prefetched(batches: Iterable[Any], prepare: Callable[[Any], Any], device: torch.device) -> Iterator[Any]:
+    """Prepare each batch on a side stream while the one before it is used."""
+    side = torch.cuda.Stream(device)
+    ready = None
+    for batch in batches:
+        with torch.cuda.stream(side):
+            following = prepare(batch)
+        if ready is not None:
+            yield ready
+        # The consumer's stream waits for the side stream, and the allocator learns who else uses the memory.
+        current = torch.cuda.current_stream(device)
+        current.wait_stream(side)
+        ready = tree_map(lambda leaf, used_by=current: _recorded(leaf, used_by), following)
+    if ready is not None:
+        yield ready
+
+
+def _recorded(leaf: Any, stream: torch.cuda.Stream) -> Any:
+    if isinstance(leaf, Tensor) and leaf.is_cuda:
+        leaf.record_stream(stream)
+    return leaf
+
+
+def _classes(dataset: Any) -> list[str] | None:
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    return getattr(dataset, "classes", None)
+
+
+def _with_classes(augment: SemanticAugmentBatch, classes: list[str] | None) -> SemanticAugmentBatch:
+    if classes is None or augment.classes is not None:
+        return augment
+    copied = copy.copy(augment)
+    copied.classes = list(classes)
+    return copied

@@ -1,0 +1,95 @@
+"""Class-balanced sampling, in one process or several."""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Sampler, Subset, TensorDataset
+
+
+class ClassBalancedSampler(Sampler[int]):
+    """Indices in which every class is equally frequent, and within a class every image.
+
+    One draw of ``num_samples`` positions is made for an epoch, the same on all ranks; each rank takes every
+    ``world_size``-th of them, so ranks are disjoint. Counts of classes, and of a class's images, differ by at most 1.
+
+    Args:
+        labels: class index of every image of the data set, (N,); see ``dataset_labels``.
+        num_samples: positions of an epoch over all ranks (None: N), rounded up to a multiple of ``world_size``.
+        seed: of the draw; the same on all ranks.
+        rank, world_size: None: those of ``torch.distributed`` where it is initialised, else 0 and 1.
+
+    Call ``set_epoch`` before each epoch: without it every epoch repeats the first. Raises ValueError for labels that
+    are not a list of integers, and for a rank outside the world.
+    """
+
+    def __init__(
+        self,
+        labels: Sequence[int] | Tensor,
+        *,
+        num_samples: int | None = None,
+        seed: int = 0,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
+        table = torch.as_tensor(labels)
+        if table.ndim != 1 or not len(table) or table.is_floating_point() or table.dtype == torch.bool:
+            raise ValueError(f"labels must be class indices (N,), N >= 1, got {tuple(table.shape)} of {table.dtype}")
+        if num_samples is not None and num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1, got {num_samples}")
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if rank is None:
+            rank = torch.distributed.get_rank() if distributed else 0
+        if world_size is None:
+            world_size = torch.distributed.get_world_size() if distributed else 1
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must lie in 0..{world_size - 1}, got {rank}")
+        self.rank, self.world_size, self.seed, self.epoch = rank, world_size, seed, 0
+        self.num_samples = math.ceil((num_samples or len(table)) / world_size) * world_size
+        self._members = [(table == label).nonzero().flatten() for label in table.unique()]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose draw the next iteration gives."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.num_samples // self.world_size
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.epoch) % 2**63)
+        classes = _evenly(torch.arange(len(self._members)), self.num_samples, generator)
+        indices = torch.empty(self.num_samples, dtype=torch.int64)
+        for label, members in enumerate(self._members):
+            positions = (classes == label).nonzero().flatten()
+            indices[positions] = _evenly(members, len(positions), generator)
+        return iter(indices[self.rank :: self.world_size].tolist())
+
+
+def _evenly(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of ``values`` (at least one), each as often as the others or once more, in random order."""
+    rounds = -(-count // len(values))
+    shuffled = [values[torch.randperm(len(values), generator=generator)] for _ in range(rounds)]
+    return torch.cat([values[:0], *shuffled])[:count]
+
+
+def dataset_labels(dataset: Any) -> Tensor:
+    """Labels (N,) of a data set, without loading an image.
+
+    Knows ``Subset``, ``ConcatDataset``, ``TensorDataset`` (its last tensor) and every data set with ``targets`` or
+    ``labels``, as torchvision's have. Raises TypeError for others.
+    """
+    if isinstance(dataset, Subset):
+        return dataset_labels(dataset.dataset)[torch.as_tensor(dataset.indices, dtype=torch.int64)]
+    if isinstance(dataset, ConcatDataset):
+        return torch.cat([dataset_labels(part) for part in dataset.datasets])
+    if isinstance(dataset, TensorDataset):
+        return dataset.tensors[-1]
+    for name in ("targets", "labels"):
+        if hasattr(dataset, name):
+            return torch.as_tensor(getattr(dataset, name))
+    raise TypeError(
+        f"{type(dataset).__name__} has neither targets nor labels; pass its labels to ClassBalancedSampler yourself"
+    )

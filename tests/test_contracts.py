@@ -1,0 +1,212 @@
+"""``contracts`` over every transform, mode and perturbation, and hypothesis properties of the batch wrapper."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torchvision import tv_tensors
+
+from semantic_aug import SemanticAugment, SemanticAugmentBatch
+from semantic_aug.artifact import MODES
+from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
+from semantic_aug.statistics import POOLED
+from tests import contracts
+from tests.conftest import build_artifact
+
+ARTIFACTS = {1: build_artifact(), 3: build_artifact(channels=3)}
+ALONE = [name for name in PERTURBATIONS if name != "interpolate"]  # change an image that stands alone
+PRECISIONS = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+def per_sample(mode, perturbation, model=1, p=1.0, strength=1.0, **options):
+    return SemanticAugment(p, strength, checkpoint=ARTIFACTS[model], mode=mode, perturbation=perturbation, **options)
+
+
+def per_batch(mode, perturbation, model=1, p=1.0, strength=1.0, **options):
+    return SemanticAugmentBatch(
+        p, strength, checkpoint=ARTIFACTS[model], mode=mode, perturbation=perturbation, **options
+    )
+
+
+@pytest.mark.parametrize("model", [1, 3])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("perturbation", ALONE)
+def test_single_images(mode, perturbation, model):
+    augment = per_sample(mode, perturbation, model)
+    for size in contracts.SIZES:
+        for image in contracts.single_images(size):
+            contracts.check_image(lambda x: augment(x, 1)[0], image)
+            if perturbation not in NEEDS_LABELS:
+                contracts.check_image(augment, image)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+def test_repeats_leading_dimensions_and_structures(mode, perturbation):
+    augment, batched = per_sample(mode, perturbation), per_batch(mode, perturbation)
+    images, labels = torch.rand(4, 3, 20, 20), torch.tensor([1, 1, 1, 1])
+    contracts.check_repeats(augment, lambda t, x: t(x, labels)[0], images)
+    contracts.check_repeats(batched, lambda t, x: t(x, labels)[0], images)
+    contracts.check_structures(batched, images, labels)
+    if perturbation != "interpolate":  # which needs company
+        contracts.check_leading_dimensions(augment, lambda shape: torch.full(shape, 1))
+        contracts.check_structures(augment, tv_tensors.Image(images[0]), 1)
+        contracts.check_structures(augment, images, labels)
+
+
+@pytest.mark.parametrize("perturbation", NEEDS_LABELS)
+def test_perturbations_that_need_a_label_say_so(perturbation):
+    with pytest.raises(ValueError, match=f"perturbation '{perturbation}' needs a label; call"):
+        per_sample("detail", perturbation)(torch.rand(1, 8, 8))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_interpolation_without_a_partner_gives_the_image_back(mode):
+    images = torch.rand(3, 1, 32, 32)
+    out, _ = per_batch(mode, "interpolate")(images, torch.tensor([0, 1, 1]))
+    torch.testing.assert_close(out[0], images[0], rtol=0, atol=1e-6)
+    assert (out[1:] - images[1:]).abs().amax((1, 2, 3)).min() > 1e-5
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    n=st.integers(0, 5), channels=st.sampled_from([1, 3]), model=st.sampled_from([1, 3]),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)), dtype=st.sampled_from(PRECISIONS),
+    mode=st.sampled_from(MODES), perturbation=st.sampled_from(sorted(PERTURBATIONS)),
+    p=st.floats(0, 1), strength=st.floats(0, 10), data=st.data(),
+)  # fmt: skip
+def test_properties_of_batches(n, channels, model, size, dtype, mode, perturbation, p, strength, data):
+    """5.4 (a) to (f): kept shapes and ranges; what is not chosen bit for bit; order, company and repetition."""
+    images = torch.rand(n, channels, *size)
+    images = (images * 255).to(dtype) if dtype == torch.uint8 else images.to(dtype)
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)), dtype=torch.int64)
+    augment = per_batch(mode, perturbation, model, p, strength)
+    params = augment.draw((images, labels))
+    before = images.clone()
+    out, same_labels = augment.apply((images, labels), params)
+    contracts.check_kept(before, images, out, 0)
+    assert same_labels is labels
+    chosen = params["coin"] < p
+    assert torch.equal(out[~chosen], images[~chosen])
+    assert torch.equal(augment.apply((images, labels), params)[0], out)
+    if perturbation != "interpolate" and n:
+        order = torch.tensor(data.draw(st.permutations(range(n))))
+        permuted = {name: value[order] for name, value in params.items()}
+        again = augment.transform(images[order], permuted)
+        tolerance = 1.01 if dtype == torch.uint8 else (1e-2 if dtype in (torch.float16, torch.bfloat16) else 1e-3)
+        torch.testing.assert_close(again.double(), out[order].double(), rtol=0, atol=tolerance)
+        one = augment.transform(images[:1], {name: value[:1] for name, value in params.items()})
+        torch.testing.assert_close(one.double(), out[:1].double(), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("form", ["one p", "p per class"])
+def test_the_fraction_augmented_on_20_000_images(form):
+    n, p = 20_000, [0.1, 0.5, 0.9]
+    images, labels = torch.zeros(n, 1, 1, 1), torch.arange(n) % 3
+    augment = per_batch("detail", "covariance", p=0.3 if form == "one p" else p, strength=9.0)
+    out, _ = augment(images + 0.5, labels)
+    changed = (out != 0.5).flatten(1).any(1)
+    for label in range(3):
+        expected = 0.3 if form == "one p" else p[label]
+        count, of = int(changed[labels == label].sum()), int((labels == label).sum())
+        assert abs(count - of * expected) <= 4.5 * (of * expected * (1 - expected)) ** 0.5, label
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_is_close(dtype):
+    images, labels = torch.rand(6, 1, 32, 32), torch.arange(6) % 3
+    outs = []
+    for precision in (None, torch.float32, dtype):
+        torch.manual_seed(1)
+        outs.append(per_batch("detail", "covariance", strength=0.1, dtype=precision)(images, labels)[0])
+    assert torch.equal(outs[0], outs[1])
+    assert outs[2].dtype == torch.float32
+    assert 0 < float((outs[2] - outs[0]).abs().mean()) < 0.02
+    with pytest.raises(ValueError, match="dtype must be None"):
+        per_batch("detail", "covariance", dtype=torch.int8)
+
+
+def test_compiled_whole_equals_eager(no_warnings):
+    """fullgraph: not one graph break; through dynamo, whose backend here is the eager one."""
+    from semantic_aug.functional import semantic_augment_image
+
+    artifact = ARTIFACTS[1]
+    artifact.statistics.factors("oas")
+    torch.compiler.reset()
+    compiled = torch.compile(semantic_augment_image, fullgraph=True, dynamic=True, backend="eager")
+    for n in (2, 5):
+        arguments = torch.rand(n, 3, 20, 24), torch.randn(n, 8), artifact, torch.tensor([0, 1, 2, POOLED, 1])[:n]
+        for mode in MODES:
+            out = compiled(*arguments, strength=0.5, mode=mode)
+            torch.testing.assert_close(out, semantic_augment_image(*arguments, strength=0.5, mode=mode))
+    torch.compiler.reset()
+
+
+@pytest.mark.slow
+def test_the_compiled_wrapper_equals_the_eager_one():
+    images = torch.rand(8, 1, 32, 32)
+    for n in (8, 5, 3):
+        labels, outs = torch.arange(n) % 3, []
+        for compile in (False, True):
+            torch.manual_seed(1)
+            outs.append(per_batch("detail", "covariance", p=0.7, compile=compile)(images[:n], labels)[0])
+        torch.testing.assert_close(*outs, rtol=0, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_cpu_and_gpu_agree(mode, perturbation, dtype):
+    images = torch.rand(8, 3, 40, 40)
+    images = (images * 255).to(dtype) if dtype == torch.uint8 else images
+    labels = torch.arange(8) % 3
+    augment = per_batch(mode, perturbation, p=0.7)
+    params = augment.draw((images, labels))
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    on_cpu, _ = augment.apply((images, labels), params)
+    on_gpu, gpu_labels = augment.apply((images.cuda(), labels.cuda()), params)
+    assert on_gpu.is_cuda
+    assert gpu_labels.is_cuda
+    atol = 1 if dtype == torch.uint8 else 1e-3
+    torch.testing.assert_close(on_gpu.cpu(), on_cpu, rtol=0, atol=atol)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_device_moves_there_and_back():
+    image = torch.rand(3, 20, 20)
+    augment = per_sample("detail", "covariance", device="cuda")
+    out = augment(image)
+    assert out.device == image.device
+    assert not torch.equal(out, image)
+
+
+# --- Sharpness of detail mode ---------------------------------------------------------------------------------------
+
+
+def high_frequency_energy(image):
+    """Energy of the image's difference from its 5 x 5 box blur, luminance, without a border of 2 pixels."""
+    grey = torch.as_tensor(image).float().mean(0, keepdim=True)[None]
+    blurred = torch.nn.functional.avg_pool2d(grey, 5, stride=1, padding=0)
+    return float((grey[..., 2:-2, 2:-2] - blurred).square().sum())
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_detail_keeps_a_224_pixel_image_sharp(mode):
+    """With the bundled model and a real photograph; ``decode`` is the control that the filter can tell."""
+    from skimage.data import astronaut
+
+    face = torch.from_numpy(astronaut()).permute(2, 0, 1)[:, 0:224, 110:334].float() / 255
+    face = 0.15 + 0.7 * face  # away from the clip at 0 and 1, which removes energy by itself
+    augment = SemanticAugment(1.0, 0.35, mode=mode, domain_check=False)
+    ratios = []
+    for _ in range(8):
+        out = augment(face)
+        assert float((out - face).abs().mean()) > 0.01
+        ratios.append(high_frequency_energy(out) / high_frequency_energy(face))
+    if mode == "detail":
+        assert all(abs(ratio - 1) < 0.05 for ratio in ratios), ratios
+    else:
+        assert all(ratio < 0.5 for ratio in ratios), ratios
