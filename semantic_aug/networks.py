@@ -4,6 +4,10 @@ Images are float tensors (N, channels, image_size, image_size) in [-1, 1]; laten
 The stems fold patches of ``patch_size`` x ``patch_size`` pixels into channels and the generator's head unfolds them
 (pixel shuffle), for at full resolution the networks would be bound by memory traffic. Level 0 is the folded
 resolution; every level halves it, while the size is even and above 4.
+
+Beside the convolutions E and G have one linear layer each, between a thumbnail of the image and the latent. The
+optimum of a linear VAE is probabilistic PCA (Lucas et al. 2019, arXiv 1911.02469); ``trainer/pca.py`` starts the
+linear layers there and the convolutions start at zero, so that training begins with what it would learn slowly.
 The paper (arXiv 2411.17254) asks for a ResNet-style encoder and BigGAN-style G and D; method details are ours.
 """
 
@@ -12,9 +16,11 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, relu
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
+THUMBNAIL_VALUES = 4096  # upper bound of the pixels times channels that the linear layers see
+START_LOGVAR = -3.0  # a latent's variance when training starts, against 1 for the spread of the means
 LOGVAR_LIMIT = 10.0  # a standard deviation between e^-5 and e^5; beyond it exp() endangers low precision
 
 
@@ -75,6 +81,14 @@ class NetworkConfig:
         """Channels of an image whose patches are folded."""
         return self.channels * self.patch_size**2
 
+    @property
+    def thumbnail_size(self) -> int:
+        """Height and width of what the linear layers see: the image size, halved while it has too many values."""
+        size = self.image_size
+        while self.channels * size**2 > THUMBNAIL_VALUES:
+            size //= 2
+        return size
+
     def widths(self, base: int) -> list[int]:
         """Channels at levels 0 to ``levels``."""
         return [base * min(2**level, self.max_multiplier) for level in range(self.levels + 1)]
@@ -127,11 +141,15 @@ class Encoder(nn.Module):
         self.blocks = nn.Sequential(*(EncoderBlock(*pair) for pair in pairwise(widths)))
         self.norm = nn.BatchNorm2d(widths[-1])
         self.head = nn.Linear(widths[-1] * config.lowest_size**2, 2 * config.latent_dim)
+        _start_at_zero(self.head)
+        self.thumbnail_size = config.thumbnail_size
+        self.linear = nn.Linear(config.channels * config.thumbnail_size**2, config.latent_dim)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         h = self.blocks(self.stem(pixel_unshuffle(images, self.patch_size)))
         mu, logvar = self.head(relu(self.norm(h)).flatten(1)).chunk(2, dim=1)
-        return mu, logvar.clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
+        mu = mu + self.linear(adaptive_avg_pool2d(images, self.thumbnail_size).flatten(1))
+        return mu, (logvar + START_LOGVAR).clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
 
 
 class ModulatedBatchNorm(nn.Module):
@@ -180,13 +198,20 @@ class Generator(nn.Module):
         self.patch_size = config.patch_size
         # At full resolution, so that neighbouring patches meet without a seam.
         self.head = _conv3(widths[-1] // config.patch_size**2, config.channels)
+        _start_at_zero(self.head)
+        self.thumbnail = (config.channels, config.thumbnail_size, config.thumbnail_size)
+        self.linear = nn.Linear(config.latent_dim, config.channels * config.thumbnail_size**2)
 
     def forward(self, z: Tensor) -> Tensor:
         h = self.stem(z).unflatten(1, self.lowest)
         for block in self.blocks:
             h = block(h, z)
         h = pixel_shuffle(self.unfold(relu(self.norm(h))), self.patch_size)
-        return torch.tanh(self.head(relu(h)))
+        h = self.head(relu(h))
+        linear = self.linear(z).unflatten(1, self.thumbnail)
+        if linear.shape != h.shape:
+            linear = interpolate(linear, size=h.shape[2:], mode="bilinear")
+        return torch.tanh(h + linear)
 
 
 class DiscriminatorBlock(nn.Module):

@@ -17,7 +17,7 @@ class TrainConfig:
 
     network: NetworkConfig
     """Sizes of the networks."""
-    images: int = 700_000
+    images: int = 300_000
     """Horizon of every schedule and end of the run: training images seen, repeats counted."""
     batch: int = 64
     """Images per step."""
@@ -25,18 +25,17 @@ class TrainConfig:
     """Adam's, for E, G and D; falls linearly to 0 over the last ``decay`` of the run."""
     decay: float = 0.4
     """Fraction of the run over which the learning rate falls."""
-    kl_weight: float = 1.5e-4
+    kl_weight: float = 1e-4
     """Maximum weight of the KL term (a sum over latent dimensions); it rises linearly from 0 over the whole run."""
-    lpips_weight: float = 0.4
-    """lambda_p of Eq. 3, against an L1 that is a mean over pixels in [-1, 1]. At 1 LPIPS falls a little faster, but L1
-    several times slower."""
+    lpips_weight: float = 2.0
+    """lambda_p of Eq. 3, against an L1 that is a mean over pixels in [-1, 1]."""
     lpips_net: str = "squeeze"
     """Trunk of LPIPS: "squeeze", "alex" or "vgg"."""
-    lpips_fraction: float = 0.25
+    lpips_fraction: float = 0.5
     """Fraction of each batch on which LPIPS, the costliest term on a CPU, is taken."""
     adversarial_weight: float = 0.05
     """Weight of G's hinge loss."""
-    adversarial_start: float = 0.4
+    adversarial_start: float = 0.5
     """Fraction of the run before D and its loss join."""
     diffaugment: bool | None = None
     """Differentiable augmentation of what D sees; None: under 50 000 training images, where D would overfit."""

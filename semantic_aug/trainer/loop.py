@@ -21,6 +21,7 @@ from semantic_aug.trainer.diffaugment import diffaugment
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.trainer.log import Averages, RunLog
+from semantic_aug.trainer.pca import start_as_pca
 from semantic_aug.trainer.perceptual import Perceptual
 from semantic_aug.trainer.state import TrainState
 
@@ -64,6 +65,9 @@ def train(
     accelerator = _accelerator(config.precision, device)
     state = TrainState(config, accelerator.device)
     resumed = state.resume(output / STATE, config)
+    if not resumed:
+        start_as_pca(state.encoder, state.generator, data, config.seed)
+        state.update_ema(decay=0)
     if state.images_seen >= config.images and (output / CHECKPOINT).exists():
         print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
         return Artifact.load(output / CHECKPOINT)
