@@ -1,0 +1,140 @@
+"""Every example, run at tiny size on the bundled checkpoint; each must really have augmented."""
+
+import importlib.util
+import logging
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from semantic_aug import Artifact, augmenter
+from tests.conftest import write_folder
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def load(name):
+    """The example as a module."""
+    specification = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def faces(tmp_path, monkeypatch):
+    """Folders ``train`` and ``validation`` of the checkpoint's classes, the current folder beside them."""
+    classes = Artifact.load("fer2013-48").classes
+    for split in ("train", "validation"):
+        write_folder(tmp_path / split, 5, size=48, classes=classes, seed=len(split))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def augmented(monkeypatch):
+    """Counts the images augmented in this process."""
+    count = [0]
+    original = augmenter.semantic_augment_image
+
+    def counting(image, *arguments, **keywords):
+        count[0] += len(image)
+        return original(image, *arguments, **keywords)
+
+    monkeypatch.setattr(augmenter, "semantic_augment_image", counting)
+    return count
+
+
+def test_every_example_is_tested():
+    tests = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f'load("{path.stem}")' in tests, path
+
+
+def test_quickstart(faces, augmented):
+    load("quickstart").main(str(faces / "train"), "out.png", workers=0)
+    with Image.open("out.png") as picture:
+        assert picture.size == (8 * 50 + 2, 5 * 50 + 2)
+    assert 5 < augmented[0] < 30
+
+
+def test_imbalanced_training(faces, augmented, monkeypatch):
+    example = load("imbalanced_training")
+    per_epoch = []
+    monkeypatch.setattr(
+        example, "train_one_epoch", lambda *a, f=example.train_one_epoch: (per_epoch.append(augmented[0]), f(*a))[1]
+    )
+    accuracy = example.main(str(faces / "train"), str(faces / "validation"), epochs=3, clean_epochs=1, workers=0)
+    assert 0 <= accuracy <= 1
+    assert 0 < per_epoch[1] < per_epoch[2] == augmented[0], "the last epoch is on originals"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_timm_loader(faces, augmented):
+    losses = load("timm_loader").main(str(faces / "train"), steps=2, workers=0)
+    assert len(losses) == 2
+    assert all(math.isfinite(loss) for loss in losses)
+    assert augmented[0] > 5
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:lightning")
+@pytest.mark.filterwarnings("ignore:.*isinstance.treespec, LeafSpec:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_lightning_datamodule(faces, augmented, monkeypatch):
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    example = load("lightning_datamodule")
+    epochs = []
+    sampler = example.ClassBalancedSampler
+    monkeypatch.setattr(sampler, "set_epoch", lambda self, epoch: epochs.append(epoch))
+    classifier = example.main(
+        str(faces / "train"), epochs=2, workers=0, accelerator="cpu", logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    assert augmented[0] > 10
+    assert epochs == [0, 1], "Lightning tells the sampler the epoch"
+    plain = example.Classifier(7)
+    assert classifier.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_huggingface_datasets(faces, augmented, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    data, loader = load("huggingface_datasets").main(str(faces / "train"), workers=0)
+    assert len(data) == 35
+    for batch in loader:
+        assert batch["pixel_values"].shape[1:] == (3, 48, 48)
+        assert batch["labels"].dtype == torch.int64
+    assert 5 < augmented[0] < 30
+
+
+def test_compiled_step(faces, augmented):
+    torch.compiler.reset()
+    losses = load("compiled_step").main(str(faces / "train"), steps=3, workers=0, backend="aot_eager")
+    assert all(math.isfinite(loss) for loss in losses)
+    assert augmented[0] > 5
+    torch.compiler.reset()
+
+
+def test_compositions(faces, augmented):
+    one_by_one, mixed = load("compositions").main(str(faces / "train"), workers=0)
+    images, labels = next(iter(one_by_one))
+    assert images.shape == (32, 3, 48, 48)
+    assert 5 < augmented[0] < 28
+    before = augmented[0]
+    images, labels = next(iter(mixed))
+    assert images.shape == (32, 3, 48, 48)
+    assert labels.shape == (32, 7)
+    assert torch.allclose(labels.sum(1), torch.ones(32))
+    assert augmented[0] > before
+
+
+def test_an_example_as_a_process_with_workers(faces):
+    command = [sys.executable, "-W", "error", EXAMPLES / "compositions.py", "train"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == ["(32, 3, 48, 48) (32,)", "(32, 3, 48, 48) (32, 7)"], done.stderr
