@@ -401,22 +401,23 @@ class Labelled(torch.utils.data.Dataset):
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn", "forkserver"])
-@pytest.mark.parametrize("with_generator", [False, True])
-def test_workers_and_epochs_differ_seeds_repeat_and_enabled_reaches_them(saved, context, with_generator):
-    generator = torch.Generator().manual_seed(5) if with_generator else None
-    augment = transform(checkpoint=str(saved), generator=generator)
-    loader = DataLoader(
-        Labelled(augment), batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context=context,
-        generator=torch.Generator().manual_seed(0),
-    )  # fmt: skip
+@pytest.mark.parametrize(("persistent", "with_generator"), [(True, False), (False, True), (True, True)])
+def test_workers_and_epochs_differ_seeds_repeat_and_enabled_reaches_them(saved, context, persistent, with_generator):
+    def make(context):
+        generator = torch.Generator().manual_seed(5) if with_generator else None
+        augment = transform(checkpoint=str(saved), generator=generator)
+        return augment, DataLoader(
+            Labelled(augment), batch_size=4, num_workers=2, persistent_workers=persistent,
+            multiprocessing_context=context, generator=torch.Generator().manual_seed(0),
+        )  # fmt: skip
+
+    augment, loader = make(context)
     first, second = (torch.cat([images for images, _ in loader]) for _ in range(2))
     assert len(torch.cat([first, second]).flatten(1).unique(dim=0)) == 32
     augment.enabled = False
     assert torch.equal(torch.cat([images for images, _ in loader]), torch.full((16, 1, 32, 32), 0.5))
-    del loader
-    again = DataLoader(Labelled(transform(checkpoint=str(saved), generator=generator)), batch_size=4,
-                       num_workers=2, generator=torch.Generator().manual_seed(0))  # fmt: skip
-    assert_close(torch.cat([images for images, _ in again]), first)  # by fork, whatever the context was
+    _, again = make("fork")  # whatever the context was
+    assert_close(torch.cat([images for images, _ in again]), first)
 
 
 def test_a_real_image_folder_pipeline(folder, saved, no_warnings):
