@@ -75,6 +75,17 @@ class Artifact:
         """The device that the networks are on."""
         return next(self.generator.parameters()).device
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all weights and statistics, as they are in memory."""
+        digest = hashlib.sha256(json.dumps([asdict(self.network), self.classes]).encode())
+        parts = [self.encoder.state_dict(), self.generator.state_dict(), self.statistics.to_tensors()]
+        for tensors in parts:
+            for name, tensor in sorted(tensors.items()):
+                if not name.endswith("num_batches_tracked"):  # which is not stored
+                    digest.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
     def to(self, device: str | torch.device) -> "Artifact":
         """A copy with its networks on ``device``; this artifact itself where they are there already."""
         if torch.device(device) == self.device:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from semantic_aug.artifact import Artifact
     from semantic_aug.trainer.data import ImageSet
+    from semantic_aug.trainer.judge import Judge
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DEMO_PICTURE = "semantic-aug-demo.png"
+JUDGE = "judge.safetensors"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub.add_argument
 
     checkpoint = "a bundled name (fer2013-48) or a directory"
-    data = "an image folder: DATA/<class>/*.png, jpg, webp, ..."
+    data = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
     device = "cpu, cuda, cuda:1, mps (default: the best there is)"
     skip_bad = "leave out images that cannot be read"
 
@@ -60,7 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("data", metavar="DATA", help=data)
     add("--output", metavar="DIR", required=True, help="gets state/, previews/, log.jsonl and, at the end, checkpoint/")
-    add("--preset", metavar="NAME", required=True, help="tiny, fer2013-48, rgb-32, rafdb-96")
+    add("--preset", metavar="NAME", help="tiny, fer2013-48, rgb-32, rafdb-96; not needed with --init")
+    add("--init", metavar="CHECKPOINT", help=f"fine-tune: start from {checkpoint}")
     add("--images", metavar="N", type=int, help="training images to see; the horizon of every schedule")
     add("--minutes", metavar="M", type=float, help="end this sitting after M minutes; the state is saved")
     add("--seed", metavar="S", type=int, default=0, help="default: 0")
@@ -71,7 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="default: auto, bf16 on a GPU that has it, else fp32",
     )
-    add("--validation", metavar="DIR", help="held-out images (default: a slice of DATA that is not trained on)")
+    add("--validation", metavar="DATA", help="held-out images (default: a slice of DATA that is not trained on)")
+    add("--imbalance", metavar="R", type=float, help="cut DATA to a long tail, the rarest class R times rarer")
+    add("--sampling", choices=("natural", "balanced"), default="natural", help="balanced: each class equally often")
+    add("--batch", metavar="N", type=int, help="images per step over all processes (default: 64)")
+    add("--accumulate", metavar="N", type=int, default=1, help="compute each batch in N parts, to save memory")
+    add("--compile", action="store_true", help="run the networks through torch.compile")
     add("--skip-bad", action="store_true", help=skip_bad)
 
     add = verb(
@@ -82,16 +91,21 @@ def _parser() -> argparse.ArgumentParser:
     add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
     add("data", metavar="DATA", help=data)
     add("--output", metavar="DIR", required=True, help="the new artifact; must not exist")
+    add("--device", metavar="D", help=device)
     add("--skip-bad", action="store_true", help=skip_bad)
 
     add = verb(
         _evaluate,
-        "Reconstruction error (L1, LPIPS) of a checkpoint on held-out images.",
-        "evaluate fer2013-48 faces/validation --json figures.json",
+        "Quality of a checkpoint on held-out images: reconstruction, realism, diversity, class agreement.",
+        "evaluate fer2013-48 faces/validation --train faces/train --json figures.json",
     )
     add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", help=data)
+    add("data", metavar="DATA", help=f"held-out images, {data}")
+    add("--train", metavar="DATA", help="real images to train the judge classifier on, where there is none yet")
+    add("--judge", metavar="FILE", help=f"where the judge is kept (default: {JUDGE})")
     add("--json", metavar="FILE", help="also write the figures there")
+    add("--picture", metavar="PNG", help="an image of each class, and what the judge says of its augmentations")
+    add("--seed", metavar="S", type=int, default=0, help="default: 0")
     add("--device", metavar="D", help=device)
     add("--skip-bad", action="store_true", help=skip_bad)
 
@@ -139,65 +153,99 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
+    from semantic_aug.artifact import Artifact
     from semantic_aug.networks import PRESETS
 
-    if options.preset not in PRESETS:
+    if options.preset is None and options.init is None:
+        raise ValueError(f"--preset is needed ({', '.join(PRESETS)}), or --init CHECKPOINT")
+    if options.preset is not None and options.preset not in PRESETS:
         raise ValueError(f"unknown preset {options.preset!r}; there are {', '.join(PRESETS)}")
-    network = PRESETS[options.preset]
-    device = _device(options.device)
     output = Path(options.output)
     if output.exists() and not output.is_dir():
         raise ValueError(f"{output} is a file; --output takes a directory")
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
+    device = _device(options.device)
+    init = None if options.init is None else Artifact.load(options.init)
+    network = init.network if init and options.preset is None else PRESETS[options.preset]
 
+    from semantic_aug.trainer import distributed
     from semantic_aug.trainer.config import TrainConfig
-    from semantic_aug.trainer.data import hold_out, load_folder
-    from semantic_aug.trainer.loop import train
+    from semantic_aug.trainer.data import cut_to_imbalance, hold_out, load_data
+    from semantic_aug.trainer.loop import STATE, train
 
-    settings = {"seed": options.seed, "precision": _precision(options.precision, device)}
+    settings = {
+        "seed": options.seed,
+        "precision": _precision(options.precision, device),
+        "sampling": options.sampling,
+        "accumulate": options.accumulate,
+        "init": init.fingerprint if init else "",
+    }
+    if options.batch is not None:
+        settings["batch"] = options.batch
     if options.images is not None:  # a short run also wants its lines and snapshots
         settings |= {
             "images": options.images,
             "log_images": min(TrainConfig.log_images, -(-options.images // 20)),
             "snapshot_images": min(TrainConfig.snapshot_images, -(-options.images // 10)),
         }
-    TrainConfig(network=network, **settings)  # a wrong setting is refused before any image is read
-    everything = load_folder(options.data, network.channels, network.image_size, skip_bad=options.skip_bad)
-    _say_skipped(everything)
-    if len(everything.classes) == 1:
+    # A wrong setting is refused before any image is read.
+    TrainConfig(network=network, **settings).share(distributed.launched())
+    processes = distributed.join(device)
+    with processes.main_process_first():  # the others find its cache
+        everything = load_data(
+            options.data,
+            network.channels,
+            network.image_size,
+            skip_bad=options.skip_bad,
+            cache=output / STATE / "cache",
+        )
+    if processes.is_main_process:
+        _say_skipped(everything)
+    if options.imbalance is not None:
+        everything = cut_to_imbalance(everything, options.imbalance, options.seed)
+    if len(everything.classes) == 1 and processes.is_main_process:
         print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
     if options.validation:
         training = everything
-        held_out = load_folder(options.validation, network.channels, network.image_size, skip_bad=options.skip_bad)
+        held_out = load_data(options.validation, network.channels, network.image_size, skip_bad=options.skip_bad)
     else:
         training, held_out = hold_out(everything, TrainConfig.held_out, options.seed)
     config = TrainConfig(
         network=network, data=dict(zip(everything.classes, training.counts(), strict=True)), **settings
     )
-    train(config, training, held_out, output, every_image=everything, device=device, minutes=options.minutes)
+    train(
+        config, training, held_out, output, every_image=everything, init=init, device=device, compile=options.compile,
+        minutes=options.minutes,
+    )  # fmt: skip
 
 
 def _fit(options: argparse.Namespace) -> None:
     from dataclasses import replace
 
     from semantic_aug.artifact import Artifact
+    from semantic_aug.trainer import distributed
     from semantic_aug.trainer.evaluate import reconstruction
     from semantic_aug.trainer.fit import fit_statistics
 
     output = Path(options.output)
     if output.exists():
         raise FileExistsError(f"{output} exists; choose another --output")
+    device = _device(options.device)
     artifact = Artifact.load(options.checkpoint)
+    processes = distributed.join(device)
+    artifact = artifact.to(processes.device)
     data = _load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     statistics = fit_statistics(artifact.encoder, data)
     statistics.factors(artifact.shrinkage)  # raises where no class has two images
+    if not processes.is_main_process:
+        return
     fitted = replace(
         artifact,
         statistics=statistics,
         classes=data.classes,
         reconstruction=reconstruction(artifact, data),
-        training=artifact.training | {"fitted_on": len(data)},
+        training=artifact.training | {"fitted_on": len(data), "fitted_in_processes": processes.num_processes},
         card="",
     )
     fitted.save(output)
@@ -205,18 +253,61 @@ def _fit(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from semantic_aug import preview
     from semantic_aug.artifact import Artifact
-    from semantic_aug.trainer.evaluate import reconstruction
+    from semantic_aug.trainer import distributed, evaluate
     from semantic_aug.trainer.perceptual import Perceptual
 
     device = _device(options.device)
+    output = [_writable(path) for path in (options.json, options.picture) if path is not None]
     artifact = Artifact.load(options.checkpoint)
+    processes = distributed.join(device)
+    artifact = artifact.to(processes.device)
     data = _load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
-    artifact = artifact.to(device)
-    figures = reconstruction(artifact, data, Perceptual().to(artifact.device))
-    print(json.dumps(figures, indent=1))
-    if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    judge = _judge(options, artifact, data)
+    if options.picture is not None and judge is None:
+        raise ValueError("--picture shows the judge's verdicts; give --train DATA, or --judge FILE that is there")
+    perceptual = Perceptual().to(artifact.device)
+    said = print if processes.is_main_process and sys.stderr.isatty() else None
+    figures = evaluate.quality(artifact, data, judge=judge, perceptual=perceptual, seed=options.seed, say=said)
+    if not processes.is_main_process:
+        return
+    text = json.dumps(figures, indent=1)
+    print(text)
+    if options.json is not None:
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.picture is not None and judge is not None:
+        preview.save(evaluate.picture(artifact, data, judge, seed=options.seed), options.picture)
+    for path in output:
+        print(f"wrote {path}", file=sys.stderr)
+
+
+def _judge(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "Judge | None":
+    """The judge of ``--judge``, trained on ``--train`` where there is none yet and kept there."""
+    from semantic_aug.trainer import distributed
+    from semantic_aug.trainer.judge import Judge, train_judge
+
+    path = Path(options.judge or JUDGE)
+    if options.judge is None and options.train is None:
+        print("no --judge and no --train: class agreement is left out", file=sys.stderr)
+        return None
+    if path.exists():
+        return Judge.load(path)
+    if options.train is None:
+        raise FileNotFoundError(f"{path}: no such judge; --train DATA trains it on real images and keeps it there")
+    _writable(str(path))
+    processes = distributed.join(options.device)
+    if processes.is_main_process:
+        training = _load(artifact, options.train, skip_bad=options.skip_bad, same_classes=False)
+        precision = _precision("auto", str(artifact.device))
+        print(f"training the judge on {len(training)} real images", file=sys.stderr)
+        judge = train_judge(
+            training, data, seed=options.seed, device=str(artifact.device), precision=precision,
+            say=lambda line: print(line, file=sys.stderr),
+        )  # fmt: skip
+        judge.save(path)
+    processes.wait_for_everyone()
+    return Judge.load(path)
 
 
 def _preview(options: argparse.Namespace) -> None:
@@ -262,10 +353,10 @@ def _load(artifact: "Artifact", folder: str, *, skip_bad: bool, same_classes: bo
     from dataclasses import replace
 
     from semantic_aug.labels import label_table
-    from semantic_aug.trainer.data import load_folder
+    from semantic_aug.trainer.data import load_data
 
     network = artifact.network
-    data = load_folder(folder, network.channels, network.image_size, skip_bad=skip_bad)
+    data = load_data(folder, network.channels, network.image_size, skip_bad=skip_bad)
     _say_skipped(data)
     if not same_classes:
         return data
@@ -289,6 +380,8 @@ def _device(name: str | None) -> str:
 
     available = ["cpu"] + (["mps"] if torch.backends.mps.is_available() else [])
     available = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + available
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each process of several takes a GPU of its own
+        name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if name is None:
         return available[0]
     known = [*available, "cuda"] if torch.cuda.is_available() else available

@@ -136,6 +136,7 @@ class Encoder(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         widths = config.widths(config.width)
+        self.latent_dim = config.latent_dim
         self.patch_size = config.patch_size
         self.stem = _conv3(config.folded_channels, widths[0])
         self.blocks = nn.Sequential(*(EncoderBlock(*pair) for pair in pairwise(widths)))

@@ -1,6 +1,6 @@
 """Pictures of what an artifact does: sources, reconstructions, augmentations, samples, as one labelled grid."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
 
 STRENGTHS = (0.25, 0.35, 0.5, 1.0)
-MARGIN, GAP, HEADER = 88, 3, 34  # pixels
+MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels
 
 
 def overview(
@@ -24,6 +24,14 @@ def overview(
     ``images`` (N, C, H, W) uint8, ``labels`` (N,) class indices of the artifact.
     The noise is drawn anew for every cell, from ``seed``.
     """
+    columns = overview_columns(artifact, images, labels, strengths=strengths, seed=seed)
+    return grid(columns, [artifact.classes[label] for label in labels.tolist()])
+
+
+def overview_columns(
+    artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+) -> dict[str, Tensor]:
+    """The columns of ``overview`` by their headings, each (N, C, H, W) uint8."""
     n = len(images)
     generator = torch.Generator().manual_seed(seed)
     x = model_input(tensor_to_unit(images), artifact)
@@ -36,14 +44,21 @@ def overview(
             )
     samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
     columns["new\nsample"] = _bytes(torch.cat(samples))
-    return grid(columns, [artifact.classes[label] for label in labels.tolist()])
+    return columns
 
 
-def grid(columns: dict[str, Tensor], row_names: Sequence[str]) -> Image.Image:
-    """Draw named columns of images, each (N, C, H, W) uint8, with the row names on the left."""
+def grid(
+    columns: Mapping[str, Tensor],
+    row_names: Sequence[str],
+    captions: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+) -> Image.Image:
+    """Draw named columns of images, each (N, C, H, W) uint8, with the row names on the left.
+
+    ``captions``: a text and its colour to write below each image, in columns of the same names.
+    """
     height, width = next(iter(columns.values())).shape[-2:]
     scale = max(1, 96 // max(height, width))
-    cell_h, cell_w = height * scale + GAP, width * scale + GAP
+    cell_h, cell_w = height * scale + GAP + (CAPTION if captions else 0), width * scale + GAP
     picture = Image.new("RGB", (MARGIN + cell_w * len(columns), HEADER + cell_h * len(row_names)), "white")
     draw = ImageDraw.Draw(picture)
     for column, (name, images) in enumerate(columns.items()):
@@ -56,6 +71,10 @@ def grid(columns: dict[str, Tensor], row_names: Sequence[str]) -> Image.Image:
                 .resize((width * scale, height * scale), Image.Resampling.NEAREST)
             )
             picture.paste(tile, (left, HEADER + row * cell_h))
+            if captions:
+                text, colour = captions[name][row]
+                middle = (left + width * scale // 2, HEADER + row * cell_h + height * scale + CAPTION // 2)
+                draw.text(middle, text, colour, anchor="mm")
     for row, name in enumerate(row_names):
         draw.text((4, HEADER + row * cell_h + cell_h // 2), name[:14], "black", anchor="lm")
     return picture

@@ -28,7 +28,8 @@ def imports(path):
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module] if node.module != "semantic_aug" else [f"semantic_aug.{a.name}" for a in node.names]
+            package = node.module in ("semantic_aug", "semantic_aug.trainer")
+            names = [f"{node.module}.{alias.name}" for alias in node.names] if package else [node.module]
             found |= {name.removeprefix("semantic_aug.") for name in names if name.startswith("semantic_aug.")}
     return found
 

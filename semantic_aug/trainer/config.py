@@ -17,10 +17,14 @@ class TrainConfig:
 
     network: NetworkConfig
     """Sizes of the networks."""
+    init: str = ""
+    """``Artifact.fingerprint`` of the checkpoint that the run starts from; empty: it starts at a PCA of the data."""
     images: int = 300_000
     """Horizon of every schedule and end of the run: training images seen, repeats counted."""
     batch: int = 64
-    """Images per step."""
+    """Images per step over all processes, a multiple of twice the number of processes times ``accumulate``."""
+    accumulate: int = 1
+    """Parts that a step's batch is computed in, one after the other, where it does not fit into memory."""
     learning_rate: float = 4e-4
     """Adam's, for E, G and D; falls linearly to 0 over the last ``decay`` of the run."""
     decay: float = 0.4
@@ -31,11 +35,11 @@ class TrainConfig:
     """lambda_p of Eq. 3, against an L1 that is a mean over pixels in [-1, 1]."""
     lpips_net: str = "squeeze"
     """Trunk of LPIPS: "squeeze", "alex" or "vgg"."""
-    lpips_fraction: float = 0.5
-    """Fraction of each batch on which LPIPS, the costliest term on a CPU, is taken."""
-    adversarial_weight: float = 0.05
-    """Weight of G's hinge loss."""
-    adversarial_start: float = 0.5
+    lpips_every: int = 2
+    """LPIPS, the costliest term on a CPU, is taken on every so manieth image."""
+    adversarial_weight: float = 0.3
+    """Norm of the gradient of G's hinge loss at the generated images, relative to that of L1 + LPIPS."""
+    adversarial_start: float = 0.3
     """Fraction of the run before D and its loss join."""
     diffaugment: bool | None = None
     """Differentiable augmentation of what D sees; None: under 50 000 training images, where D would overfit."""
@@ -43,6 +47,8 @@ class TrainConfig:
     """Largest norm of E's gradient."""
     ema_images: float = 20_000
     """Half-life of the moving average of E's and G's weights, in images; ramped up as a twentieth of images seen."""
+    sampling: str = "natural"
+    """Order of the training images: "natural", each once an epoch, or "balanced", each class equally often."""
     flip: bool = True
     """Mirror half of the training images."""
     held_out: float = 0.02
@@ -59,9 +65,19 @@ class TrainConfig:
     """Training images per class, so that a run is not continued on other data."""
 
     def __post_init__(self) -> None:
-        positive = ("images", "batch", "learning_rate", "gradient_clip", "ema_images", "log_images", "snapshot_images")
+        positive = (
+            "images",
+            "batch",
+            "accumulate",
+            "learning_rate",
+            "lpips_every",
+            "gradient_clip",
+            "ema_images",
+            "log_images",
+            "snapshot_images",
+        )
         weights = ("kl_weight", "lpips_weight", "adversarial_weight", "seed")
-        fractions = ("decay", "lpips_fraction", "adversarial_start", "held_out")
+        fractions = ("decay", "adversarial_start", "held_out")
         for names, valid, expected in (
             (positive, lambda v: v > 0, "above 0"),
             (weights, lambda v: v >= 0, "at least 0"),
@@ -71,11 +87,26 @@ class TrainConfig:
                 value = getattr(self, name)
                 if not (math.isfinite(value) and valid(value)):
                     raise ValueError(f"{name} must be {expected}, got {value}")
-        for name, known in (("lpips_net", ("squeeze", "alex", "vgg")), ("precision", ("fp32", "bf16", "fp16"))):
+        choices = {
+            "lpips_net": ("squeeze", "alex", "vgg"), "precision": ("fp32", "bf16", "fp16"),
+            "sampling": ("natural", "balanced"),
+        }  # fmt: skip
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
+        self.share(1)
         if self.held_out == 1:
             raise ValueError("held_out must be below 1: nothing would be left to train on")
+
+    def share(self, processes: int) -> int:
+        """Images that each process computes at once. Raises ValueError where the batch cannot be shared out evenly."""
+        parts = processes * self.accumulate
+        if self.batch % (2 * parts):
+            raise ValueError(
+                f"batch must be a multiple of {2 * parts} (2 x {processes} processes x accumulate {self.accumulate}), "
+                f"got {self.batch}"
+            )
+        return self.batch // parts
 
     @property
     def uses_diffaugment(self) -> bool:

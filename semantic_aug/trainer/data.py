@@ -1,20 +1,29 @@
-"""A folder of images per class => tensors in memory, and the order in which a run visits them."""
+"""Labelled images => tensors in memory, parts of them, and the order in which a run visits them."""
 
 import hashlib
+import json
+import os
+import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL.Image
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from semantic_aug.images import bytes_to_model, file_to_bytes
+from semantic_aug.images import bytes_to_model
+from semantic_aug.sampling import ClassBalancedSampler
+from semantic_aug.trainer.sources import DataError, Source, find_source, image_folder
 
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
-
-
-class DataError(ValueError):
-    """The data cannot be used; the message names the folder or file."""
+UNREADABLE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)  # all that Pillow raises for a file
+CHUNK = 16  # images that a thread reads at a time: few enough to stop soon, many enough to be worth a call
+CACHE_FORMAT = 1
+OLD_CACHES = 1  # kept beside the newest: of the training images, when the validation images are written
 
 
 @dataclass(frozen=True)
@@ -45,48 +54,141 @@ class ImageSet:
         return ImageSet(self.images[chosen], self.labels[chosen], self.classes, files)
 
 
-def scan_folder(folder: str | Path) -> tuple[list[str], list[Path], list[int]]:
-    """Classes (sub-folders by name), image files and their labels. Raises DataError where there is nothing to use."""
-    root = Path(folder)
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected an image folder, one sub-folder per class")
-    classes = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not classes:
-        raise DataError(f"{root}: no sub-folders; expected one per class with images in it")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(path for path in (root / name).rglob("*") if path.suffix.lower() in EXTENSIONS)
-        if not found:
-            raise DataError(f"{root / name}: no images in this class folder; add some or remove the folder")
-        files += found
-        labels += [label] * len(found)
-    return classes, files, labels
+def load_data(
+    spec: str | Path, channels: int, size: int, *, skip_bad: bool = False, cache: str | Path | None = None
+) -> ImageSet:
+    """Decode a data set, each image converted to ``channels`` and resized to ``size`` x ``size``.
+
+    Args:
+        spec: one of
+            an image folder ``DIR/<class>/*.png, jpg, webp, ...``;
+            a folder written by ``Dataset.save_to_disk``, or by ``DatasetDict.save_to_disk`` (its split "train";
+            ``DIR/SPLIT`` is another one), with one column of type Image and one of type ClassLabel;
+            ``PREFIX:NAME[/SPLIT][@ROOT]``, where SPLIT is by default the training split and ROOT ``data``:
+            ``torchvision:CIFAR10``, ``torchvision:FashionMNIST/test@/data`` (downloaded where it is not in ROOT),
+            ``rafdb:basic/test@ROOT``, ``affectnet:7/val@ROOT`` or ``affectnet:8@ROOT`` (the published layouts).
+        skip_bad: leave out, and count, images that cannot be read.
+        cache: directory that keeps the decoded images of the last two data sets, memory-mapped when they are used
+            again. Not used for torchvision's data sets, most of which are in memory already.
+
+    Classes without any image are left out. Raises DataError for data that cannot be used, and, unless ``skip_bad``,
+    one that names the first unreadable image and counts them all.
+    """
+    source = find_source(spec)
+    if cache is None or not source.stamped:
+        return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
+    Path(cache).mkdir(parents=True, exist_ok=True)  # what cannot be made is refused before the work
+    path = _cache_path(cache, source, channels, size, skip_bad)
+    cached = _read_cache(path)
+    if cached is not None:
+        return _image_set(source, *cached)
+    images, kept = decode(source, channels, size, skip_bad=skip_bad)
+    data = _image_set(source, images, kept)
+    if _cache_path(cache, source, channels, size, skip_bad) == path:  # no file has changed meanwhile
+        _write_cache(path, data, kept)
+    return data
 
 
 def load_folder(folder: str | Path, channels: int, size: int, *, skip_bad: bool = False) -> ImageSet:
-    """Decode an image folder, each image converted to ``channels`` and resized to ``size`` x ``size``.
+    """``load_data`` of an image folder, whatever its name looks like."""
+    source = image_folder(folder)
+    return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
 
-    Raises DataError that names the first unreadable image and counts them all, unless ``skip_bad``.
+
+def decode(
+    source: Source, channels: int, size: int, *, skip_bad: bool = False, threads: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Images uint8 (n, channels, size, size), and the numbers int64 (n,) they have in ``source``, in its order.
+
+    ``threads`` (None: one per CPU of this process) changes nothing but the time. Raises DataError as ``load_data``.
     """
-    classes, files, labels = scan_folder(folder)
-    images, good, bad = [], [], []
-    for index, path in enumerate(files):
-        try:
-            images.append(file_to_bytes(str(path), channels, size))
-            good.append(index)
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all three for broken files
-            bad.append((path, error))
-    if bad and not skip_bad:
-        path, reason = bad[0]
+    total = len(source.files)
+    images = torch.empty((total, channels, size, size), dtype=torch.uint8)
+
+    def read(numbers: range) -> list[tuple[int, str]]:
+        failed = []
+        for number in numbers:
+            try:
+                images[number] = source.read(number, channels, size)
+            except DataError:
+                raise
+            except UNREADABLE as error:
+                failed.append((number, str(error)))
+        return failed
+
+    chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
+    with ThreadPoolExecutor(threads or _cpus()) as pool:  # Pillow decodes and resizes without the GIL
+        bad = dict(each for failed in pool.map(read, chunks) for each in failed)
+    if not bad:
+        return images, torch.arange(total)
+    if not skip_bad:
+        number, reason = next(iter(bad.items()))
         raise DataError(
-            f"{path}: cannot be read as an image ({reason}); {len(bad)} such in all (--skip-bad leaves them out)"
+            f"{source.files[number]}: cannot be read as an image ({reason}); {len(bad)} such in all "
+            f"(--skip-bad leaves them out)"
         )
-    kept = torch.tensor(labels)[good]
-    for label, name in enumerate(classes):
-        if not (kept == label).any():
-            raise DataError(f"{Path(folder) / name}: none of its images can be read")
-    return ImageSet(torch.stack(images), kept, classes, [files[i] for i in good], len(bad))
+    kept = torch.tensor([number for number in range(total) if number not in bad], dtype=torch.int64)
+    return images[kept], kept
+
+
+def _image_set(source: Source, images: Tensor, kept: Tensor) -> ImageSet:
+    labels = torch.tensor(source.labels)[kept]
+    counts = torch.bincount(labels, minlength=len(source.classes))
+    for name, count in zip(source.classes, counts.tolist(), strict=True):
+        if not count:
+            raise DataError(f"{source.origin}/{name}: none of its images can be read")
+    files = [source.files[number] for number in kept.tolist()]
+    return ImageSet(images, labels, source.classes, files, len(source.files) - len(files))
+
+
+def _cpus() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cache_path(cache: str | Path, source: Source, channels: int, size: int, skip_bad: bool) -> Path:
+    """Name of the cache file: a hash of all that its content depends on."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(json.dumps([CACHE_FORMAT, channels, size, skip_bad, source.classes, source.labels]).encode())
+    for path in source.stamped:
+        try:
+            found = os.stat(path)
+            stamp = (os.path.abspath(path), found.st_size, found.st_mtime_ns)
+        except OSError:  # not there, which reading will tell
+            stamp = (os.path.abspath(path), -1, -1)
+        digest.update(json.dumps(stamp).encode())
+    return Path(cache) / f"images-{digest.hexdigest()}.safetensors"
+
+
+def _read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
+    """Images and their numbers, memory-mapped; None where the file is not there or broken."""
+    try:
+        with safe_open(path, "pt") as file:
+            images, kept = file.get_tensor("images"), file.get_tensor("kept")
+    except (SafetensorError, OSError):
+        return None
+    with suppress(OSError):
+        os.utime(path)  # the oldest are deleted first
+    return images, kept
+
+
+def _write_cache(path: Path, data: ImageSet, kept: Tensor) -> None:
+    """Write atomically and delete older cache files; a warning where that fails, as the images are there."""
+    temporary = path.with_suffix(f".{os.getpid()}.part")
+    metadata = {"classes": json.dumps(data.classes), "skipped": str(data.skipped)}
+    try:
+        save_file({"images": data.images, "labels": data.labels, "kept": kept}, temporary, metadata=metadata)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (SafetensorError, OSError) as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        warnings.warn(f"the decoded images cannot be kept in {path.parent} ({error})", stacklevel=3)
+        return
+    with suppress(OSError):  # another process may delete the same ones
+        others = [other for other in path.parent.glob("images-*.safetensors") if other != path]
+        for old in sorted(others, key=os.path.getmtime)[:-OLD_CACHES]:
+            old.unlink(missing_ok=True)
 
 
 def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -94,6 +196,24 @@ def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Imag
     order = torch.randperm(len(data), generator=seeded(seed, "held out"))
     n = min(max(round(len(data) * fraction), 1), len(data) - 1) if fraction else 0
     return data.subset(order[n:].sort().values), data.subset(order[:n].sort().values)
+
+
+def cut_to_imbalance(data: ImageSet, ratio: float, seed: int) -> ImageSet:
+    """A long tail (as CIFAR-LT, arXiv 1901.05555): class k of K keeps ``ratio ** (-k / (K - 1))`` of the largest count.
+
+    A class that has fewer images keeps them all, and each at least one. They are drawn by ``seed``, those of a higher
+    ratio among those of a lower one, and stay in order. Raises ValueError for a ratio below 1.
+    """
+    if not ratio >= 1:
+        raise ValueError(f"the imbalance ratio must be at least 1 (equal classes), got {ratio}")
+    counts = data.counts()
+    order = torch.randperm(len(data), generator=seeded(seed, "imbalance"))
+    kept = []
+    for label in range(len(counts)):
+        share = ratio ** (-label / max(len(counts) - 1, 1))
+        members = order[data.labels[order] == label]
+        kept.append(members[: max(round(max(counts) * share), 1)])
+    return data.subset(torch.cat(kept).sort().values)
 
 
 def seeded(*key: int | str) -> torch.Generator:
@@ -115,9 +235,23 @@ class EndlessOrder:
         while count:
             epoch, offset = divmod(start, self.n)
             if epoch != self._epoch:
-                self._epoch = epoch
-                self._order = torch.randperm(self.n, generator=seeded(self.seed, "epoch", epoch))
+                self._epoch, self._order = epoch, self._draw(epoch)
             part = self._order[offset : offset + count]
             parts.append(part)
             start, count = start + len(part), count - len(part)
         return torch.cat(parts)
+
+    def _draw(self, epoch: int) -> Tensor:
+        return torch.randperm(self.n, generator=seeded(self.seed, "epoch", epoch))
+
+
+class BalancedOrder(EndlessOrder):
+    """An endless stream in which every class is equally frequent; an epoch has as many positions as images."""
+
+    def __init__(self, labels: Sequence[int] | Tensor, seed: int) -> None:
+        super().__init__(len(labels), seed)
+        self._sampler = ClassBalancedSampler(labels, seed=seed, rank=0, world_size=1)
+
+    def _draw(self, epoch: int) -> Tensor:
+        self._sampler.set_epoch(epoch)
+        return torch.tensor(list(self._sampler))

@@ -6,12 +6,12 @@ from torch.nn.functional import pad
 
 SHIFT = 1 / 8  # largest translation, a fraction of the size
 CUTOUT = 1 / 2  # side of the square set to 0, a fraction of the size
+UNIFORMS = 5  # numbers in [0, 1) that an image takes
 
 
-def diffaugment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Brightness, translation and cutout, each drawn per image on the CPU; (N, C, S, S) => (N, C, S, S)."""
-    n, _, size, _ = images.shape
-    uniform = torch.rand(n, 5, generator=generator).to(images.device)
+def diffaugment(images: Tensor, uniform: Tensor) -> Tensor:
+    """Brightness, translation and cutout of each image, given its numbers; (N, C, S, S), (N, 5) => (N, C, S, S)."""
+    size = images.shape[-1]
     images = images + (uniform[:, 0] - 0.5)[:, None, None, None]
     images = _translate(images, ((uniform[:, 1:3] * 2 - 1) * size * SHIFT).round().long())
     return images * _cutout_mask(uniform[:, 3:5], size).to(images.dtype)

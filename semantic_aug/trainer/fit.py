@@ -1,27 +1,46 @@
-"""Class statistics of the latents of a data set."""
+"""Class statistics of the latents of a data set, by one process or many."""
 
 import torch
 
 from semantic_aug.networks import Encoder
 from semantic_aug.statistics import ClassStatistics
 from semantic_aug.trainer.data import ImageSet
+from semantic_aug.trainer.distributed import rank_and_world, sum_over_processes
 
 
 @torch.no_grad()
 def fit_statistics(encoder: Encoder, data: ImageSet, *, batch: int = 256) -> ClassStatistics:
     """Statistics of mu(x) over all images of ``data``, in one pass, without random augmentation.
 
-    ``encoder`` must be in eval mode: in training mode an image's latent would depend on its batch.
+    Several processes take a share of the images each, and all return the statistics of the whole. ``encoder`` must be
+    in eval mode: in training mode an image's latent would depend on its batch.
     """
     if encoder.training:
         raise ValueError("the encoder is in training mode; call encoder.eval() first")
-    device = next(encoder.parameters()).device
-    statistics = None
-    for start in range(0, len(data), batch):
-        part = slice(start, start + batch)
-        mu, _ = encoder(data.batch(part).to(device))
-        statistics = statistics or ClassStatistics(len(data.classes), mu.shape[1])
-        statistics.update(mu, data.labels[part])
-    if statistics is None:
+    if not len(data):
         raise ValueError("there are no images to take statistics of")
-    return statistics
+    parameter = next(encoder.parameters())
+    rank, world_size = rank_and_world()
+    statistics = ClassStatistics(len(data.classes), encoder.latent_dim)
+    for start in range(rank * batch, len(data), world_size * batch):
+        part = slice(start, start + batch)
+        mu, _ = encoder(data.batch(part).to(parameter.device))
+        statistics.update(mu, data.labels[part])
+    return merged_over_processes(statistics, parameter.device)
+
+
+def merged_over_processes(statistics: ClassStatistics, device: torch.device) -> ClassStatistics:
+    """The statistics of all processes' images, on each of them; sums travel by way of ``device``.
+
+    The same sums as ``ClassStatistics.merge`` takes: scatters are moved to the common mean before they are added.
+    """
+    if rank_and_world()[1] == 1:
+        return statistics
+    count, mean, scatter = (tensor.to(device) for tensor in (statistics.count, statistics.mean, statistics.scatter))
+    total = sum_over_processes(count)
+    common = sum_over_processes(mean * count[:, None]) / total.clamp(min=1)[:, None]
+    delta = mean - common
+    scatter = sum_over_processes(scatter + count[:, None, None] * delta[:, :, None] * delta[:, None, :])
+    merged = ClassStatistics(statistics.num_classes, statistics.dim)
+    merged.count, merged.mean, merged.scatter = total.cpu(), common.cpu(), scatter.cpu()
+    return merged

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,11 @@ class Averages:
             self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value.detach()
             self._counts[name] = self._counts.get(name, 0) + 1
 
+    def tensor(self) -> tuple[list[str], Tensor]:
+        """Names and, on their device, the means so far, float32."""
+        sums = torch.stack([total.float() for total in self._sums.values()])
+        return list(self._sums), sums / sums.new_tensor(list(self._counts.values()))
+
     def take(self) -> dict[str, float]:
         """The means so far; starts over."""
         means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
@@ -32,9 +38,16 @@ class Averages:
 
 
 class RunLog:
-    """Progress of a run of ``total`` images whose files lie below ``directory``; a context manager."""
+    """Progress of a run of ``total`` images whose files lie below ``directory``; a context manager.
 
-    def __init__(self, directory: Path, total: int, done: int) -> None:
+    A ``silent`` one, of a process other than the first, does nothing.
+    """
+
+    def __init__(self, directory: Path, total: int, done: int, *, silent: bool = False) -> None:
+        self.silent = silent
+        self._warned: set[str] = set()
+        if silent:
+            return
         from tqdm import tqdm
 
         directory.mkdir(parents=True, exist_ok=True)
@@ -48,15 +61,21 @@ class RunLog:
 
     def advance(self, images: int) -> None:
         """Move the progress bar."""
+        if self.silent:
+            return
         self._bar.update(images)
 
     def say(self, text: str) -> None:
         """Print a line without breaking the progress bar."""
+        if self.silent:
+            return
         self._bar.write(text, file=sys.stdout)
         sys.stdout.flush()
 
     def record(self, images_seen: int, figures: dict[str, Any]) -> None:
         """Print and store one line of figures."""
+        if self.silent:
+            return
         self.say(f"{images_seen:>9} images  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
         self._file.write(json.dumps({"images_seen": images_seen} | figures) + "\n")
         self._file.flush()
@@ -64,10 +83,19 @@ class RunLog:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, images_seen)
 
+    def warn(self, lines: Iterable[str]) -> None:
+        """Print each warning once: two are the same that begin with the same words."""
+        for line in lines:
+            if line[:24] not in self._warned:
+                self._warned.add(line[:24])
+                self.say(f"warning: {line}")
+
     def __enter__(self) -> "RunLog":
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.silent:
+            return
         self._bar.close()
         self._file.close()
         if self._board:

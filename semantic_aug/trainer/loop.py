@@ -3,24 +3,26 @@
 import platform
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import preview
 from semantic_aug.artifact import Artifact
-from semantic_aug.trainer import losses
+from semantic_aug.trainer import distributed, losses
+from semantic_aug.trainer.alarms import alarms, spread
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import EndlessOrder, ImageSet, seeded
+from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet, seeded
 from semantic_aug.trainer.diffaugment import diffaugment
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.trainer.log import Averages, RunLog
+from semantic_aug.trainer.noise import StepNoise
 from semantic_aug.trainer.pca import start_as_pca
 from semantic_aug.trainer.perceptual import Perceptual
 from semantic_aug.trainer.state import TrainState
@@ -45,7 +47,9 @@ def train(
     output: str | Path,
     *,
     every_image: ImageSet | None = None,
+    init: Artifact | None = None,
     device: str | None = None,
+    compile: bool = False,
     minutes: float | None = None,
 ) -> Artifact | None:
     """Train, or go on training, and write the artifact to ``output/checkpoint``.
@@ -53,110 +57,138 @@ def train(
     Args:
         config: what to compute; the same as that of a state found below ``output``.
         data: training images. held_out: images to measure reconstruction on, never trained on.
-        output: gets ``state/``, ``previews/``, ``log.jsonl`` and, at the end, ``checkpoint/``.
+        output: gets ``state/``, ``previews/``, ``log.jsonl`` and, at the end, ``checkpoint/``. With several processes
+            all must see it; the first alone writes.
         every_image: images that the statistics count (None: ``data``).
+        init: its E and G are where the training starts (None: at a PCA).
         device: "cpu", "cuda", "cuda:1", "mps" or None (the best there is).
+        compile: run the networks through ``torch.compile``.
         minutes: ends this sitting after so long; the state is saved.
 
     Returns the artifact, or None where the sitting ended first. Ctrl-C saves the state and raises
-    KeyboardInterrupt. Raises StateError, TrainingError, and OSError where nothing can be written.
+    KeyboardInterrupt. Raises StateError, TrainingError, ValueError for a batch that the processes cannot share or an
+    ``init`` of other networks, and OSError where nothing can be written.
     """
     output = Path(output)
-    accelerator = _accelerator(config.precision, device)
+    accelerator = _accelerator(config.precision, device, compile)
+    rank, world_size, first = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
+    share, parts = config.share(world_size), config.accumulate
     state = TrainState(config, accelerator.device)
     resumed = state.resume(output / STATE, config)
     if not resumed:
-        start_as_pca(state.encoder, state.generator, data, config.seed)
+        if init:
+            state.start_from(init)
+        else:
+            start_as_pca(state.encoder, state.generator, data, config.seed)
         state.update_ema(decay=0)
     if state.images_seen >= config.images and (output / CHECKPOINT).exists():
-        print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
+        if first:
+            print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
         return Artifact.load(output / CHECKPOINT)
     perceptual = Perceptual(config.lpips_net).to(accelerator.device) if config.lpips_weight else None
     encoder, generator, discriminator, optimizer_ae, optimizer_d = accelerator.prepare(
         state.encoder, state.generator, state.discriminator, state.autoencoder_optimizer, state.discriminator_optimizer
     )
-    order = EndlessOrder(len(data), config.seed)
-    lpips_count = max(1, round(config.batch * config.lpips_fraction))
+    networks = (encoder, generator, discriminator)
+    balanced = config.sampling == "balanced"
+    order = BalancedOrder(data.labels, config.seed) if balanced else EndlessOrder(len(data), config.seed)
     averages = Averages()
     began, began_seconds = time.monotonic(), state.seconds
     logged_at, logged_images = began, state.images_seen
 
-    with RunLog(output, config.images, state.images_seen) as log, _interrupt_flag() as interrupted:
+    with RunLog(output, config.images, state.images_seen, silent=not first) as log, _interrupt_flag() as interrupted:
         log.say(
             f"{'going on' if resumed else 'starting'} at {state.images_seen} of {config.images} images, "
             f"{len(data)} to train on, {len(held_out)} held out, on {accelerator.device}"
+            + (f", in {world_size} processes" if world_size > 1 else "")
         )
         while state.images_seen < config.images:
-            # Everything random at this step comes from (seed, images_seen), so that a resumed run repeats it.
-            draws = seeded(config.seed, "step", state.images_seen)
             progress = state.images_seen / config.images
             adversarial = config.adversarial_weight > 0 and progress >= config.adversarial_start
-            state.set_learning_rate(losses.learning_rate(progress, config.learning_rate, config.decay))
-
-            x = data.batch(order(state.images_seen, config.batch))
-            if config.flip:
-                mirrored = torch.rand(len(x), generator=draws) < 0.5
-                x = torch.where(mirrored[:, None, None, None], x.flip(3), x)
-            x = x.to(accelerator.device, memory_format=torch.channels_last)
-            noise = torch.randn(len(x), config.network.latent_dim, generator=draws).to(x.device)
-
-            # Encode, sample (Eq. 1), decode; with an active D decode draws from the prior as well.
-            mu, logvar = encoder(x)
-            z = mu + (0.5 * logvar).exp() * noise
-            prior = torch.randn(len(x) // 2 if adversarial else 0, config.network.latent_dim, generator=draws)
-            y, sampled = generator(torch.cat([z, prior.to(z.device)])).split([len(x), len(prior)])
-
-            # Discriminator phase. D sees as many generated images as real ones, reconstructions and prior samples.
-            if adversarial:
-                fake = torch.cat([y[: len(x) - len(prior)], sampled])
-                shown = torch.cat([x, fake.detach()])
-                if config.uses_diffaugment:
-                    shown = diffaugment(shown, draws)
-                real_score, fake_score = discriminator(shown).chunk(2)
-                d_loss = losses.hinge_discriminator(real_score, fake_score)
-                _check_finite({"d_loss": d_loss}, state.images_seen, output)
-                optimizer_d.zero_grad(set_to_none=True)
-                accelerator.backward(d_loss)
-                optimizer_d.step()
-                averages.add(d_loss=d_loss, d_real=real_score.mean(), d_fake=fake_score.mean())
-
-            # Autoencoder phase: L1 + LPIPS (Eq. 3), KL (Eq. 2), and the adversarial loss.
             kl_weight = losses.kl_weight(progress, config.kl_weight)
-            terms = {"l1": losses.l1(x, y), "kl": losses.kl(mu, logvar)}
-            loss = terms["l1"] + kl_weight * terms["kl"]
-            if perceptual:
-                with accelerator.autocast():
-                    terms["lpips"] = perceptual(x[:lpips_count], y[:lpips_count]).float().mean()
-                loss = loss + config.lpips_weight * terms["lpips"]
-            if adversarial:
-                discriminator.requires_grad_(False)
-                fake = torch.cat([y[: len(x) - len(prior)], sampled])
-                score = discriminator(diffaugment(fake, draws) if config.uses_diffaugment else fake)
-                terms["g_loss"] = losses.hinge_generator(score)
-                loss = loss + config.adversarial_weight * terms["g_loss"]
-            optimizer_ae.zero_grad(set_to_none=True)
-            accelerator.backward(loss)
-            discriminator.requires_grad_(True)
+            state.set_learning_rate(losses.learning_rate(progress, config.learning_rate, config.decay))
+            step_noise = StepNoise.draw(config, state.images_seen)
+            terms = Averages()
+
+            for part in range(parts):
+                number = part * world_size + rank  # of the share of the batch that is computed here and now
+                noise = step_noise.share(number, parts * world_size).to(accelerator.device)
+                x = data.batch(order(state.images_seen + number * share, share))
+                x = x.to(accelerator.device, memory_format=torch.channels_last)
+                if config.flip:
+                    x = torch.where((noise.mirror.flatten() < 0.5)[:, None, None, None], x.flip(3), x)
+
+                with _gradients_summed_at_the_end(accelerator, networks, last=part == parts - 1):
+                    # Encode, sample (Eq. 1), decode; with an active D decode draws from the prior as well.
+                    mu, logvar = encoder(x)
+                    z = mu + (0.5 * logvar).exp() * noise.latent.flatten(0, 1)
+                    images = generator(torch.cat([z, noise.prior]) if adversarial else z)
+                    y, sampled = images[:share], images[share:]
+                    # D sees as many generated images as real ones: half reconstructions, half prior samples.
+                    fake = torch.cat([y[::2], sampled])
+
+                    # Discriminator phase.
+                    if adversarial:
+                        shown = torch.cat([x, fake.detach()])
+                        if config.uses_diffaugment:
+                            real, reconstructed, drawn = noise.shown.split([2, 1, 1], dim=1)
+                            uniform = torch.cat([real.flatten(0, 1), reconstructed[:, 0], drawn[:, 0]])
+                            shown = diffaugment(shown, uniform)
+                        real_score, fake_score = discriminator(shown).chunk(2)
+                        d_loss = losses.hinge_discriminator(real_score, fake_score)
+                        accelerator.backward(d_loss / parts)
+                        terms.add(d_loss=d_loss, d_real=real_score.mean(), d_fake=fake_score.mean())
+
+                    # Autoencoder phase: L1 + LPIPS (Eq. 3), KL (Eq. 2), and the adversarial loss.
+                    l1, kl = losses.l1(x, y), losses.kl(mu, logvar)
+                    loss = l1
+                    terms.add(l1=l1, kl=kl)
+                    if perceptual:
+                        with accelerator.autocast():
+                            lpips = perceptual(x[:: config.lpips_every], y[:: config.lpips_every]).float().mean()
+                        loss = loss + config.lpips_weight * lpips
+                        terms.add(lpips=lpips)
+                    if adversarial:
+                        state.discriminator.requires_grad_(False)
+                        if config.uses_diffaugment:
+                            fake = diffaugment(fake, noise.scored.transpose(0, 1).flatten(0, 1))
+                        g_loss = losses.hinge_generator(state.discriminator(fake))
+                        weight, total = config.adversarial_weight, distributed.sum_over_processes
+                        loss = losses.balanced(images, loss, g_loss, weight, total)
+                        state.discriminator.requires_grad_(True)
+                        terms.add(g_loss=g_loss)
+                    accelerator.backward((loss + kl_weight * kl) / parts)
+
             norm = accelerator.clip_grad_norm_(encoder.parameters(), config.gradient_clip)
-            terms["grad_norm"] = torch.as_tensor(norm)
-            _check_finite(terms, state.images_seen, output)
+            if config.precision != "fp16":  # whose scaler skips steps that overflow
+                terms.add(grad_norm=torch.as_tensor(norm))
+            stop = interrupted() or (minutes is not None and time.monotonic() - began >= 60 * minutes)
+            figures, stop = _agreed(terms, stop)
+            _check_finite(figures, state.images_seen, output)
+            averages.add(**figures)
+            if adversarial:
+                optimizer_d.step()
+                optimizer_d.zero_grad(set_to_none=True)
             optimizer_ae.step()
-            averages.add(**terms)
+            optimizer_ae.zero_grad(set_to_none=True)
 
             previous, state.images_seen = state.images_seen, state.images_seen + config.batch
+            state.share_running_statistics()
             state.update_ema(losses.ema_decay(state.images_seen, config.batch, config.ema_images))
             state.seconds = began_seconds + time.monotonic() - began
             log.advance(config.batch)
 
             done = state.images_seen >= config.images
-            stop = interrupted() or (minutes is not None and time.monotonic() - began >= 60 * minutes)
             if done or stop or _crosses(previous, state.images_seen, config.log_images):
                 now = time.monotonic()
                 rate = (state.images_seen - logged_images) / (now - logged_at)
                 logged_at, logged_images = now, state.images_seen
-                log.record(state.images_seen, averages.take() | {"kl_weight": kl_weight, "images_per_s": rate})
+                means = averages.take() | {"kl_weight": kl_weight, "images_per_s": rate}
+                log.record(state.images_seen, means)
+                log.warn(alarms(means, config.network.latent_dim))
             if done or stop or _crosses(previous, state.images_seen, config.snapshot_images):
-                state.save(output / STATE, config)
+                if first:
+                    state.save(output / STATE, config)
                 _snapshot(state, config, data, held_out, perceptual, output, log)
             if stop and not done:
                 log.say(f"stopped at {state.images_seen} of {config.images} images; the same command goes on")
@@ -166,20 +198,38 @@ def train(
 
     artifact = _artifact(state, config, every_image or data)
     artifact.reconstruction = reconstruction(artifact, held_out, perceptual) if len(held_out) else {}
-    artifact.save(output / CHECKPOINT, overwrite=True, half=True)
-    print(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
+    if first:
+        artifact.save(output / CHECKPOINT, overwrite=True, half=True)
+        print(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
+    accelerator.wait_for_everyone()
     return artifact
 
 
-def _accelerator(precision: str, device: str | None) -> "Accelerator":
+def _accelerator(precision: str, device: str | None, compile: bool) -> "Accelerator":
     from accelerate import Accelerator
 
-    if device is not None:
-        kind = torch.device(device).type
-        if kind == "cuda":
-            torch.cuda.set_device(device if ":" in device else 0)
+    state = distributed.join(device)
+    if device is not None and torch.device(device).index is not None and state.num_processes == 1:
+        torch.cuda.set_device(device)
     mixed = {"fp32": "no"}.get(precision, precision)
-    return Accelerator(mixed_precision=mixed, cpu=device == "cpu")
+    return Accelerator(mixed_precision=mixed, cpu=device == "cpu", dynamo_backend="inductor" if compile else "no")
+
+
+@contextmanager
+def _gradients_summed_at_the_end(accelerator: "Accelerator", networks: Sequence[nn.Module], last: bool) -> Iterator:
+    """Of the parts of a batch only the last one's backward sums the gradients over the processes."""
+    with ExitStack() as stack:
+        if not last:
+            for network in networks:
+                stack.enter_context(accelerator.no_sync(network))
+        yield
+
+
+def _agreed(terms: Averages, stop: bool) -> tuple[dict[str, Tensor], bool]:
+    """Means of the terms over the processes, and whether any of them has to stop: all must do the same."""
+    names, means = terms.tensor()
+    agreed = distributed.mean_over_processes(torch.cat([means, means.new_tensor([stop])])).cpu()
+    return dict(zip(names, agreed[:-1], strict=True)), bool(agreed[-1] > 0)
 
 
 def _crosses(before: int, after: int, interval: int) -> bool:
@@ -188,11 +238,10 @@ def _crosses(before: int, after: int, interval: int) -> bool:
 
 def _check_finite(terms: dict[str, Tensor], images_seen: int, output: Path) -> None:
     """Stop before a step that would spoil the weights, naming the term."""
-    finite = torch.stack([term.detach().float() for term in terms.values()]).isfinite().tolist()
-    for (name, term), good in zip(terms.items(), finite, strict=True):
-        if not good:
+    for name, term in terms.items():
+        if not term.isfinite():
             raise TrainingError(
-                f"{name} is {float(term.detach())} in the step after {images_seen} images; "
+                f"{name} is {float(term)} in the step after {images_seen} images; "
                 f"the last good state is kept in {output / STATE}"
             )
 
@@ -225,7 +274,7 @@ def _artifact(state: TrainState, config: TrainConfig, data: ImageSet) -> Artifac
             "seconds": round(state.seconds),
             "seed": config.seed,
             "precision": config.precision,
-            "world_size": 1,
+            "world_size": distributed.rank_and_world()[1],
             "versions": {
                 "python": platform.python_version(),
                 "semantic_aug": semantic_aug.__version__,
@@ -239,14 +288,20 @@ def _snapshot(
     state: TrainState, config: TrainConfig, data: ImageSet, held_out: ImageSet, perceptual: Perceptual | None,
     output: Path, log: RunLog,
 ) -> None:  # fmt: skip
-    """Measure the averaged networks on held-out images and draw a picture of them."""
+    """Measure the averaged networks on held-out images, all processes together, and draw a picture of them."""
     some = data.subset(torch.randperm(len(data), generator=seeded(config.seed, "snapshot"))[:SNAPSHOT_IMAGES])
     artifact = _artifact(state, config, some)
     shown = held_out if len(held_out) else data
     if len(held_out):
         measured = held_out.subset(range(min(len(held_out), SNAPSHOT_IMAGES)))
         figures = reconstruction(artifact, measured, perceptual)
-        log.record(state.images_seen, {f"held_out_{k}": v for k, v in figures.items() if k.endswith("_mean")})
-    chosen = preview.first_of_each_class(shown.labels)
-    picture = preview.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
-    preview.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")
+        figures = {f"held_out_{name}": value for name, value in figures.items() if name.endswith("_mean")}
+        prior = torch.randn(256, config.network.latent_dim, generator=seeded(config.seed, "prior"))
+        drawn = artifact.decode(prior.to(artifact.device))
+        figures["prior_spread"] = spread(drawn) / max(spread(some.batch(slice(0, 256))), 1e-6)
+        log.record(state.images_seen, figures)
+        log.warn(alarms(figures, config.network.latent_dim))
+    if not log.silent:
+        chosen = preview.first_of_each_class(shown.labels)
+        picture = preview.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
+        preview.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")

@@ -1,7 +1,12 @@
 """The losses of the VAE-GAN and their schedules: pure functions."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 from torch.nn.functional import relu
+
+SCALE = 2.0**12  # a power of two changes no digits, and keeps float16 gradients of single pixels above 0
 
 
 def kl(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -22,6 +27,25 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 def hinge_generator(fake: Tensor) -> Tensor:
     """BigGAN's hinge loss of G on D's scores of generated images (N,)."""
     return -fake.mean()
+
+
+def balanced(
+    images: Tensor,
+    reconstruction: Tensor,
+    adversarial: Tensor,
+    weight: float,
+    total: Callable[[Tensor], Tensor] = lambda values: values,
+) -> Tensor:
+    """A stand-in for reconstruction + w x adversarial, w such that the gradients' norms have the ratio ``weight``.
+
+    VQGAN's adaptive weight (Esser et al. 2021, arXiv 2012.09841, Eq. 7), but with the gradients taken at the generated
+    ``images`` (N, C, S, S) instead of G's last layer, which costs nothing: they are on the way to the parameters.
+    Only the gradient of what is returned has a meaning. ``total`` sums over the processes that share a batch.
+    """
+    wanted, pushed = (torch.autograd.grad(SCALE * loss, images)[0] / SCALE for loss in (reconstruction, adversarial))
+    squares = total(torch.stack([wanted.square().sum(), pushed.square().sum()]))
+    ratio = (squares[0] / squares[1].clamp_min(1e-24)).sqrt()
+    return (images * (wanted + weight * ratio * pushed)).sum()
 
 
 def kl_weight(progress: float, maximum: float) -> float:

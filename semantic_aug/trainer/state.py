@@ -11,7 +11,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semantic_aug.artifact import Artifact
 from semantic_aug.networks import Discriminator, Encoder, Generator
+from semantic_aug.trainer import distributed
 from semantic_aug.trainer.config import TrainConfig, differences
 
 KEPT = 2  # snapshots: the newest and the one before it
@@ -28,6 +30,7 @@ class TrainState:
     """
 
     def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.config = config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.encoder = Encoder(config.network)
@@ -50,6 +53,28 @@ class TrainState:
         for optimizer in (self.autoencoder_optimizer, self.discriminator_optimizer):
             for group in optimizer.param_groups:
                 group["lr"] = value
+
+    def start_from(self, artifact: Artifact) -> None:
+        """Take E and G of an artifact. Raises ValueError where its networks are of other sizes."""
+        different = differences(asdict(artifact.network), asdict(self.config.network))
+        if different:
+            raise ValueError(f"the checkpoint has other networks than the preset ({'; '.join(different)})")
+        self.encoder.load_state_dict(artifact.encoder.state_dict())
+        self.generator.load_state_dict(artifact.generator.state_dict())
+
+    @torch.no_grad()
+    def share_running_statistics(self) -> None:
+        """Average the running statistics of the batch norms over the processes, each of which saw its own images."""
+        if distributed.rank_and_world()[1] > 1:
+            running = [
+                buffer
+                for network in (self.encoder, self.generator)
+                for name, buffer in network.named_buffers()
+                if name.endswith(("running_mean", "running_var"))
+            ]
+            means = distributed.mean_over_processes(torch.cat([buffer.flatten() for buffer in running]))
+            for buffer, mean in zip(running, means.split([buffer.numel() for buffer in running]), strict=True):
+                buffer.copy_(mean.view_as(buffer))
 
     @torch.no_grad()
     def update_ema(self, decay: float) -> None:

@@ -13,13 +13,24 @@ TINY = PRESETS["tiny"]
     ("field", "value"),
     [
         ("images", 0), ("batch", -1), ("learning_rate", float("nan")), ("kl_weight", -1e-9), ("decay", 1.1),
-        ("lpips_fraction", -0.1), ("held_out", 1.0), ("seed", -1), ("lpips_net", "resnet"), ("precision", "fp8"),
+        ("held_out", 1.0), ("seed", -1), ("lpips_net", "resnet"), ("precision", "fp8"),
         ("adversarial_start", 2), ("ema_images", 0), ("gradient_clip", float("inf")),
+        ("lpips_every", 0), ("accumulate", 0), ("sampling", "random"),
     ],
 )  # fmt: skip
 def test_values_out_of_range_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         TrainConfig(network=TINY, **{field: value})
+
+
+def test_a_batch_is_shared_out_evenly_or_refused():
+    config = TrainConfig(network=TINY, batch=24, accumulate=3)
+    assert config.share(1) == 8
+    assert config.share(4) == 2
+    with pytest.raises(ValueError, match=r"batch must be a multiple of 18 \(2 x 3 processes x accumulate 3\), got 24"):
+        config.share(3)
+    with pytest.raises(ValueError, match=r"batch must be a multiple of 2"):
+        TrainConfig(network=TINY, batch=7)
 
 
 def test_diffaugment_is_on_for_small_data_alone():

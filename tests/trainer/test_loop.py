@@ -49,7 +49,7 @@ def test_a_run_leaves_what_it_promises(data, tmp_path, torch_home, capsys):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["images_seen"] for line in lines if "l1" in line] == [16, 32, 48, 64, 80, 96]
     assert {"l1", "lpips", "kl", "d_loss", "g_loss", "kl_weight", "images_per_s"} <= lines[-2].keys()
-    assert lines[-1].keys() == {"images_seen", "held_out_l1_mean", "held_out_lpips_mean"}
+    assert lines[-1].keys() == {"images_seen", "held_out_l1_mean", "held_out_lpips_mean", "prior_spread"}
     loaded = Artifact.load(tmp_path / "checkpoint")
     assert loaded.statistics.count.tolist() == [6, 6, 6]
     assert loaded.reconstruction["images"] == 4

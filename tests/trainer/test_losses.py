@@ -44,3 +44,26 @@ def test_ema_decay_has_its_half_life():
     young = losses.ema_decay(2000, 64, 6400)
     assert young == pytest.approx(0.5 ** (64 / 100))
     assert math.isfinite(young)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 2.0])
+def test_balanced_gradients_have_the_ratio_asked_for(weight):
+    """Against the gradients of both losses taken separately, at the images and at a parameter before them."""
+    parameter = torch.randn(4, 1, 8, 8, requires_grad=True)
+    direction = torch.randn(4, 1, 8, 8)
+
+    def losses_of(images):
+        return images.square().mean(), 1000 * (images * direction).mean()
+
+    wanted, pushed = (torch.autograd.grad(losses_of(parameter.sin())[i], parameter)[0] for i in (0, 1))
+    at_images = parameter.detach().sin().requires_grad_()
+    norms = [torch.autograd.grad(loss, at_images)[0].norm() for loss in losses_of(at_images)]
+    images = parameter.sin()
+    losses.balanced(images, *losses_of(images), weight).backward()
+    assert_close(parameter.grad, wanted + weight * norms[0] / norms[1] * pushed)
+
+
+def test_balanced_without_an_adversarial_gradient():
+    images = torch.randn(2, 1, 8, 8, requires_grad=True)
+    losses.balanced(images, images.square().sum(), 0 * images.sum(), 0.5).backward()
+    assert_close(images.grad, 2 * images.detach())
