@@ -165,6 +165,8 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f"{output} is a file; --output takes a directory")
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
+    if options.imbalance is not None and not options.imbalance >= 1:
+        raise ValueError(f"--imbalance must be at least 1, the ratio of equal classes, got {options.imbalance}")
     device = _device(options.device)
     init = None if options.init is None else Artifact.load(options.init)
     network = init.network if init and options.preset is None else PRESETS[options.preset]
@@ -192,6 +194,9 @@ def _train(options: argparse.Namespace) -> None:
     # A wrong setting is refused before any image is read.
     TrainConfig(network=network, **settings).share(distributed.launched())
     processes = distributed.join(device)
+    held_out = None
+    if options.validation:
+        held_out = load_data(options.validation, network.channels, network.image_size, skip_bad=options.skip_bad)
     with processes.main_process_first():  # the others find its cache
         everything = load_data(
             options.data,
@@ -206,10 +211,8 @@ def _train(options: argparse.Namespace) -> None:
         everything = cut_to_imbalance(everything, options.imbalance, options.seed)
     if len(everything.classes) == 1 and processes.is_main_process:
         print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
-    if options.validation:
-        training = everything
-        held_out = load_data(options.validation, network.channels, network.image_size, skip_bad=options.skip_bad)
-    else:
+    training = everything
+    if held_out is None:
         training, held_out = hold_out(everything, TrainConfig.held_out, options.seed)
     config = TrainConfig(
         network=network, data=dict(zip(everything.classes, training.counts(), strict=True)), **settings

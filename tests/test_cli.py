@@ -51,7 +51,9 @@ def test_help_shows_an_example(verb, capsys):
     assert f"example: semantic-aug {verb} " in " ".join(capsys.readouterr().out.split())
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["train"], ["train", "x", "--output", "y"], ["inspect", "a", "b"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["train"], ["train", "x", "--preset", "tiny"], ["inspect", "a", "b"]]
+)
 def test_wrong_arguments_exit_2(arguments):
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
@@ -66,6 +68,13 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
     ("arguments", "message"),
     [
         ([*TRAIN, "--preset", "huge"], "unknown preset 'huge'; there are tiny, fer2013-48"),
+        (TRAIN[:4], "--preset is needed (tiny, fer2013-48"),
+        ([*TRAIN, "--init", "{tmp}/no"], "no checkpoint"),
+        ([*TRAIN, "--batch", "9"], "batch must be a multiple of 2"),
+        ([*TRAIN, "--accumulate", "0"], "accumulate must be above 0, got 0"),
+        ([*TRAIN, "--imbalance", "0.5"], "--imbalance must be at least 1"),
+        (["train", "torchvision:Faces", *TRAIN[2:]], "torchvision"),
+        (["train", "kaggle:faces", *TRAIN[2:]], "'kaggle' is no known kind of data"),
         ([*TRAIN, "--device", "cuda:9"], "device 'cuda:9' is not there; this machine has "),
         ([*TRAIN, "--images", "0"], "images must be above 0, got 0"),
         ([*TRAIN, "--minutes", "0"], "--minutes must be above 0"),
@@ -82,6 +91,9 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         (["fit", "{saved}", "{folder}", "--output", "{saved}"], "exists; choose another --output"),
         (["fit", "{saved}", "{single}", "--output", "{tmp}/fitted"], "no class has two images"),
         (["evaluate", "{saved}", "{tmp}/no"], "no such folder"),
+        (["evaluate", "{saved}", "{folder}", "--json", "{tmp}/no/a.json"], "no such folder to write a.json to"),
+        (["evaluate", "{saved}", "{folder}", "--judge", "{tmp}/j"], "no such judge; --train DATA trains it"),
+        (["evaluate", "{saved}", "{folder}", "--judge", "{saved}/config.json"], "config.json"),
     ],
 )
 def test_what_is_refused_exits_2_with_one_line(arguments, message, folder, saved, tmp_path, line, torch_home):
@@ -169,8 +181,27 @@ def test_fit_gives_new_classes(saved, tmp_path, capsys):
 def test_evaluate_prints_and_writes_the_same_figures(saved, folder, tmp_path, capsys, torch_home):
     assert run("evaluate", saved, folder, "--json", tmp_path / "f.json", "--device", "cpu") == 0
     figures = json.loads((tmp_path / "f.json").read_text())
-    assert figures == json.loads(capsys.readouterr().out)
-    assert set(figures) == {"images", "l1_mean", "l1_std", "lpips_mean", "lpips_std"}
+    out, err = capsys.readouterr()
+    assert figures == json.loads(out)
+    assert set(figures["reconstruction"]) == {f"{n}_{m}" for n in ("l1", "psnr", "lpips") for m in ("mean", "std")}
+    assert "agreement" not in figures
+    assert "class agreement is left out" in err
+
+
+def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home):
+    common = ("evaluate", saved, folder, "--judge", tmp_path / "judge", "--device", "cpu")
+    assert run(*common, "--train", folder, "--picture", tmp_path / "a.png") == 0
+    out, err = capsys.readouterr()
+    assert "training the judge on 18 real images" in err
+    assert {"real", "reconstruction", "detail"} <= json.loads(out)["agreement"].keys()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.height > 3 * 96
+    written = (tmp_path / "judge").read_bytes()
+    assert run(*common) == 0
+    again, err = capsys.readouterr()
+    assert again == out
+    assert "training" not in err
+    assert (tmp_path / "judge").read_bytes() == written
 
 
 @pytest.mark.parametrize("own_data", [False, True])
@@ -237,6 +268,24 @@ def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home):
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "going on at 64 of 128 images, 6 to train on, 6 held out" in second.stdout
     assert Artifact.load(tmp_path / "o" / "checkpoint").training["precision"] == "bf16"
+
+
+def test_train_fine_tunes_a_cut_data_set(saved, folder, tmp_path, capsys, torch_home):
+    """--init takes the networks, --imbalance the images, --sampling the order; the state knows all of them."""
+    common = ["train", folder, "--output", tmp_path / "o", "--init", saved, "--imbalance", "3", "--device", "cpu"]
+    common += ["--batch", "8", "--accumulate", "2", "--sampling", "balanced"]
+    assert run(*common, "--images", "16") == 0
+    artifact = Artifact.load(tmp_path / "o" / "checkpoint")
+    assert artifact.network == Artifact.load(saved).network
+    assert artifact.statistics.count.tolist() == [6, 3, 2]
+    before, after = Artifact.load(saved).encoder.state_dict(), artifact.encoder.state_dict()
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before if name.endswith("weight"))
+    assert 0 < moved < 0.01, "two steps from where it started"
+    capsys.readouterr()
+    assert run(*common, "--images", "16", "--sampling", "natural") == 2
+    assert "sampling: balanced there, natural here" in capsys.readouterr().err
+    assert run("train", folder, "--output", tmp_path / "p", "--init", saved, "--preset", "fer2013-48") == 2
+    assert "image_size: 32 there, 48 here" in capsys.readouterr().err
 
 
 def test_train_without_lpips_weights_names_the_file(folder, tmp_path, monkeypatch, line):

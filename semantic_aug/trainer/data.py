@@ -77,7 +77,6 @@ def load_data(
     source = find_source(spec)
     if cache is None or not source.stamped:
         return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
-    Path(cache).mkdir(parents=True, exist_ok=True)  # what cannot be made is refused before the work
     path = _cache_path(cache, source, channels, size, skip_bad)
     cached = _read_cache(path)
     if cached is not None:
@@ -176,6 +175,7 @@ def _write_cache(path: Path, data: ImageSet, kept: Tensor) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.part")
     metadata = {"classes": json.dumps(data.classes), "skipped": str(data.skipped)}
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         save_file({"images": data.images, "labels": data.labels, "kept": kept}, temporary, metadata=metadata)
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
