@@ -103,10 +103,15 @@ class Artifact:
         """Latents (N, d) => images (N, channels, S, S) in [-1, 1]."""
         return self.generator(latents)
 
-    def sample(self, label: int, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """``n`` new images (n, channels, S, S) in [-1, 1] of a class, decoded from N(mean_c, Sigma_c)."""
+    def sample(
+        self, label: int, n: int, generator: torch.Generator | None = None, *, temperature: float = 1.0
+    ) -> Tensor:
+        """``n`` new images (n, channels, S, S) in [-1, 1] of a class, decoded from N(mean_c, temperature^2 Sigma_c).
+
+        A temperature below 1 gives more typical and less varied images.
+        """
         mean = self.statistics.mean[label].float()
-        noise = torch.randn(n, len(mean), generator=generator)
+        noise = temperature * torch.randn(n, len(mean), generator=generator)
         latents = mean + noise @ self.statistics.factor(label, self.shrinkage).T
         return self.decode(latents.to(self.device))
 

@@ -111,11 +111,11 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb(
         _preview,
-        "A picture of sources, reconstructions and augmentations.",
+        "A picture of sources, reconstructions and augmentations, or, without DATA, of new samples of each class.",
         "preview fer2013-48 faces/validation --output grid.png --per-class 2",
     )
     add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", help=data)
+    add("data", metavar="DATA", nargs="?", help=data)
     add("--output", metavar="PNG", required=True)
     add("--per-class", metavar="N", type=int, default=1, help="images of each class (default: 1)")
     add("--seed", metavar="S", type=int, default=0, help="default: 0")
@@ -321,9 +321,12 @@ def _preview(options: argparse.Namespace) -> None:
     if options.per_class < 1:
         raise ValueError(f"--per-class must be at least 1, got {options.per_class}")
     artifact = Artifact.load(options.checkpoint)
-    data = _load(artifact, options.data, skip_bad=options.skip_bad)
-    chosen = preview.first_of_each_class(data.labels, options.per_class)
-    picture = preview.overview(artifact, data.images[chosen], data.labels[chosen], seed=options.seed)
+    if options.data is None:
+        picture = preview.samples(artifact, seed=options.seed)
+    else:
+        data = _load(artifact, options.data, skip_bad=options.skip_bad)
+        chosen = preview.first_of_each_class(data.labels, options.per_class)
+        picture = preview.overview(artifact, data.images[chosen], data.labels[chosen], seed=options.seed)
     preview.save(picture, output)
     print(f"wrote {output}")
 

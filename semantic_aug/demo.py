@@ -15,6 +15,7 @@ from semantic_aug.images import model_to_unit
 from semantic_aug.transform import SemanticAugment
 
 DRAWN_PER_CLASS = 8
+TEMPERATURE = 0.6  # of the drawn sources, which are to look like the images that a checkpoint was trained on
 IMAGES = 512  # so many of DATA, repeated where it has fewer, are run through each pipeline
 
 
@@ -23,7 +24,8 @@ def draw_folder(artifact: Artifact, folder: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     for label, name in enumerate(artifact.classes):
         (folder / name).mkdir()
-        images = model_to_unit(artifact.sample(label, DRAWN_PER_CLASS, generator)).clamp(0, 1)
+        drawn = artifact.sample(label, DRAWN_PER_CLASS, generator, temperature=TEMPERATURE)
+        images = model_to_unit(drawn).clamp(0, 1)
         for number, image in enumerate(images):
             v2.functional.to_pil_image(image).save(folder / name / f"{number}.png")
 

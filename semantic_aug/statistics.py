@@ -1,5 +1,6 @@
 """Per-class statistics of the latents: count, mean and covariance, streamed and merged exactly, in float64."""
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -49,8 +50,9 @@ class ClassStatistics:
         for label in labels.unique().tolist():
             members = mu[labels == label]
             mean = members.mean(0)
-            centred = members - mean
-            self._add(label, len(members), mean, centred.T @ centred)
+            moved = self._add(label, len(members), mean)
+            rows = torch.cat([members - mean, moved[None]])
+            self.scatter[label].addmm_(rows.T, rows)  # in place: with many classes, memory traffic is all the time
         self._factors.clear()
 
     def merge(self, other: "ClassStatistics") -> None:
@@ -61,19 +63,23 @@ class ClassStatistics:
                 f"into {self.num_classes} x {self.dim}"
             )
         for label, count in enumerate(other.count.tolist()):
-            self._add(label, count, other.mean[label], other.scatter[label])
+            if count:
+                moved = self._add(label, count, other.mean[label])
+                self.scatter[label] += other.scatter[label]
+                self.scatter[label].addr_(moved, moved)
         self._factors.clear()
 
-    def _add(self, label: int, count: int, mean: Tensor, scatter: Tensor) -> None:
-        # Chan, Golub and LeVeque (1979): exact for any split, and no digits are lost where |mean| >> std.
-        if not count:
-            return
+    def _add(self, label: int, count: int, mean: Tensor) -> Tensor:
+        """Update count and mean; the vector (d,) whose outer product is the scatter due to the means' difference.
+
+        Chan, Golub and LeVeque (1979): exact for any split, and no digits are lost where |mean| >> std.
+        """
         old = int(self.count[label])
         total = old + count
         delta = mean - self.mean[label]
-        self.scatter[label] += scatter + torch.outer(delta, delta) * (old * count / total)
         self.mean[label] += delta * (count / total)
         self.count[label] = total
+        return delta * math.sqrt(old * count / total)
 
     def covariance(self, label: int, shrinkage: Shrinkage = "oas") -> Tensor:
         """Covariance (d, d) of one class, float64, biased (divided by n), shrunk; ``POOLED`` gives the pooled one.
@@ -123,7 +129,9 @@ class ClassStatistics:
         device = torch.device(device)
         key = (shrinkage, rank, device)
         if key not in self._factors:
-            if device.type == "cpu":
+            if rank is not None and (shrinkage, None, device) in self._factors:
+                self._factors[key] = self._factors[shrinkage, None, device][..., :rank].contiguous()
+            elif device.type == "cpu":
                 labels = [*range(self.num_classes), POOLED]
                 factors = [_factor(self.covariance(label, shrinkage))[:, :rank] for label in labels]
                 self._factors[key] = torch.stack(factors).float()

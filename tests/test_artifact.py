@@ -98,6 +98,8 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
     assert a.shape == (4, 1, 32, 32)
     assert torch.equal(a, b)
     assert not torch.equal(a, artifact.sample(1, 4, torch.Generator().manual_seed(3)))
+    coldest = artifact.sample(0, 2, temperature=0.0)
+    assert torch.equal(coldest, artifact.decode(artifact.statistics.mean[0].float().expand(2, -1)))
 
 
 # --- What is wrong is said, before memory is allocated -------------------------------------------------------------

@@ -163,6 +163,9 @@ def test_preview_draws_a_row_per_image(saved, folder, tmp_path, capsys):
         assert picture.height > 6 * 96
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert f"wrote {tmp_path / 'b.png'}" in capsys.readouterr().out
+    assert run("preview", saved, "--output", tmp_path / "samples.png") == 0
+    with Image.open(tmp_path / "samples.png") as picture:
+        assert picture.width > 10 * 96
 
 
 def test_fit_gives_new_classes(saved, tmp_path, capsys):

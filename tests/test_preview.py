@@ -19,6 +19,14 @@ def test_overview_has_a_row_per_image_and_a_column_per_setting(artifact, tmp_pat
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.png"]
 
 
+def test_samples_are_a_row_per_class_and_repeat(artifact):
+    picture = preview.samples(artifact, columns=4)
+    cell = 96 + preview.GAP
+    assert picture.size == (preview.MARGIN + 4 * cell, preview.HEADER + 3 * cell)
+    assert picture.tobytes() == preview.samples(artifact, columns=4).tobytes()
+    assert picture.tobytes() != preview.samples(artifact, columns=4, seed=1).tobytes()
+
+
 def test_first_of_each_class():
     labels = torch.tensor([2, 0, 2, 0, 2])
     assert preview.first_of_each_class(labels).tolist() == [1, 0]

@@ -1,7 +1,11 @@
 """The README's code blocks and commands, run as they stand (training at tiny size)."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,27 +38,46 @@ def test_the_set_up_commands_are_those_that_ci_runs():
 
 def test_commands_and_code_blocks_in_order(here, torch_home, no_warnings):
     verbs = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("semantic-aug")]
-    assert [verb[0] for verb in verbs] == ["train", "evaluate", "preview", "fit", "inspect"]
+    assert [verb[0] for verb in verbs] == ["train", "evaluate", "preview", "fit", "inspect", "train"]
     for verb in verbs:
         if verb[0] == "train":
-            verb = [*verb, "--preset", "tiny", "--images", "64"]
+            verb = [*verb, "--images", "64"] + (["--preset", "tiny"] if "--init" not in verb else [])
         assert cli.main(verb) == 0, verb
     assert (here / "grid.png").stat().st_size > 1000
+    assert "agreement" in json.loads((here / "figures.json").read_text())
+    assert Artifact.load("runs/tuned/checkpoint").training["images_seen"] == 64
     names: dict = {}
-    assert len(PYTHON) == 3
+    assert len(PYTHON) == 4
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
-    images, _ = next(iter(names["loader"]))
+    images, labels = next(iter(names["batches"]))
     assert images.shape == (28, 3, 48, 48)
-    images, labels = names["augment"](images, names["labels"])
-    assert labels is names["labels"]
+    assert names["batches"].augment.classes == names["dataset"].classes
+    images, again = names["augment"](images, labels)
+    assert again is labels
     assert names["augment"].artifact.directory == Path("my-checkpoint")
+
+
+def test_the_command_for_several_processes(here, torch_home):
+    (command,) = [command for command in COMMANDS if command.startswith("torchrun")]
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", *shlex.split(command)[1:]]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*words, "--preset", "tiny", "--images", "64", "--device", "cpu"], env=environment, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "in 2 processes" in done.stdout
+    assert Artifact.load("runs/shared/checkpoint").training["world_size"] == 2
+
+
+def test_every_command_is_run_by_a_test():
+    for command in COMMANDS:
+        assert command.startswith(("semantic-aug ", "torchrun ", "pip install")), command
 
 
 def test_the_artifact_format_is_told_as_it_is():
     directory = Artifact.load("fer2013-48").directory
-    import json
-
     for key in json.loads((directory / "config.json").read_text()):
         assert f"`{key}`" in README, key
 

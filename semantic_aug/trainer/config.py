@@ -29,7 +29,7 @@ class TrainConfig:
     """Adam's, for E, G and D; falls linearly to 0 over the last ``decay`` of the run."""
     decay: float = 0.4
     """Fraction of the run over which the learning rate falls."""
-    kl_weight: float = 1e-4
+    kl_weight: float = 3e-4
     """Maximum weight of the KL term (a sum over latent dimensions); it rises linearly from 0 over the whole run."""
     lpips_weight: float = 2.0
     """lambda_p of Eq. 3, against an L1 that is a mean over pixels in [-1, 1]."""
