@@ -47,6 +47,16 @@ def overview_columns(
     return columns
 
 
+def samples(artifact: Artifact, *, columns: int = 10, temperature: float = 1.0, seed: int = 0) -> Image.Image:
+    """One row per class: so many new images of it, drawn as ``Artifact.sample`` does."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [
+        _bytes(artifact.sample(label, columns, generator, temperature=temperature))
+        for label in range(len(artifact.classes))
+    ]
+    return grid({f"{number + 1}": images for number, images in enumerate(torch.stack(drawn, dim=1))}, artifact.classes)
+
+
 def grid(
     columns: Mapping[str, Tensor],
     row_names: Sequence[str],
