@@ -241,8 +241,6 @@ def _fit(options: argparse.Namespace) -> None:
     data = _load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     statistics = fit_statistics(artifact.encoder, data)
     statistics.factors(artifact.shrinkage)  # raises where no class has two images
-    if not processes.is_main_process:
-        return
     fitted = replace(
         artifact,
         statistics=statistics,
@@ -251,8 +249,9 @@ def _fit(options: argparse.Namespace) -> None:
         training=artifact.training | {"fitted_on": len(data), "fitted_in_processes": processes.num_processes},
         card="",
     )
-    fitted.save(output)
-    print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+    if processes.is_main_process:
+        fitted.save(output)
+        print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

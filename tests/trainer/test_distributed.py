@@ -109,33 +109,24 @@ def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path):
     assert Artifact.load(two / "checkpoint").statistics.count.tolist() == [20, 20, 20]
 
 
-STATISTICS = """
-import sys, torch
-from safetensors.torch import save_file
-from semantic_aug import Artifact
-from semantic_aug.trainer import distributed
-from semantic_aug.trainer.data import load_folder
-from semantic_aug.trainer.fit import fit_statistics
-
-checkpoint, folder, output = sys.argv[1:]
-assert distributed.join("cpu").num_processes == distributed.launched() == distributed.rank_and_world()[1]
-found = fit_statistics(Artifact.load(checkpoint).encoder, load_folder(folder, 1, 32), batch=7)
-rank = distributed.rank_and_world()[0]
-save_file({"count": found.count, "mean": found.mean, "scatter": found.scatter}, f"{output}.{rank}")
-"""
+def verb(launcher, *arguments, home):
+    command = [*launcher, "-m", "semantic_aug", *arguments, "--device", "cpu"]
+    done = subprocess.run(command, env=environment(TORCH_HOME=str(home)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
-def test_statistics_of_two_processes_are_those_of_one(saved, faces, tmp_path):
-    (tmp_path / "script.py").write_text(STATISTICS)
+def test_fit_and_evaluate_of_two_processes_are_those_of_one(saved, faces, tmp_path, torch_home):
     for launcher, name in ((TORCHRUN, "two"), ([sys.executable], "one")):
-        command = [*launcher, tmp_path / "script.py", saved, faces, tmp_path / name]
-        subprocess.run(command, env=environment(), check=True, capture_output=True)
-    one = load_file(tmp_path / "one.0")
-    for rank in (0, 1):
-        two = load_file(tmp_path / f"two.{rank}")
-        assert torch.equal(two["count"], one["count"])
-        for name in ("mean", "scatter"):
-            assert_close(two[name], one[name], rtol=1e-6, atol=1e-6)
+        said = verb(launcher, "fit", saved, faces, "--output", tmp_path / name, home=torch_home)
+        assert said == f"wrote {tmp_path / name}: 60 images, 3 classes\n"
+        verb(launcher, "evaluate", saved, faces, "--json", tmp_path / f"{name}.json", home=torch_home)
+    one, two = (load_file(tmp_path / name / "statistics.safetensors") for name in ("one", "two"))
+    assert torch.equal(two["count"], one["count"])
+    for name in ("mean", "covariance"):
+        assert_close(two[name], one[name], rtol=1e-6, atol=1e-6)
+    left, right = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert left == right
 
 
 def test_merging_over_processes_equals_merge(monkeypatch):
