@@ -21,7 +21,9 @@ JUDGE = "judge.safetensors"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code: 0 success, 1 a failure while working, 2 refused before work, 130 Ctrl-C."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    options.command = " ".join(["semantic-aug", *(os.path.basename(word.rstrip("/")) for word in arguments)])
     try:
         options.run(options)
         return OK
@@ -219,7 +221,7 @@ def _train(options: argparse.Namespace) -> None:
     )
     train(
         config, training, held_out, output, every_image=everything, init=init, device=device, compile=options.compile,
-        minutes=options.minutes,
+        minutes=options.minutes, command=options.command,
     )  # fmt: skip
 
 

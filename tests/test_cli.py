@@ -270,7 +270,12 @@ def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home):
     assert "the same command goes on" in first.stdout
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "going on at 64 of 128 images, 6 to train on, 6 held out" in second.stdout
-    assert Artifact.load(tmp_path / "o" / "checkpoint").training["precision"] == "bf16"
+    training = Artifact.load(tmp_path / "o" / "checkpoint").training
+    assert training["settings"]["precision"] == "bf16"
+    words = (
+        "semantic-aug train one --output o --preset tiny --device cpu --images 128 --precision bf16 --validation one"
+    )
+    assert training["command"] == words, "without the paths of somebody's machine"
 
 
 def test_train_fine_tunes_a_cut_data_set(saved, folder, tmp_path, capsys, torch_home):

@@ -20,7 +20,8 @@ def join(device: str | None = None) -> "PartialState":
     """
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
+    state = PartialState(cpu=device == "cpu" or not accelerated)
     expected = int(os.environ.get("WORLD_SIZE", "1"))
     if state.num_processes != expected:
         raise RuntimeError(

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,7 @@ def train(
     device: str | None = None,
     compile: bool = False,
     minutes: float | None = None,
+    command: str = "",
 ) -> Artifact | None:
     """Train, or go on training, and write the artifact to ``output/checkpoint``.
 
@@ -64,6 +66,7 @@ def train(
         device: "cpu", "cuda", "cuda:1", "mps" or None (the best there is).
         compile: run the networks through ``torch.compile``.
         minutes: ends this sitting after so long; the state is saved.
+        command: what was typed, for the artifact's record.
 
     Returns the artifact, or None where the sitting ended first. Ctrl-C saves the state and raises
     KeyboardInterrupt. Raises StateError, TrainingError, ValueError for a batch that the processes cannot share or an
@@ -197,6 +200,8 @@ def train(
                 return None
 
     artifact = _artifact(state, config, every_image or data)
+    if command:
+        artifact.training["command"] = command
     artifact.reconstruction = reconstruction(artifact, held_out, perceptual) if len(held_out) else {}
     if first:
         artifact.save(output / CHECKPOINT, overwrite=True, half=True)
@@ -272,8 +277,8 @@ def _artifact(state: TrainState, config: TrainConfig, data: ImageSet) -> Artifac
             "images": len(data),
             "images_seen": state.images_seen,
             "seconds": round(state.seconds),
-            "seed": config.seed,
-            "precision": config.precision,
+            "settings": {name: value for name, value in asdict(config).items() if name not in ("network", "data")},
+            "device": _device_name(next(state.encoder.parameters()).device),
             "world_size": distributed.rank_and_world()[1],
             "versions": {
                 "python": platform.python_version(),
@@ -282,6 +287,12 @@ def _artifact(state: TrainState, config: TrainConfig, data: ImageSet) -> Artifac
             },
         },
     )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type}, {torch.get_num_threads()} threads"
 
 
 def _snapshot(
