@@ -25,6 +25,7 @@ from semantic_aug.statistics import ClassStatistics, Shrinkage
 
 FORMAT = "semantic-aug/1"
 CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistics.safetensors", "README.md"
+FILES = (CONFIG, MODEL, STATISTICS, CARD)
 MAX_CONFIG_BYTES = 16 << 20
 Mode = Literal["decode", "detail"]
 MODES: tuple[Mode, ...] = ("decode", "detail")
@@ -156,8 +157,9 @@ class Artifact:
     def save(self, directory: str | Path, *, overwrite: bool = False, half: bool = False) -> Path:
         """Write the artifact; a crash at any moment leaves the old artifact or the new one, never half of one.
 
-        ``half`` stores the networks in float16. Raises FileExistsError where ``directory`` exists and
-        ``overwrite`` is False, and OSError where the disk is full (an old artifact is then intact).
+        ``half`` stores the networks in float16. Files in an old artifact's directory that are no part of the format
+        stay. Raises FileExistsError where ``directory`` exists and ``overwrite`` is False, and OSError where the disk
+        is full (an old artifact is then intact).
         """
         target = Path(directory)
         _restore_previous(target)
@@ -166,8 +168,12 @@ class Artifact:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
+            if target.exists():  # the pictures of its card, and whatever else is there
+                shutil.copytree(target, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*FILES))
             self._write(temporary, half)
-            temporary.chmod(0o755)  # mkdtemp's 0700 would lock other users out
+            temporary.chmod(0o755)  # mkdtemp's 0700 and safetensors' 0600 would lock other users out
+            for file in (MODEL, STATISTICS):
+                (temporary / file).chmod(0o644)
             previous = _previous(target)
             if target.exists():
                 os.replace(target, previous)

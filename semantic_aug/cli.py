@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--traceback", action="store_true", help="show where an error came from")
         return sub.add_argument
 
-    checkpoint = "a bundled name (fer2013-48) or a directory"
+    checkpoint = "a bundled name (fer2013-48, fashion-mnist-32) or a directory"
     data = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
     device = "cpu, cuda, cuda:1, mps (default: the best there is)"
     skip_bad = "leave out images that cannot be read"
@@ -65,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("data", metavar="DATA", help=data)
     add("--output", metavar="DIR", required=True, help="gets state/, previews/, log.jsonl and, at the end, checkpoint/")
-    add("--preset", metavar="NAME", help="tiny, fer2013-48, rgb-32, rafdb-96; not needed with --init")
+    add("--preset", metavar="NAME", help="tiny, fer2013-48, fashion-mnist-32, rgb-32, rafdb-96; not with --init")
     add("--init", metavar="CHECKPOINT", help=f"fine-tune: start from {checkpoint}")
     add("--images", metavar="N", type=int, help="training images to see; the horizon of every schedule")
     add("--minutes", metavar="M", type=float, help="end this sitting after M minutes; the state is saved")
@@ -105,6 +105,7 @@ def _parser() -> argparse.ArgumentParser:
     add("data", metavar="DATA", help=f"held-out images, {data}")
     add("--train", metavar="DATA", help="real images to train the judge classifier on, where there is none yet")
     add("--judge", metavar="FILE", help=f"where the judge is kept (default: {JUDGE})")
+    add("--compared", metavar="N", type=int, default=2000, help="augment and judge at most N images (default: 2000)")
     add("--json", metavar="FILE", help="also write the figures there")
     add("--picture", metavar="PNG", help="an image of each class, and what the judge says of its augmentations")
     add("--seed", metavar="S", type=int, default=0, help="default: 0")
@@ -273,7 +274,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError("--picture shows the judge's verdicts; give --train DATA, or --judge FILE that is there")
     perceptual = Perceptual().to(artifact.device)
     said = print if processes.is_main_process and sys.stderr.isatty() else None
-    figures = evaluate.quality(artifact, data, judge=judge, perceptual=perceptual, seed=options.seed, say=said)
+    figures = evaluate.quality(
+        artifact, data, judge=judge, perceptual=perceptual, compared=options.compared, seed=options.seed, say=said
+    )
     if not processes.is_main_process:
         return
     text = json.dumps(figures, indent=1)

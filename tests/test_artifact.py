@@ -216,7 +216,17 @@ def test_an_existing_target_needs_overwrite(saved):
     changed.training = {"changed": True}
     changed.save(saved, overwrite=True)
     assert Artifact.load(saved).training == {"changed": True}
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in saved.glob("*.safetensors")), "others may read it"
     assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_pictures_beside_an_artifact_survive_its_replacement(saved):
+    (saved / "pictures").mkdir()
+    (saved / "pictures" / "a.png").write_bytes(b"picture")
+    (saved / "README.md").write_text("an old card")
+    build_artifact().save(saved, overwrite=True)
+    assert (saved / "pictures" / "a.png").read_bytes() == b"picture"
+    assert not (saved / "README.md").exists(), "this artifact has no card"
 
 
 def test_a_full_disk_leaves_the_old_artifact(saved, monkeypatch):

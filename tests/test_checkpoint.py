@@ -1,4 +1,4 @@
-"""The bundled checkpoint: what its card says is so."""
+"""The bundled checkpoints: what their cards say is so."""
 
 import os
 import re
@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from semantic_aug import Artifact, SemanticAugment
 from semantic_aug.hub import bundled
+from semantic_aug.networks import PRESETS
 
 DIRECTORY = bundled()["fer2013-48"]
 
@@ -19,10 +20,33 @@ def shipped():
     return Artifact.load("fer2013-48")
 
 
-def test_it_is_the_default_and_small(shipped):
+@pytest.mark.parametrize(("name", "most_bytes"), [("fer2013-48", 12e6), ("fashion-mnist-32", 3e6)])
+def test_a_checkpoint_is_small_and_its_card_has_its_figures(name, most_bytes):
+    from huggingface_hub import ModelCard
+
+    directory = bundled()[name]
+    artifact = Artifact.load(name)
+    assert sum(path.stat().st_size for path in directory.iterdir()) <= most_bytes
+    card = ModelCard.load(directory / "README.md")
+    assert card.data.license
+    assert card.data.library_name == "semantic-aug"
+    for figure in ("l1_mean", "lpips_mean"):
+        assert f"{artifact.reconstruction[figure]:.4f}" in card.text, figure
+    assert f"{artifact.training['images_seen']:,}".replace(",", " ") in card.text
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", card.text)
+    assert pictures
+    for target in pictures:
+        assert (directory / target).exists()
+    assert PRESETS[name] == artifact.network
+
+
+def test_every_bundled_checkpoint_is_tested():
+    assert set(bundled()) == {"fer2013-48", "fashion-mnist-32"}
+
+
+def test_it_is_the_default(shipped):
     assert shipped.directory == DIRECTORY
     assert SemanticAugment().artifact.directory == DIRECTORY
-    assert sum(path.stat().st_size for path in DIRECTORY.iterdir()) <= 12e6
     assert shipped.classes == ["angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"]
     assert shipped.statistics.count.tolist() == [3995, 436, 4097, 7215, 4965, 4830, 3171]
     assert (shipped.network.image_size, shipped.network.channels) == (48, 1)
@@ -45,19 +69,6 @@ def test_latents_of_every_class_are_used(shipped):
         variances = shipped.statistics.covariance(label, None).diagonal()
         assert (variances > 1e-3).float().mean() > 0.5
         assert variances.max() < 100
-
-
-def test_the_card_has_the_figures_of_the_config(shipped):
-    from huggingface_hub import ModelCard
-
-    card = ModelCard.load(DIRECTORY / "README.md")
-    assert card.data.license
-    assert card.data.library_name == "semantic-aug"
-    for name in ("l1_mean", "lpips_mean"):
-        assert f"{shipped.reconstruction[name]:.4f}" in card.text, name
-    assert f"{shipped.training['images_seen']:,}".replace(",", " ") in card.text
-    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", card.text):
-        assert (DIRECTORY / target).exists()
 
 
 def test_the_figures_are_what_the_program_measures(shipped, fer2013):

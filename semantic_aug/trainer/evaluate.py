@@ -20,6 +20,7 @@ from semantic_aug.trainer.judge import NETWORK, Judge
 from semantic_aug.trainer.perceptual import Perceptual
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
+COMPARED = 2000
 HIGHEST_PSNR = 100.0  # dB: of a perfect reconstruction, for JSON knows no infinity
 
 
@@ -45,6 +46,7 @@ def quality(
     judge: Judge | None = None,
     perceptual: Perceptual | None = None,
     strengths: Sequence[float] = STRENGTHS,
+    compared: int = COMPARED,
     seed: int = 0,
     batch: int = 256,
     say: Callable[[str], object] | None = None,
@@ -58,6 +60,8 @@ def quality(
         judge: None leaves out ``agreement``, and its features from ``realism``.
         perceptual: None leaves out LPIPS, ``diversity``, and its features from ``realism``.
         strengths: s of the augmentations.
+        compared: at most so many of the images, a seeded draw, are augmented, judged and compared with each other;
+            the reconstruction error is that of all.
         seed: of the noise (which depends on an image's position in ``data``, not on ``batch``) and of the subsets.
         say: gets a line as each kind of image is done.
 
@@ -65,7 +69,7 @@ def quality(
     artifact knows these), as ``Artifact.sample`` draws them; ``decode`` and ``detail``, augmentations, with an entry
     for each strength, written "0.35". All are rounded to bytes, as a training would see them. Keys:
 
-        ``images``, ``seed``, and ``unknown_classes``: those of ``data`` that the artifact lacks.
+        ``images``, ``compared``, ``seed``, and ``unknown_classes``: those of ``data`` that the artifact lacks.
         ``judge``: what is known of it.
         ``reconstruction``: ``l1_mean`` on [-1, 1], ``psnr_mean`` in dB, ``lpips_mean``, and ``_std`` over images.
         ``diversity``: kind => mean LPIPS between two images made from the same one (of a reconstruction: 0).
@@ -77,16 +81,23 @@ def quality(
     classes that the artifact lacks or that are not the judge's.
     """
     _check(artifact, data, strengths)
+    errors = _errors(artifact, data, perceptual, batch)
+    images = len(data)
+    if images > compared:
+        chosen = torch.randperm(images, generator=seeded(seed, "compared"))[:compared].sort().values
+        data = data.subset(chosen)
     labels = _labels(artifact, data, known=judge is not None)
     missing = sorted({data.classes[label] for label in data.labels[labels == POOLED].tolist()})
-    result: dict[str, Any] = {"images": len(data), "seed": seed, "unknown_classes": missing}
+    result: dict[str, Any] = {
+        "images": images, "compared": len(data), "seed": seed, "unknown_classes": missing,
+    }  # fmt: skip
     judged = labels
     if judge:
         judged = judge.table(artifact.classes)[labels]
         judge = judge.to(artifact.device)
         result["judge"] = {"network": NETWORK, "accuracy": judge.accuracy, "images": judge.images,
                            "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
-    result["reconstruction"] = _mean_std(_errors(artifact, data, perceptual, batch))
+    result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
     for kind, settings in _kinds(strengths, samples=not missing).items():
         found = _look(artifact, data, labels, settings, judge, perceptual, seed, batch)

@@ -66,7 +66,7 @@ def test_quality_has_every_figure_of_every_kind_of_image(artifact, data, percept
     found = quality(artifact, data, judge=build_judge(), perceptual=perceptual, strengths=(0.35, 1), say=lines.append)
     made = [("reconstruction",), ("sample",), *((mode, s) for mode in ("decode", "detail") for s in ("0.35", "1"))]
     kinds = [("real",), *made]
-    expected = {("images",), ("seed",), ("unknown_classes",)}
+    expected = {("images",), ("compared",), ("seed",), ("unknown_classes",)}
     expected |= {("judge", name) for name in ("network", "accuracy", "images", "epochs", "seed")}
     expected |= {("reconstruction", f"{a}_{b}") for a in ("l1", "psnr", "lpips") for b in ("mean", "std")}
     expected |= {("diversity", *kind) for kind in made}
@@ -103,9 +103,18 @@ def test_it_repeats_with_its_seed_whatever_the_batch(artifact, data, perceptual)
     assert measured(seed=1)["diversity"] != first["diversity"]
 
 
+def test_a_seeded_part_of_many_images_is_compared_and_all_are_reconstructed(artifact, data):
+    whole, judge = quality(artifact, data, strengths=()), build_judge()
+    part = quality(artifact, data, judge=judge, strengths=(), compared=7)
+    assert (part["images"], part["compared"]) == (len(data), 7)
+    assert part["reconstruction"] == whole["reconstruction"]
+    assert part["agreement"]["real"]["accuracy"] * 7 == pytest.approx(round(part["agreement"]["real"]["accuracy"] * 7))
+    assert part == quality(artifact, data, judge=judge, strengths=(), compared=7)
+
+
 def test_without_a_judge_or_lpips_their_figures_are_left_out(artifact, data, perceptual):
     found = quality(artifact, data, strengths=(0.5,))
-    assert set(found) == {"images", "seed", "unknown_classes", "reconstruction"}
+    assert set(found) == {"images", "compared", "seed", "unknown_classes", "reconstruction"}
     assert set(found["reconstruction"]) == {"l1_mean", "l1_std", "psnr_mean", "psnr_std"}
     judged = quality(artifact, data, judge=build_judge(), strengths=(0.5,))
     assert set(judged) == {*found, "judge", "agreement", "realism"}
