@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,6 +135,12 @@ def test_a_failure_while_working_exits_1(saved, folder, tmp_path, line, monkeypa
     assert run("fit", saved, folder, "--output", tmp_path / "fitted") == 1
     assert "No space left on device" in line()
     assert not (tmp_path / "fitted").exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(saved):
+    command = f"{shlex.join(RUN)} inspect {shlex.quote(str(saved))} | true"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_traceback_shows_where(tmp_path, capsys):

@@ -12,6 +12,7 @@ import pytest
 
 from semantic_aug import cli
 from semantic_aug.artifact import Artifact
+from semantic_aug.hub import bundled
 from tests.conftest import write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +81,15 @@ def test_the_artifact_format_is_told_as_it_is():
     directory = Artifact.load("fer2013-48").directory
     for key in json.loads((directory / "config.json").read_text()):
         assert f"`{key}`" in README, key
+
+
+def test_the_preset_table_has_the_figures_of_the_checkpoints():
+    for name in bundled():
+        artifact = Artifact.load(name)
+        (row,) = [line for line in README.splitlines() if line.startswith(f"| `{name}` |")]
+        seen = f"{artifact.training['images_seen']:,}".replace(",", " ")
+        assert f"| {seen} |" in row
+        assert "| {l1_mean:.4f}, {lpips_mean:.4f} |".format(**artifact.reconstruction) in row
 
 
 def test_links_lead_somewhere():
