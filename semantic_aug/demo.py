@@ -15,7 +15,7 @@ from semantic_aug.images import model_to_unit
 from semantic_aug.transform import SemanticAugment
 
 DRAWN_PER_CLASS = 8
-TEMPERATURE = 0.6  # of the drawn sources, which are to look like the images that a checkpoint was trained on
+TEMPERATURE = 0.8  # of the drawn sources, which are to look like the images that a checkpoint was trained on
 IMAGES = 512  # so many of DATA, repeated where it has fewer, are run through each pipeline
 
 
