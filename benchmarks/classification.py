@@ -1,0 +1,340 @@
+"""Does it help a classifier, and against what? python benchmarks/classification.py DATA --train ... (see --help)
+
+Every arm trains the same classifier from scratch, with the same initial weights for the same seed, on the same number
+of images in the same number of steps. Stage "screen" chooses settings, on validation images; stage "report" reads the
+test images, with settings that are fixed. Each finished run adds a line to the results; running the same command again
+does what is missing.
+
+    python benchmarks/classification.py fer2013 --train fer2013/train --validation fer2013/validation \\
+        --arms none balanced ours-detail --seeds 3 --set strength=0.5
+    python benchmarks/classification.py fer2013 --train fer2013/train --test fer2013/test --stage report \\
+        --classifier resnet34 --epochs 40 --arms all --seeds 5 --plan
+"""
+
+import argparse
+import json
+import math
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import store
+import torch
+import torchvision
+from arms import ARMS, COMMON, SAMPLING, Context, checked, resolve
+from classifiers import CLASSIFIERS
+from isda import ISDA
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+import semantic_aug
+from semantic_aug import Artifact
+from semantic_aug.images import bytes_to_model
+from semantic_aug.labels import label_table
+from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data, seeded
+from semantic_aug.trainer.judge import MOMENTUM, SHIFT, WEIGHT_DECAY, one_cycle
+
+SPLITS = {"screen": "validation", "report": "test"}
+HELD_OUT = 0.1  # of the training images, where no validation images are given
+DATA_SEED = 0  # of the held-out part and of the cut to a long tail, which is then the one that semantic-aug train makes
+EVALUATED = 512  # images a batch
+
+
+# --- One run ----------------------------------------------------------------------------------------------------
+
+
+def train(run: store.Run, data: ImageSet, artifact: Artifact | None, device: torch.device) -> tuple[nn.Module, float]:
+    """Train a classifier as ``run`` says; it, and the images per second.
+
+    On a CPU the same arguments give the same weights bit for bit. Raises RuntimeError where the loss diverges.
+    """
+    arm, settings, seed = ARMS[run["arm"]], run["settings"], run["seed"]
+    batch, classes = settings["batch"], len(data.classes)
+    steps = max(run["epochs"] * len(data) // batch, 1)
+    clean_from = steps - settings.get("clean_epochs", 0) * len(data) // batch
+    context = Context(data, settings, seed, device, artifact)
+    with torch.random.fork_rng(devices=[]):  # the initial weights and v2's transforms draw from the global generator
+        torch.manual_seed(seed)
+        network = CLASSIFIERS[run["classifier"]](settings["channels"], classes).to(device)
+        network.to(memory_format=torch.channels_last)
+        change, mix = arm.change and arm.change(context), arm.mix and arm.mix(context)
+        isda = ISDA(classes, network.head.in_features, device) if "lambda0" in settings else None
+        optimizer = torch.optim.SGD(
+            network.parameters(), settings["learning_rate"], momentum=MOMENTUM, nesterov=True,
+            weight_decay=WEIGHT_DECAY,
+        )  # fmt: skip
+        order = SAMPLING[settings["sampling"]](data.labels, seed)
+        images = data.images.to(device)
+        losses = torch.zeros((), device=device)
+        began = time.perf_counter()
+        for step in range(steps):
+            indices = order(step * batch, batch)
+            labels = data.labels[indices]
+            x = images[indices.to(device, non_blocking=True)]
+            if change and step < clean_from:
+                x = change(x, labels, indices)
+            if run["base"] == "flip-crop":
+                uniform = torch.rand(batch, 3, generator=seeded(seed, "base", step))
+                x = flip_crop(x, uniform.to(device, non_blocking=True))
+            x, targets = bytes_to_model(x), labels.to(device, non_blocking=True)
+            if mix and step < clean_from:
+                x, targets = mix(x, targets)
+            x = x.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, torch.bfloat16, enabled=settings["precision"] == "bf16"):
+                logits, state = network(x)
+            logits = logits.float()
+            if isda:
+                isda.update(state.detach().float(), targets)
+                strength = settings["lambda0"] * (step / steps)
+                logits = isda.logits(logits, targets, network.head.weight, strength)
+            loss = cross_entropy(logits, targets) + network.auxiliary(state, targets)
+            optimizer.param_groups[0]["lr"] = settings["learning_rate"] * one_cycle(step / steps)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses += loss.detach()
+        if not math.isfinite(float(losses)):  # which waits for the device, so that the time is the whole time
+            raise RuntimeError(f"the loss of {run['arm']}, seed {seed}, is not finite; lower learning_rate")
+    return network.eval(), steps * batch / (time.perf_counter() - began)
+
+
+def flip_crop(images: Tensor, uniform: Tensor) -> Tensor:
+    """Mirror half of the images, shift each by up to ``SHIFT`` of its size, its edges repeated (N, C, S, S).
+
+    ``uniform`` are three numbers in [0, 1) for each, (N, 3): the vertical and the horizontal shift, and the coin.
+    """
+    n, _, size, _ = images.shape
+    shifts = ((uniform[:, :2] * 2 - 1) * size * SHIFT).round().long()
+    positions = (torch.arange(size, device=images.device) + shifts[..., None]).clamp(0, size - 1)  # (N, 2, S)
+    columns = torch.where(uniform[:, 2:] < 0.5, positions[:, 1].flip(1), positions[:, 1])
+    rows, columns = positions[:, 0, :, None], columns[:, None, :]
+    numbers = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[numbers, rows, columns].permute(0, 3, 1, 2)
+
+
+@torch.no_grad()
+def probabilities(network: nn.Module, data: ImageSet, device: torch.device) -> Tensor:
+    """(N, K) on the CPU; without autocast, and float64 in the end, for rounding would tie ranks of sure predictions."""
+    parts = [
+        network(data.batch(slice(start, start + EVALUATED)).to(device))[0].double().softmax(1).cpu()
+        for start in range(0, len(data), EVALUATED)
+    ]
+    return torch.cat(parts)
+
+
+def figures(predicted: Tensor, labels: Tensor) -> dict[str, Any]:
+    """Accuracy, mean over classes of average precision and of recall, and the recalls, as fractions."""
+    from torchmetrics.functional.classification import multiclass_average_precision, multiclass_recall
+
+    k = predicted.shape[1]
+    recall = multiclass_recall(predicted, labels, k, average=None)
+    precision = multiclass_average_precision(predicted, labels, k, average="macro")
+    return {
+        "accuracy": round(float((predicted.argmax(1) == labels).double().mean()), 6),
+        "mAP": round(float(precision), 6),
+        "balanced_accuracy": round(float(recall.mean()), 6),
+        "recall": [round(value, 6) for value in recall.tolist()],
+    }
+
+
+# --- Data -------------------------------------------------------------------------------------------------------
+
+
+def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
+    """Images to train on and images to measure on. Raises ValueError where a class is missing in one of them."""
+
+    settings = COMMON | dict(options.set)
+    channels, size = (checked(name, settings[name]) for name in ("channels", "size"))
+
+    def images(spec: str) -> ImageSet:
+        return load_data(spec, channels, size, cache=options.cache)
+
+    data, held_out = images(options.train), getattr(options, SPLITS[options.stage])
+    if held_out is not None:
+        measured = images(held_out)
+    elif options.stage == "screen":
+        # Before the cut, so that the tail is measured on as many images as there are. The checkpoint may know them.
+        data, measured = hold_out(data, HELD_OUT, DATA_SEED)
+    else:
+        raise ValueError("stage report measures on test images; pass --test")
+    if options.imbalance is not None:
+        data = cut_to_imbalance(data, options.imbalance, DATA_SEED)
+    measured = same_classes(data, measured, SPLITS[options.stage])
+    for name, part in (("train", data), (SPLITS[options.stage], measured)):
+        if 0 in part.counts():
+            raise ValueError(f"{name} has no image of some class: its classes {part.classes} have {part.counts()}")
+    return data, measured
+
+
+def same_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
+    """``other`` with the labels of ``data``. Raises ValueError with both lists where they differ."""
+    if {c.casefold() for c in other.classes} != {c.casefold() for c in data.classes}:
+        raise ValueError(f"train has the classes {data.classes}, {name} has {other.classes}")
+    return replace(other, labels=label_table(other.classes, data.classes)[other.labels], classes=data.classes)
+
+
+def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:
+    """The checkpoint. Raises ValueError with both lists where its classes are not those of ``data``."""
+    artifact = Artifact.load(checkpoint)
+    if {c.casefold() for c in artifact.classes} != {c.casefold() for c in data.classes}:
+        raise ValueError(f"the data has the classes {data.classes}, checkpoint {checkpoint} has {artifact.classes}")
+    return artifact
+
+
+# --- Many runs --------------------------------------------------------------------------------------------------
+
+
+def wanted(options: argparse.Namespace, data: ImageSet, artifact: Artifact | None) -> list[store.Run]:
+    """The runs that the options ask for: all arms of a seed before the next seed, so that arms can be compared soon."""
+    settings = {
+        arm: resolve(arm, dict(options.set), options.epochs, artifact if ARMS[arm].artifact else None, data)
+        for arm in options.arms
+    }
+    if options.classifier == "dan" and "isda" in options.arms:
+        raise ValueError("ISDA is defined for logits that are linear in the features; dan's are normalised after that")
+    return [
+        {
+            "data": options.data, "imbalance": options.imbalance, "split": SPLITS[options.stage],
+            "classifier": options.classifier, "base": options.base, "arm": arm, "seed": seed,
+            "epochs": options.epochs, "dedup": False, "stage": options.stage, "settings": settings[arm],
+        }
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+        for arm in options.arms
+    ]  # fmt: skip
+
+
+def expected_seconds(run: store.Run, images: int, device: str, done: Sequence[store.Run]) -> float | None:
+    """How long a run takes, from the rate of runs that are there: of its arm, else of any; None where none tells."""
+    same = [
+        other for other in done
+        if (other["classifier"], other["device"]) == (run["classifier"], device)
+        and other["settings"]["size"] == run["settings"]["size"]
+    ]  # fmt: skip
+    of_arm = [other["images_per_s"] for other in same if other["arm"] == run["arm"]]
+    rates = of_arm or [other["images_per_s"] for other in same]
+    return run["epochs"] * images / statistics.median(rates) if rates else None
+
+
+def show_plan(missing: Sequence[store.Run], total: int, images: int, device: str, done: Sequence[store.Run]) -> None:
+    """Print what is missing, and how long it would take."""
+    seconds = [expected_seconds(run, images, device, done) for run in missing]
+    for run, needed in zip(missing, seconds, strict=True):
+        duration = f"{needed / 60:6.1f} min" if needed is not None else "     ? min"
+        print(f"{_title(run)} {duration}")
+    known = sum(needed for needed in seconds if needed is not None)
+    unknown = sum(needed is None for needed in seconds)
+    beside = f", and {unknown} of unknown duration" if unknown else ""
+    print(f"{len(missing)} of {total} runs are missing: {known / 60:.1f} min on {device}{beside}")
+
+
+def _title(run: store.Run) -> str:
+    return f"{run['classifier']} {run['base']} {run['arm']:<15} seed {run['seed']}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the runs that are missing; 0, or 2 where the arguments or the data are refused, and 1 where a run fails."""
+    try:
+        return _main(_parser().parse_args(arguments))
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        code, reason = 2, error
+    except (RuntimeError, OSError) as error:
+        code, reason = 1, error
+    print(f"classification: {' '.join(str(reason).split())}", file=sys.stderr)
+    return code
+
+
+def _main(options: argparse.Namespace) -> int:
+    _known("classifier", [options.classifier], CLASSIFIERS)
+    options.arms = list(ARMS) if options.arms == ["all"] else options.arms
+    _known("arm", options.arms, ARMS)
+    if options.epochs < 1 or options.seeds < 1:
+        raise ValueError(f"--epochs and --seeds must be at least 1, got {options.epochs} and {options.seeds}")
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    data, measured = load(options)
+    artifact = load_artifact(options.checkpoint, data) if any(ARMS[arm].artifact for arm in options.arms) else None
+    runs = wanted(options, data, artifact)
+    done = {store.identity(run): run for run in store.read(options.results)}
+    missing = [run for run in runs if store.identity(run) not in done]
+    if options.plan:
+        show_plan(missing, len(runs), len(data), device_name, list(done.values()))
+        return 0
+    described = {"device": device_name, "versions": _versions()}
+    torch.backends.cudnn.benchmark = True
+    began = time.monotonic()
+    for run in missing:
+        done = {store.identity(other): other for other in store.read(options.results)}
+        if store.identity(run) in done:  # by another process, meanwhile
+            continue
+        needed = expected_seconds(run, len(data), device_name, list(done.values())) or 0.0
+        if options.minutes is not None and time.monotonic() - began + needed > 60 * options.minutes:
+            print(f"{options.minutes:g} minutes are not enough for the next run; the same command goes on")
+            return 0
+        network, rate = train(run, data, artifact, device)
+        result = figures(probabilities(network, measured, device), measured.labels)
+        line = run | result | described | {"images": len(data), "classes": data.classes,
+                                           "images_per_s": round(rate, 1)}  # fmt: skip
+        store.append(options.results, line)
+        shown = "  ".join(f"{name} {result[name]:.4f}" for name in ("accuracy", "mAP", "balanced_accuracy"))
+        print(f"{_title(run)}  {shown}  {rate:.0f} images/s", flush=True)
+    return 0
+
+
+def _known(kind: str, names: Sequence[str], known: dict[str, Any]) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+
+
+def _versions() -> dict[str, str]:
+    import torchmetrics  # a part of the extra "bench"; asked for before the first run, not after it
+
+    modules = {"torch": torch, "torchvision": torchvision, "torchmetrics": torchmetrics, "semantic_aug": semantic_aug}
+    return {"python": platform.python_version()} | {name: module.__version__ for name, module in modules.items()}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="arms:\n" + "\n".join(f"  {name:<15} {arm.summary}" for name, arm in ARMS.items()),
+    )  # fmt: skip
+    add: Callable[..., Any] = parser.add_argument
+    add("data", metavar="NAME", help="what the data is called in the results")
+    add("--train", metavar="DATA", required=True, help="any source that semantic-aug train takes")
+    add("--validation", metavar="DATA", help="for stage screen (default: a tenth of --train, not trained on)")
+    add("--test", metavar="DATA", help="for stage report")
+    add("--stage", choices=tuple(SPLITS), default="screen")
+    add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, as semantic-aug train does")
+    add("--classifier", metavar="NAME", default="resnet18-half", help=", ".join(CLASSIFIERS))
+    add("--arms", metavar="ARM", nargs="+", default=["none", "balanced", "ours-detail"], help='see below, or "all"')
+    add("--base", choices=("none", "flip-crop"), default="flip-crop", help="augmentation that every arm gets")
+    add("--epochs", metavar="N", type=int, default=10)
+    add("--seeds", metavar="N", type=int, default=1, help="so many seeds")
+    add("--first-seed", metavar="S", type=int, default=0)
+    add("--set", metavar="NAME=VALUE", nargs="+", type=_setting, default=[], help="change settings of the arms")
+    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help="of the arms that use one")
+    add("--device", metavar="D", help="default: cuda if there is one, else cpu")
+    add("--minutes", metavar="M", type=float, help="start no run that would end later than that")
+    add("--cache", metavar="DIR", help="keeps the decoded images")
+    add("--results", metavar="FILE", type=Path, default=store.RESULTS)
+    add("--plan", action="store_true", help="print what is missing, and how long it would take")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,375 @@
+"""Tables, figures and numbers in prose, made from the stored runs: python benchmarks/tables.py (see --help)
+
+A document asks for them by markers, between which this program writes and nobody else:
+
+    <!-- runs: table classifier=resnet34 base=flip-crop stage=report -->
+    <!-- runs end -->
+
+The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
+class), ``paper`` (the paper's figures beside ours), ``difference`` (one number with its interval, to stand in a
+sentence; it needs ``arm=``, and may have ``figure=`` and ``to=``) or ``mean`` (one number). The others are fields of a
+run, or of its settings, and the values that they must have. ``--check`` fails where what stands between two markers is
+not what the stored runs give.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import store
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md"]  # those that --check and --write know
+BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
+FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
+NOTHING = "not measured yet"
+# Of Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; beyond, the last one, which is a little too wide.
+T95 = (
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+)  # fmt: skip
+# Table I, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.
+PAPER = {
+    "ResNet-34": {"none": (70.21, 55.87), "balanced": (73.22, 64.12), "ours-decode": (74.43, 67.37)},
+    "DAN": {"none": (88.32, 81.98), "balanced": (88.64, 80.95), "ours-decode": (89.24, 82.05)},
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The runs of one arm with one choice of settings, one for each seed."""
+
+    label: str
+    arm: str
+    runs: dict[int, store.Run]
+
+    def values(self, figure: str) -> list[float]:
+        """A figure in percent, in the order of seeds."""
+        return [100 * self.runs[seed][figure] for seed in sorted(self.runs)]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Mean over seeds of a paired difference in percentage points, and half the width of its 95 % interval."""
+
+    mean: float
+    half: float | None
+
+    def __str__(self) -> str:
+        interval = "" if self.half is None else f" [{self.mean - self.half:+.2f}, {self.mean + self.half:+.2f}]"
+        return f"{self.mean:+.2f}{interval}"
+
+
+def paired(row: Row, other: Row, figure: str) -> Difference | None:
+    """``row`` minus ``other`` over the seeds that both have; None where there are none, no interval for one seed."""
+    seeds = sorted(row.runs.keys() & other.runs.keys())
+    if not seeds:
+        return None
+    values = [100 * (row.runs[seed][figure] - other.runs[seed][figure]) for seed in seeds]
+    if len(values) == 1:
+        return Difference(values[0], None)
+    t = T95[min(len(values) - 1, len(T95)) - 1]
+    return Difference(statistics.mean(values), t * statistics.stdev(values) / len(values) ** 0.5)
+
+
+# --- Choosing runs ----------------------------------------------------------------------------------------------
+
+
+def select(runs: Sequence[store.Run], query: Mapping[str, str]) -> list[store.Run]:
+    """The runs whose fields, or settings, have the values of ``query``; of the stage "report" if it names none."""
+    wanted = {"stage": "report"} | dict(query)
+    missing = object()
+
+    def matches(run: store.Run) -> bool:
+        fields = run["settings"] | run
+        return all(_text(fields.get(name, missing)) == value for name, value in wanted.items())
+
+    return [run for run in runs if matches(run)]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def rows(runs: Sequence[store.Run]) -> list[Row]:
+    """Runs by arm and settings, as they came; settings that differ within an arm are a part of its label.
+
+    Raises ValueError where the runs differ in anything else, for their figures could not be compared.
+    """
+    fixed = [name for name in store.IDENTITY if name not in ("arm", "seed", "settings")]
+    for name in fixed:
+        found = sorted({_text(run[name]) for run in runs})
+        if len(found) > 1:
+            raise ValueError(f"the runs differ in {name} ({', '.join(found)}); add {name}=VALUE to the marker")
+    groups: dict[tuple[str, str], dict[int, store.Run]] = {}
+    for run in runs:
+        key = (run["arm"], json.dumps(run["settings"], sort_keys=True))
+        groups.setdefault(key, {})[run["seed"]] = run
+    made = []
+    for (arm, settings), members in groups.items():
+        others = [json.loads(text) for name, text in groups if name == arm]
+        own = json.loads(settings)
+        names = sorted({name for other in others for name in other.keys() | own.keys()})
+        differing = [name for name in names if any(other.get(name) != own.get(name) for other in others)]
+        note = ", ".join(f"{name} {_text(own.get(name))}" for name in differing)
+        made.append(Row(f"{arm} ({note})" if note else arm, arm, members))
+    return made
+
+
+def reference(table: Sequence[Row], arm: str) -> Row | None:
+    """The row that others are compared to: of several, the one with most seeds."""
+    return max((row for row in table if row.arm == arm), key=lambda row: len(row.runs), default=None)
+
+
+# --- What is made -----------------------------------------------------------------------------------------------
+
+
+def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """Accuracy, mAP and balanced accuracy of every arm, and the paired differences."""
+    made = rows(runs)
+    against = [other for arm in ("balanced", "none") if (other := reference(made, arm))]
+    head = ["arm", "seeds", *FIGURES.values()]
+    head += [f"{FIGURES[figure]} - {other.arm}" for other in against for figure in ("accuracy", "mAP")]
+    lines = []
+    for row in made:
+        cells = [row.label, str(len(row.runs)), *(_mean_sd(row.values(figure)) for figure in FIGURES)]
+        for other in against:
+            cells += [
+                "" if row is other else str(paired(row, other, figure) or "") for figure in ("accuracy", "mAP")
+            ]  # fmt: skip
+        lines.append(cells)
+    devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
+    first = runs[0]
+    note = (
+        f"Percent, mean ± standard deviation over seeds; paired differences with 95 % intervals. "
+        f"{first['data']}, {first['split']}, {first['classifier']}, base {first['base']}, {first['epochs']} epochs; "
+        f"{'; '.join(devices)}."
+    )
+    return f"\n{_markdown(head, lines)}\n\n{note}\n"
+
+
+def recall(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """Recall of each class, in percent, mean over seeds."""
+    classes = runs[0]["classes"]
+    lines = []
+    for row in rows(runs):
+        columns = zip(*(run["recall"] for run in row.runs.values()), strict=True)
+        lines.append([row.label, *(f"{100 * statistics.mean(column):.1f}" for column in columns)])
+    return f"\n{_markdown(['arm', *classes], lines)}\n"
+
+
+def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """The paper's accuracy and mAP (RAF-DB) beside ours (other data: the differences compare, the levels do not)."""
+    made = rows(runs)
+    lines = []
+    for classifier, arms in PAPER.items():
+        for arm, (accuracy, average) in arms.items():
+            base = arms["balanced"]
+            cells = (f"{accuracy - base[0]:+.2f}", f"{average - base[1]:+.2f}") if arm != "balanced" else ("", "")
+            lines.append([f"the paper, RAF-DB, {classifier}", arm, f"{accuracy:.2f}", f"{average:.2f}", *cells])
+    balanced = reference(made, "balanced")
+    for row in made:
+        if row.arm in ("none", "balanced") or row.arm.startswith("ours"):
+            run = next(iter(row.runs.values()))
+            cells = [f"{statistics.mean(row.values(figure)):.2f}" for figure in ("accuracy", "mAP")]
+            for figure in ("accuracy", "mAP"):
+                cells.append("" if balanced in (row, None) else str(paired(row, balanced, figure) or ""))
+            lines.append([f"here, {run['data']}, {run['classifier']}", row.label, *cells])
+    return f"\n{_markdown(['', 'arm', 'accuracy', 'mAP', 'accuracy - balanced', 'mAP - balanced'], lines)}\n"
+
+
+def difference(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """``figure`` (mAP) of ``arm`` minus that of ``to`` (balanced), in points, with its interval."""
+    made = rows(runs)
+    row, other = _only(made, query["arm"]), _only(made, query.get("to", "balanced"))
+    return str(paired(row, other, query.get("figure", "mAP")) or NOTHING) if row and other else NOTHING
+
+
+def mean(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """``figure`` (mAP) of ``arm`` in percent."""
+    row = _only(rows(runs), query["arm"])
+    return f"{statistics.mean(row.values(query.get('figure', 'mAP'))):.2f}" if row else NOTHING
+
+
+KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {
+    "table": table, "recall": recall, "paper": paper, "difference": difference, "mean": mean,
+}  # fmt: skip
+IN_PROSE = ("difference", "mean")
+
+
+def _only(made: Sequence[Row], arm: str) -> Row | None:
+    found = [row for row in made if row.arm == arm]
+    if len(found) > 1:
+        raise ValueError(f"arm {arm} has several settings ({', '.join(row.label for row in found)}); name one")
+    return found[0] if found else None
+
+
+def _mean_sd(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+
+
+def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
+
+
+# --- Documents --------------------------------------------------------------------------------------------------
+
+
+def block(text: str, runs: Sequence[store.Run]) -> str:
+    """What belongs between two markers, of which the first says ``text``."""
+    kind, *parts = text.split()
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r} in the marker 'runs: {text}'; known: {', '.join(KINDS)}")
+    query = dict(part.partition("=")[::2] for part in parts)
+    if kind in IN_PROSE and "arm" not in query:
+        raise ValueError(f"the marker 'runs: {text}' needs arm=NAME")
+    if query.get("figure", "mAP") not in FIGURES:
+        raise ValueError(f"unknown figure {query['figure']!r} in 'runs: {text}'; known: {', '.join(FIGURES)}")
+    filters = {name: value for name, value in query.items() if name not in ("figure", "to")}
+    if kind in IN_PROSE:
+        filters = {name: value for name, value in filters.items() if name != "arm"}
+    chosen = select(runs, filters)
+    try:
+        made = KINDS[kind](chosen, query) if chosen else NOTHING
+    except ValueError as error:
+        raise ValueError(f"marker 'runs: {text}': {error}") from error
+    return made if kind in IN_PROSE else f"\n{made}\n" if made == NOTHING else made
+
+
+def filled(document: str, runs: Sequence[store.Run]) -> str:
+    """A document with everything between its markers made anew. Raises ValueError for markers that do not pair."""
+    if document.count("<!-- runs:") != len(BLOCK.findall(document)):
+        raise ValueError("a marker 'runs: ...' has no 'runs end' after it, or one too many stands before that")
+    return BLOCK.sub(lambda found: found[1] + block(found[2], runs) + found[4], document)
+
+
+def stale(document: str, runs: Sequence[store.Run]) -> list[str]:
+    """The markers after which something else stands than the stored runs give."""
+    found, made = BLOCK.findall(document), BLOCK.findall(filled(document, runs))
+    return [old[1] for old, new in zip(found, made, strict=True) if old[2] != new[2]]
+
+
+# --- Forest plot ------------------------------------------------------------------------------------------------
+
+
+def forest(runs: Sequence[store.Run], to: str, figure: str) -> list[tuple[str, Difference]]:
+    """The paired difference of every arm to one, the largest first."""
+    made = rows(runs)
+    base = reference(made, to)
+    if base is None:
+        raise ValueError(f"no run of {to}, to compare to")
+    pairs = [(row.label, paired(row, base, figure)) for row in made if row is not base]
+    return sorted(((label, d) for label, d in pairs if d is not None), key=lambda pair: -pair[1].mean)
+
+
+def text_plot(points: Sequence[tuple[str, Difference]], width: int = 61) -> str:
+    """A forest plot in characters: o the mean, - its interval, | zero."""
+    ends = [d.mean + sign * (d.half or 0) for _, d in points for sign in (-1, 1)]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    scale = (width - 1) / ((high - low) or 1)
+
+    def column(value: float) -> int:
+        return round((value - low) * scale)
+
+    lines = []
+    longest = max(len(label) for label, _ in points)
+    for label, d in points:
+        line = [" "] * width
+        for place in range(column(d.mean - (d.half or 0)), column(d.mean + (d.half or 0)) + 1):
+            line[place] = "-"
+        line[column(0)] = "|"
+        line[column(d.mean)] = "o"
+        lines.append(f"{label:<{longest}} {''.join(line)} {d}")
+    return "\n".join(lines)
+
+
+def plot(points: Sequence[tuple[str, Difference]], title: str, path: Path) -> None:
+    """The forest plot as a picture; needs matplotlib."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 0.8 + 0.32 * len(points)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (_, d) in enumerate(reversed(points)):
+        axes.errorbar(d.mean, place, xerr=d.half, fmt="o", color="black", capsize=3)
+    axes.set_yticks(range(len(points)), [label for label, _ in reversed(points)])
+    axes.axvline(0, color="grey", linewidth=1)
+    axes.set_xlabel(title)
+    FigureCanvasAgg(figure).print_png(str(path))
+
+
+def draw(runs: Sequence[store.Run], to: str, figure: str, path: Path | None) -> None:
+    """Draw to ``path``, or print as text where there is no path, or no matplotlib."""
+    points = forest(runs, to, figure)
+    if not points:
+        raise ValueError(f"no arm shares a seed with {to}")
+    title = f"{FIGURES[figure]} minus that of {to}, percentage points, 95 % interval"
+    if path is not None:
+        try:
+            plot(points, title, path)
+            return
+        except ModuleNotFoundError:
+            print(f"matplotlib is not there (extra bench): as text, {path} is not written", file=sys.stderr)
+    print(f"{title}\n{text_plot(points)}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print, write or check; 0, 1 where a document is stale, 2 where something is refused."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _main(options)
+    except (ValueError, OSError) as error:
+        print(f"tables: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def _main(options: argparse.Namespace) -> int:
+    runs = store.read(options.results)
+    if options.check is not None or options.write is not None:
+        given = options.check if options.check is not None else options.write
+        paths = [Path(path) for path in given] or sorted(path for each in DOCUMENTS for path in ROOT.glob(each))
+        outdated = False
+        for path in paths:
+            document = path.read_text(encoding="utf-8")
+            try:
+                if options.write is not None:
+                    path.write_text(filled(document, runs), encoding="utf-8")
+                    continue
+                for text in stale(document, runs):
+                    print(f"{path}: 'runs: {text}' is not what the stored runs give; --write makes it so")
+                    outdated = True
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+        return 1 if outdated else 0
+    chosen = select(runs, dict(part.partition("=")[::2] for part in options.select))
+    if not chosen:
+        raise ValueError(f"no stored run is of {' '.join(options.select) or 'stage=report'}")
+    if options.forest:
+        draw(chosen, options.to, options.figure, options.output)
+    else:
+        print(table(chosen, {}) + recall(chosen, {}))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("select", metavar="FIELD=VALUE", nargs="*", help="the runs to print a table of")
+    add("--results", metavar="FILE", type=Path, default=store.RESULTS)
+    add("--write", metavar="FILE", nargs="*", help="fill in the markers (default: README, benchmarks, model cards)")
+    add("--check", metavar="FILE", nargs="*", help="fail where --write would change something")
+    add("--forest", action="store_true", help="a forest plot of the runs")
+    add("--output", metavar="PNG", type=Path, help="where to draw it (default: print it)")
+    add("--figure", choices=tuple(FIGURES), default="mAP", help="default: mAP")
+    add("--to", metavar="ARM", default="balanced", help="compared to (default: balanced)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
