@@ -16,6 +16,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.artifact import MODES, Artifact, Mode
+from semantic_aug.fast import fast_copy
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
 from semantic_aug.labels import default_labels, label_table
@@ -35,12 +36,14 @@ LabelsGetter = Callable[[Any], Any] | Literal["default"] | None
 
 LOADED = (
     "_artifacts",
+    "_fast",
     "_tables",
     "_range_checked",
     "_domain_errors",
     "_worker_seed",
     "_function",
 )  # what pickling leaves behind
+KNOWN = ("mu", "reconstruction")  # what need not be computed where a cache gives it
 DOMAIN_IMAGES = 64  # augmented images after which the domain check decides
 DOMAIN_FACTOR = 4.0  # standard deviations above the checkpoint's own error that are called far
 
@@ -108,6 +111,7 @@ class Augmenter(v2.Transform):
     def _forget(self) -> None:
         """Start without weights and without what was learnt from images seen."""
         self._artifacts: dict[torch.device, Artifact] = {}
+        self._fast: dict[torch.device, Artifact] = {}
         self._tables: dict[str, Tensor] = {}
         self._range_checked: set[torch.device] = set()
         self._domain_errors: list[float] = []
@@ -155,6 +159,11 @@ class Augmenter(v2.Transform):
                 label_table(self._classes, loaded.classes)
             self._artifacts[device] = loaded.to(device)
         return self._artifacts[device]
+
+    def _fast_on(self, device: torch.device) -> Artifact:
+        if device not in self._fast:
+            self._fast[device] = fast_copy(self._artifact_on(device), device, self._dtype)
+        return self._fast[device]
 
     def _setting(self, name: str, labels: Tensor) -> Tensor:
         """``p`` or ``strength`` for each of ``labels`` (N,): (N,) where it differs by class, () where it does not."""
@@ -211,12 +220,15 @@ class Augmenter(v2.Transform):
                     f"boxes, masks and keypoints would no longer fit it. Augment images that have class labels only"
                 )
 
-    def forward(self, *inputs: Any) -> Any:
-        """Augment the images of a sample; everything else comes back as the same objects."""
-        sample = inputs[0] if len(inputs) == 1 else inputs
-        return self.apply(sample, self.draw(sample))
+    def forward(self, *inputs: Any, latents: Mapping[str, Tensor] | None = None) -> Any:
+        """Augment the images of a sample; everything else comes back as the same objects.
 
-    def draw(self, sample: Any) -> dict[str, Any] | None:
+        ``latents`` of these very images, as a ``LatentCache`` gives them, save encoding.
+        """
+        sample = inputs[0] if len(inputs) == 1 else inputs
+        return self.apply(sample, self.draw(sample, latents))
+
+    def draw(self, sample: Any, latents: Mapping[str, Tensor] | None = None) -> dict[str, Any] | None:
         """Check a sample, find its labels, draw its randomness, all on the CPU; None where nothing is to be done."""
         if not self.enabled:
             return None
@@ -227,7 +239,23 @@ class Augmenter(v2.Transform):
         if not images:
             return None
         params = self.make_params(images)
-        return params if labels is None else params | {"labels": labels}
+        if labels is not None:
+            params["labels"] = labels
+        return params if latents is None else params | self._check_latents(latents, images)
+
+    def _check_latents(self, latents: Mapping[str, Tensor], images: list[Any]) -> dict[str, Tensor]:
+        network = self.artifact.network
+        size = (network.channels, network.image_size, network.image_size)
+        shapes = {"mu": (network.latent_dim,), "reconstruction": size}
+        if "mu" not in latents or not latents.keys() <= shapes.keys():
+            raise ValueError(f"latents must have 'mu' and may have 'reconstruction', got {sorted(latents)}")
+        if len(images) != 1 or isinstance(images[0], tv_tensors.Video):
+            raise ValueError("latents are of one image or one batch of images; this sample has several, or a video")
+        for name, tensor in latents.items():
+            expected = (*leading_shape(images[0]), *shapes[name])
+            if tensor.shape != expected:
+                raise ValueError(f"latents[{name!r}] must have shape {expected}, got {tuple(tensor.shape)}")
+        return dict(latents)
 
     def apply(self, sample: Any, params: dict[str, Any] | None) -> Any:
         """Augment a sample with what ``draw`` drew for it, on whatever device its images have come to since."""
@@ -290,7 +318,7 @@ class Augmenter(v2.Transform):
         index = (coin < p).nonzero().flatten()  # found on the CPU: a GPU is not waited for
         if not len(index):
             return images
-        flat = images.reshape(len(coin), *images.shape[params["coin"].ndim :])  # (N, [frames,] C, H, W)
+        flat = rows(images, params["coin"].ndim)  # (N, [frames,] C, H, W)
         frames = [1] * (flat.ndim - 4)
         chosen = index.to(images.device, non_blocking=True)
         out = flat.clone()
@@ -299,10 +327,13 @@ class Augmenter(v2.Transform):
             params["noise"].reshape(len(coin), *frames, -1)[index],
             labels[index].reshape(-1, *frames),
             (strength if strength.ndim == 0 else strength[index]).reshape(-1, *frames),
+            {name: rows(params[name], params["coin"].ndim)[index] for name in KNOWN if name in params},
         )
         return out.reshape(images.shape)
 
-    def _augment_all(self, images: Tensor, noise: Tensor, labels: Tensor, strength: Tensor) -> Tensor:
+    def _augment_all(
+        self, images: Tensor, noise: Tensor, labels: Tensor, strength: Tensor, known: dict[str, Tensor]
+    ) -> Tensor:
         device = self._device or images.device
         if device.type == "cuda" and get_worker_info() is not None:
             raise RuntimeError(
@@ -323,8 +354,8 @@ class Augmenter(v2.Transform):
         mode: Any = self._mode or artifact.recommended["mode"]
         artifact.statistics.factors(artifact.shrinkage, device=device)  # computed outside what is compiled
         augmented = self._function(
-            unit, noise, artifact, labels, strength=strength, mode=mode, perturbation=self._perturbation,
-            shrinkage=artifact.shrinkage, dtype=self._dtype,
+            unit, noise, self._fast_on(device), labels, strength=strength, mode=mode, perturbation=self._perturbation,
+            shrinkage=artifact.shrinkage, dtype=self._dtype, **known,
         )  # fmt: skip
         if self._mean is not None and self._std is not None:
             augmented = normalise(augmented, self._mean, self._std)
@@ -413,6 +444,11 @@ def leading_shape(image: Any) -> tuple[int, ...]:
     if image.ndim < 3:
         raise ValueError(f"expected an image of shape (..., C, H, W), got {tuple(image.shape)}")
     return tuple(image.shape[: -4 if isinstance(image, tv_tensors.Video) else -3])
+
+
+def rows(tensor: Tensor, leading: int) -> Tensor:
+    """The first ``leading`` dimensions of a tensor made one: (N, ...)."""
+    return tensor.reshape(math.prod(tensor.shape[:leading]), *tensor.shape[leading:])
 
 
 def _check_per_class(name: str, value: PerClass | None, maximum: float) -> None:

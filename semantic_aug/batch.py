@@ -17,7 +17,8 @@ class SemanticAugmentBatch(Augmenter):
     Called like ``v2.MixUp``: ``images, labels = augment(images, labels)``, also with a tuple, a list or a mapping.
     Every image has a coin and a draw of its own; only the chosen ones are encoded and decoded, on the device of the
     batch. ``images`` (B, C, H, W), uint8 or float in [0, 1]; labels int64 (B,), or soft (B, K), of which the largest
-    counts. Works in ``collate_fn`` too.
+    counts. Works in ``collate_fn`` too. ``augment(images, labels, latents=cache[index])`` encodes nothing, see
+    ``latents.LatentCache``.
 
     Args as of ``SemanticAugment``, and:
         dtype: bfloat16 or float16 to run the networks under autocast; None: float32.

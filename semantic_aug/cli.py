@@ -100,6 +100,17 @@ def _parser() -> argparse.ArgumentParser:
     add("--skip-bad", action="store_true", help=skip_bad)
 
     add = verb(
+        _encode,
+        "Encode a data set once, so that augmenting it costs the decoder alone (LatentCache).",
+        "encode fer2013-48 faces/train --output latents.safetensors",
+    )
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("data", metavar="DATA", help=data)
+    add("--output", metavar="FILE", required=True, help="must not exist")
+    add("--reconstructions", action="store_true", help="keep the decoded images too, which detail mode subtracts")
+    add("--device", metavar="D", help=device)
+
+    add = verb(
         _evaluate,
         "Quality of a checkpoint on held-out images: reconstruction, realism, diversity, class agreement.",
         "evaluate fer2013-48 faces/validation --train faces/train --json figures.json",
@@ -258,6 +269,24 @@ def _fit(options: argparse.Namespace) -> None:
     if processes.is_main_process:
         fitted.save(output)
         print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+
+
+def _encode(options: argparse.Namespace) -> None:
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.latents import LatentCache
+
+    output = _writable(options.output)
+    if output.exists():
+        raise FileExistsError(f"{output} exists; choose another --output")
+    device = _device(options.device)
+    artifact = Artifact.load(options.checkpoint)
+    data = _load(artifact, options.data, skip_bad=False, same_classes=False)
+    if not all(path.is_file() for path in data.files):
+        raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")
+    cache = LatentCache.build(
+        output, artifact.to(device), data.images, files=data.files, reconstructions=options.reconstructions
+    )
+    print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -28,6 +28,8 @@ def semantic_augment_image(
     perturbation: str = "covariance",
     shrinkage: Shrinkage = "oas",
     dtype: torch.dtype | None = None,
+    mu: Tensor | None = None,
+    reconstruction: Tensor | None = None,
 ) -> Tensor:
     """Augment images (Eq. 4): x' = G(mu(x) + sqrt(s) L_c r).
 
@@ -42,6 +44,9 @@ def semantic_augment_image(
         perturbation: a name in ``perturb.PERTURBATIONS``.
         shrinkage: of the covariances, as in ``ClassStatistics.covariance``.
         dtype: bfloat16 or float16 runs the networks under autocast; None: float32.
+        mu: the latents of these very images (..., d), where they are known; nothing is encoded then.
+        reconstruction: G(mu) in [0, 1], (..., channels, S, S) as the artifact's networks take them, where it is known;
+            mode "detail" then decodes z' alone.
 
     Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow. On plain tensors it can be
     compiled whole: ``torch.compile(semantic_augment_image, fullgraph=True)``, once ``artifact.statistics`` is warm
@@ -64,18 +69,24 @@ def semantic_augment_image(
     unit = tensor_to_unit(image).reshape(-1, channels, height, width)
     autocast = torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None)
     with torch.no_grad():
-        with autocast:
-            mu = artifact.encode(model_input(unit, artifact)).float()
+        if mu is None:
+            with autocast:
+                mu = artifact.encode(model_input(unit, artifact)).float()
+        else:
+            mu = mu.to(image.device, torch.float32).expand(*leading, d).reshape(-1, d)
         z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage)
+        both = mode == "detail" and reconstruction is None
         with autocast:
-            decoded = model_to_unit(artifact.decode(z if mode == "decode" else torch.cat([mu, z])).float())
+            decoded = model_to_unit(artifact.decode(torch.cat([mu, z]) if both else z).float())
         if mode == "decode":
             change = resize(decoded, (height, width)) - to_model_channels(unit, artifact.network.channels)
             if perturbation == "interpolate":  # an image without a partner comes back as it was
                 change = change * (z != mu).any(1)[:, None, None, None]
-        else:
+        elif reconstruction is None:
             before, after = decoded.chunk(2)
             change = after - before
+        else:
+            change = decoded - reconstruction.to(image.device, torch.float32).reshape(decoded.shape)
         augmented = add_change(unit, change)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
 

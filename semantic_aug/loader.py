@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import Subset
 
 from semantic_aug.batch import SemanticAugmentBatch
+from semantic_aug.latents import LatentCache, LatentsError, split_index
 
 
 class SemanticLoader:
@@ -25,10 +26,12 @@ class SemanticLoader:
         device: where to (None: a GPU if there is one, else the CPU).
         clean_epochs: so many last epochs of ``epochs`` are not augmented (the paper's last epochs on originals).
         epochs: epochs of the whole training; needed with ``clean_epochs``.
+        latents: of the images of ``latents.dataset(data)``, which the DataLoader then loads; encoding is saved. The
+            indices, last in its batches, are taken off again.
 
     Epochs are counted by iterations, unless ``set_epoch`` says otherwise. ``len()``, ``dataset``, ``sampler``,
     ``batch_sampler`` and every other attribute are those of the DataLoader. Raises ValueError for ``clean_epochs``
-    without ``epochs``.
+    without ``epochs``, and LatentsError for latents of another checkpoint than that of ``augment``.
     """
 
     def __init__(
@@ -39,6 +42,7 @@ class SemanticLoader:
         device: str | torch.device | None = None,
         clean_epochs: int = 0,
         epochs: int | None = None,
+        latents: LatentCache | None = None,
     ) -> None:
         if clean_epochs < 0 or (clean_epochs and (epochs is None or epochs < clean_epochs)):
             raise ValueError(f"clean_epochs must lie in 0..epochs, got clean_epochs={clean_epochs}, epochs={epochs}")
@@ -48,6 +52,7 @@ class SemanticLoader:
         self.augment = _with_classes(augment, _classes(getattr(loader, "dataset", None)))
         self.device = torch.device(device)
         self.clean_epochs, self.epochs = clean_epochs, epochs
+        self.latents = latents
         self.epoch = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -73,10 +78,16 @@ class SemanticLoader:
     def __iter__(self) -> Iterator[Any]:
         clean = self.clean
         self.epoch += 1
+        if self.latents is not None and self.latents.fingerprint != self.augment.artifact.fingerprint:
+            raise LatentsError("the latents are not those of the augmentation's checkpoint; encode the data set again")
 
         def prepare(batch: Any) -> Any:
+            known = None
+            if self.latents is not None:
+                batch, index = split_index(batch)
+                known = self.latents[index] if not clean else None
             # Drawn while the labels are on the CPU, so that a GPU is never waited for.
-            params = None if clean else self.augment.draw(batch)
+            params = None if clean else self.augment.draw(batch, known)
             return self.augment.apply(tree_map(self._move, batch), params)
 
         if self.device.type == "cuda":

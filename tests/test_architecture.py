@@ -12,9 +12,9 @@ PACKAGE = Path(semantic_aug.__file__).parent
 ROWS = [
     {"images", "networks", "statistics", "hub", "labels", "sampling"},
     {"perturb", "artifact"},
-    {"functional"},
+    {"functional", "fast"},
     {"augmenter", "preview"},
-    {"transform", "batch"},
+    {"transform", "batch", "latents"},
     {"demo", "loader"},
     {"cli"},
     {"__main__", "__init__"},

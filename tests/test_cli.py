@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from semantic_aug import Artifact, cli
+from semantic_aug.latents import LatentCache
+from semantic_aug.trainer.data import ImageSet
 from tests.conftest import CLASSES, write_folder
 
-VERBS = ("demo", "train", "fit", "evaluate", "preview", "inspect")
+VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "inspect")
 RUN = [sys.executable, "-m", "semantic_aug"]
 
 
@@ -91,6 +95,9 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         (["demo", "{tmp}/no", "--checkpoint", "{saved}", "--output", "{tmp}/a.png"], "no such folder"),
         (["fit", "{saved}", "{folder}", "--output", "{saved}"], "exists; choose another --output"),
         (["fit", "{saved}", "{single}", "--output", "{tmp}/fitted"], "no class has two images"),
+        (["encode", "{saved}", "{folder}", "--output", "{saved}/config.json"], "exists; choose another --output"),
+        (["encode", "{saved}", "{folder}", "--output", "{tmp}/no/l.safetensors"], "no such folder to write l.safe"),
+        (["encode", "{saved}", "{tmp}/no", "--output", "{tmp}/l.safetensors"], "no such folder"),
         (["evaluate", "{saved}", "{tmp}/no"], "no such folder"),
         (["evaluate", "{saved}", "{folder}", "--json", "{tmp}/no/a.json"], "no such folder to write a.json to"),
         (["evaluate", "{saved}", "{folder}", "--judge", "{tmp}/j"], "no such judge; --train DATA trains it"),
@@ -186,6 +193,25 @@ def test_fit_gives_new_classes(saved, tmp_path, capsys):
     assert fitted.reconstruction["images"] == 10
     z = torch.randn(2, 8)
     assert torch.equal(fitted.decode(z), original.decode(z))
+
+
+def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsys):
+    for name, more in (("a", []), ("b", ["--reconstructions"])):
+        assert run("encode", saved, folder, "--output", tmp_path / name, "--device", "cpu", *more) == 0
+    assert f"wrote {tmp_path / 'a'}: 18 images, 0.0 MB" in capsys.readouterr().out
+    artifact, data = Artifact.load(saved), ImageFolder(folder)
+    plain, whole = (LatentCache.load(tmp_path / name, artifact, data) for name in ("a", "b"))
+    assert torch.equal(plain.mu, whole.mu)
+    assert plain.reconstruction is None
+    assert whole.reconstruction.shape == (18, 1, 32, 32)
+
+
+def test_encode_wants_files_to_know_the_images_by(saved, tmp_path, line, monkeypatch):
+    images, labels = torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
+    loaded = ImageSet(images, labels, ["a"], [Path("torchvision:MNIST/train/0"), Path("torchvision:MNIST/train/1")])
+    monkeypatch.setattr("semantic_aug.trainer.data.load_data", lambda *_, **__: loaded)
+    assert run("encode", saved, "torchvision:MNIST", "--output", tmp_path / "l.safetensors") == 2
+    assert "torchvision:MNIST has no file for each image; call LatentCache.build" in line()
 
 
 def test_evaluate_prints_and_writes_the_same_figures(saved, folder, tmp_path, capsys, torch_home):
