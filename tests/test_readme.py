@@ -48,7 +48,7 @@ def test_commands_and_code_blocks_in_order(here, torch_home, no_warnings):
     assert "agreement" in json.loads((here / "figures.json").read_text())
     assert Artifact.load("runs/tuned/checkpoint").training["images_seen"] == 64
     names: dict = {}
-    assert len(PYTHON) == 4
+    assert len(PYTHON) == 5
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
     images, labels = next(iter(names["batches"]))
