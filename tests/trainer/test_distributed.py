@@ -215,3 +215,17 @@ def test_a_process_that_dies_ends_the_others_in_bounded_time(faces, tmp_path, to
     finally:
         launcher.kill()
         launcher.stderr.close()
+
+
+@pytest.mark.slow
+def test_two_processes_resume_bit_for_bit(faces, tmp_path, torch_home):
+    options = ("--preset", "tiny", "--images", "3200", "--precision", "fp32")
+    for name in ("whole", "cut"):
+        more = ("--minutes", "0.02") if name == "cut" else ()
+        said = verb(TORCHRUN, "train", faces, "--output", tmp_path / name, *options, *more, home=torch_home)
+    assert "the same command goes on" in said
+    said = verb(TORCHRUN, "train", faces, "--output", tmp_path / "cut", *options, home=torch_home)
+    assert "going on at" in said
+    for file in ("model.safetensors", "statistics.safetensors"):
+        cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
+        assert cut == whole, file
