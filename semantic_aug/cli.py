@@ -26,6 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command = " ".join(["semantic-aug", *(os.path.basename(word.rstrip("/")) for word in arguments)])
     try:
         options.run(options)
+        if "semantic_aug.trainer.distributed" in sys.modules:
+            sys.modules["semantic_aug.trainer.distributed"].leave()
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -31,6 +31,16 @@ def join(device: str | None = None) -> "PartialState":
     return state
 
 
+def leave() -> None:
+    """Wait for the other processes and part from them, the last thing that a program of several does.
+
+    A process that ends before may be aborted by threads of the communication library that still run.
+    """
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
+        dist.destroy_process_group()
+
+
 def launched() -> int:
     """How many processes the launcher started: 1 without one."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -70,6 +70,7 @@ if grouped == "grouped":  # one process whose batch norm takes the groups that t
 
     torch.nn.BatchNorm2d.forward = forward
 loop.train(config, training, held_out, output, every_image=data, device="cpu")
+distributed.leave()
 """
 
 
