@@ -22,6 +22,7 @@ from semantic_aug import Artifact, SemanticAugmentBatch
 from semantic_aug.artifact import MODES
 from semantic_aug.functional import model_input
 from semantic_aug.images import add_change, model_to_unit, resize, tensor_to_unit, to_model_channels, unit_to_tensor
+from semantic_aug.sampling import evenly
 from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet, seeded
 
 Change = Callable[[Tensor, Tensor, Tensor], Tensor]  # images on the device, labels and indices on the CPU => images
@@ -173,9 +174,7 @@ class SquareRootOrder(EndlessOrder):
         ends = (roots.cumsum(0) / roots.sum() * self.n).round().long()
         parts = []
         for members, wanted in zip(self._members, ends.diff(prepend=ends.new_zeros(1)).tolist(), strict=True):
-            rounds = range(-(-wanted // len(members)))
-            shuffled = [members[torch.randperm(len(members), generator=generator)] for _ in rounds]
-            parts.append(torch.cat([members[:0], *shuffled])[:wanted])
+            parts.append(evenly(members, wanted, generator))
         drawn = torch.cat(parts)
         return drawn[torch.randperm(len(drawn), generator=generator)]
 

@@ -12,8 +12,10 @@ does what is missing.
 """
 
 import argparse
+import hashlib
 import json
 import math
+import os
 import platform
 import statistics
 import sys
@@ -29,15 +31,18 @@ import torchvision
 from arms import ARMS, COMMON, SAMPLING, Context, checked, resolve
 from classifiers import CLASSIFIERS
 from isda import ISDA
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import semantic_aug
 from semantic_aug import Artifact
+from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import label_table
 from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data, seeded
-from semantic_aug.trainer.judge import MOMENTUM, SHIFT, WEIGHT_DECAY, one_cycle
+from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}
 HELD_OUT = 0.1  # of the training images, where no validation images are given
@@ -80,7 +85,7 @@ def train(run: store.Run, data: ImageSet, artifact: Artifact | None, device: tor
                 x = change(x, labels, indices)
             if run["base"] == "flip-crop":
                 uniform = torch.rand(batch, 3, generator=seeded(seed, "base", step))
-                x = flip_crop(x, uniform.to(device, non_blocking=True))
+                x = vary(x, uniform.to(device, non_blocking=True))
             x, targets = bytes_to_model(x), labels.to(device, non_blocking=True)
             if mix and step < clean_from:
                 x, targets = mix(x, targets)
@@ -103,18 +108,29 @@ def train(run: store.Run, data: ImageSet, artifact: Artifact | None, device: tor
     return network.eval(), steps * batch / (time.perf_counter() - began)
 
 
-def flip_crop(images: Tensor, uniform: Tensor) -> Tensor:
-    """Mirror half of the images, shift each by up to ``SHIFT`` of its size, its edges repeated (N, C, S, S).
-
-    ``uniform`` are three numbers in [0, 1) for each, (N, 3): the vertical and the horizontal shift, and the coin.
-    """
-    n, _, size, _ = images.shape
-    shifts = ((uniform[:, :2] * 2 - 1) * size * SHIFT).round().long()
-    positions = (torch.arange(size, device=images.device) + shifts[..., None]).clamp(0, size - 1)  # (N, 2, S)
-    columns = torch.where(uniform[:, 2:] < 0.5, positions[:, 1].flip(1), positions[:, 1])
-    rows, columns = positions[:, 0, :, None], columns[:, None, :]
-    numbers = torch.arange(n, device=images.device)[:, None, None]
-    return images.permute(0, 2, 3, 1)[numbers, rows, columns].permute(0, 3, 1, 2)
+def trained(
+    run: store.Run, data: ImageSet, artifact: Artifact | None, device: torch.device, directory: Path | None
+) -> tuple[nn.Module, float]:
+    """What ``train`` gives, from ``directory`` where the same training was done before, for another stage."""
+    if directory is None:
+        return train(run, data, artifact, device)
+    same = {name: run[name] for name in ("arm", "classifier", "base", "seed", "epochs", "settings")}
+    same |= {"device": device.type, "versions": _versions()}
+    key = hashlib.sha256(json.dumps(same, sort_keys=True).encode())
+    key.update(data.images.contiguous().numpy())  # the data are what they are, not what they are called
+    key.update(data.labels.numpy())
+    path = directory / f"{key.hexdigest()[:32]}.safetensors"
+    if path.is_file():
+        network = CLASSIFIERS[run["classifier"]](run["settings"]["channels"], len(data.classes))
+        network.load_state_dict(load_file(path))
+        with safe_open(path, "pt") as file:
+            rate = float(file.metadata()["images_per_s"])
+        return network.to(device, memory_format=torch.channels_last).eval(), rate
+    network, rate = train(run, data, artifact, device)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    save_whole(tensors, path, path.with_suffix(f".{os.getpid()}"), {"images_per_s": str(rate)})
+    return network, rate
 
 
 @torch.no_grad()
@@ -275,7 +291,7 @@ def _main(options: argparse.Namespace) -> int:
         if options.minutes is not None and time.monotonic() - began + needed > 60 * options.minutes:
             print(f"{options.minutes:g} minutes are not enough for the next run; the same command goes on")
             return 0
-        network, rate = train(run, data, artifact, device)
+        network, rate = trained(run, data, artifact, device, options.weights)
         result = figures(probabilities(network, measured, device), measured.labels)
         line = run | result | described | {"images": len(data), "classes": data.classes,
                                            "images_per_s": round(rate, 1)}  # fmt: skip
@@ -331,6 +347,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", metavar="D", help="default: cuda if there is one, else cpu")
     add("--minutes", metavar="M", type=float, help="start no run that would end later than that")
     add("--cache", metavar="DIR", help="keeps the decoded images")
+    add(
+        "--weights",
+        metavar="DIR",
+        type=Path,
+        help="keeps the trained classifiers, so that another stage need not train",
+    )
     add("--results", metavar="FILE", type=Path, default=store.RESULTS)
     add("--plan", action="store_true", help="print what is missing, and how long it would take")
     return parser

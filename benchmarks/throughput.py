@@ -40,7 +40,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
 from semantic_aug import Artifact, ClassStatistics, SemanticAugment, SemanticAugmentBatch, SemanticLoader
-from semantic_aug.functional import semantic_augment_image
+from semantic_aug.functional import model_input, semantic_augment_image
+from semantic_aug.images import model_to_unit
+from semantic_aug.latents import LatentCache
 from semantic_aug.networks import PRESETS, Encoder, Generator
 
 P, STRENGTH = 0.5, 0.35
@@ -141,11 +143,8 @@ def convolutions(artifact: Artifact, device: str, dtype: torch.dtype | None, bat
 
 def latents_of(artifact: Artifact, images: Tensor) -> dict[str, Tensor]:
     """What a cache would hold of these images, on the CPU, where a cache lies."""
-    network = artifact.network
-    grey = v2.functional.rgb_to_grayscale(images) if network.channels == 1 else images
-    x = v2.functional.resize(grey, [network.image_size, network.image_size], antialias=True) * 2 - 1
-    mu = artifact.encode(x)
-    return {"mu": mu.cpu(), "reconstruction": ((artifact.decode(mu) + 1) / 2).half().cpu()}
+    mu = artifact.encode(model_input(images, artifact))
+    return {"mu": mu.cpu(), "reconstruction": model_to_unit(artifact.decode(mu)).half().cpu()}
 
 
 def plain(artifact: Artifact, mode: Any, images: Tensor) -> Contender:
@@ -281,7 +280,9 @@ def measure_steps(artifact: Artifact, step: Contender, options: argparse.Namespa
     batches = [batch_of(options.batch, options.size, len(artifact.classes), "cpu") for _ in range(options.steps)]
     if device.startswith("cuda"):
         batches = [(images.pin_memory(), labels.pin_memory()) for images, labels in batches]
-    cache = _Cache(artifact, batches)
+    found = [latents_of(artifact, images.to(device)) for images, _ in batches]
+    mu, reconstruction = (torch.cat([each[name] for each in found]) for name in ("mu", "reconstruction"))
+    cache = LatentCache(mu, reconstruction, artifact.fingerprint)
     indexed = [(*batch, torch.arange(options.batch) + i * options.batch) for i, batch in enumerate(batches)]
     runs = {}
     for name, p, known in (("not augmented", 0.0, False), ("ours detail", P, False), ("ours detail latents", P, True)):
@@ -299,18 +300,6 @@ def measure_steps(artifact: Artifact, step: Contender, options: argparse.Namespa
          "added": taken / spent["not augmented"] - 1}
         for name, taken in spent.items()
     ]  # fmt: skip
-
-
-class _Cache:
-    """Latents of the batches in memory, in place of a ``LatentCache`` on disk."""
-
-    def __init__(self, artifact: Artifact, batches: list[tuple[Tensor, Tensor]]) -> None:
-        found = [latents_of(artifact, images.to(artifact.device)) for images, _ in batches]
-        self.tensors = {name: torch.cat([each[name] for each in found]) for name in found[0]}
-        self.fingerprint = artifact.fingerprint
-
-    def __getitem__(self, index: Tensor) -> dict[str, Tensor]:
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
 
 
 def measure_scaling(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -26,8 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command = " ".join(["semantic-aug", *(os.path.basename(word.rstrip("/")) for word in arguments)])
     try:
         options.run(options)
-        if "semantic_aug.trainer.distributed" in sys.modules:
-            sys.modules["semantic_aug.trainer.distributed"].leave()
+        from semantic_aug.trainer.distributed import leave
+
+        leave()
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -424,7 +425,9 @@ def _device(name: str | None) -> str:
 
     available = ["cpu"] + (["mps"] if torch.backends.mps.is_available() else [])
     available = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + available
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:  # each process of several takes a GPU of its own
+    from semantic_aug.trainer.distributed import launched
+
+    if launched() > 1:  # each process of several takes a GPU of its own
         name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if name is None:
         return available[0]

@@ -51,7 +51,12 @@ def file_to_bytes(path: str, channels: int, size: int | None = None) -> Tensor:
     (size, size). Raises OSError or ValueError, as Pillow does, for a file that cannot be read.
     """
     with PIL.Image.open(path) as file:
-        image = pil_to_mode(PIL.ImageOps.exif_transpose(file), "L" if channels == 1 else "RGB")
+        return pil_to_bytes(file, channels, size)
+
+
+def pil_to_bytes(image: PIL.Image.Image, channels: int, size: int | None = None) -> Tensor:
+    """As ``file_to_bytes``, of an image that is open already."""
+    image = pil_to_mode(PIL.ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
     return F.pil_to_tensor(image)

@@ -3,14 +3,12 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -18,16 +16,9 @@ from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.artifact import Artifact
 from semantic_aug.augmenter import image_positions
-from semantic_aug.images import (
-    check_unit,
-    model_to_unit,
-    pil_to_mode,
-    resize,
-    tensor_to_unit,
-    to_model_channels,
-    unit_to_model,
-    unit_to_tensor,
-)
+from semantic_aug.files import save_whole
+from semantic_aug.functional import model_input
+from semantic_aug.images import check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded
@@ -127,7 +118,7 @@ class LatentCache:
             tensors["mu"][part] = mu.cpu()
             if reconstructions:
                 tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu)).cpu().half()
-        _write(target, tensors, metadata)
+        save_whole(tensors, target, target.with_name(f".{target.name}.{os.getpid()}.part"), metadata)
         return cls._open(target, artifact)[0]
 
     @classmethod
@@ -233,15 +224,13 @@ class _Images(Dataset):
     """The images of a data set as its artifact's networks take them, float32 (C, S, S) in [-1, 1]."""
 
     def __init__(self, data: Any, artifact: Artifact) -> None:
-        self.data, self.network = data, artifact.network
+        self.data, self.artifact = data, artifact
 
     def __len__(self) -> int:
         return len(self.data)
 
     def __getitem__(self, index: int) -> Tensor:
-        size = self.network.image_size
-        unit = to_model_channels(self.unit(index)[None], self.network.channels)
-        return unit_to_model(resize(unit, (size, size)))[0]
+        return model_input(self.unit(index)[None], self.artifact)[0]
 
     def unit(self, index: int) -> Tensor:
         """The image as the data set gives it, float32 (1 or 3, H, W) in [0, 1]."""
@@ -293,16 +282,3 @@ def _files(data: Any) -> list[str] | None:
     if not isinstance(samples, list) or not all(isinstance(s, tuple) and isinstance(s[0], str | Path) for s in samples):
         return None
     return [os.path.abspath(sample[0]) for sample in samples] or None
-
-
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """A crash at any moment leaves the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)

@@ -60,15 +60,15 @@ class ClassBalancedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.epoch) % 2**63)
-        classes = _evenly(torch.arange(len(self._members)), self.num_samples, generator)
+        classes = evenly(torch.arange(len(self._members)), self.num_samples, generator)
         indices = torch.empty(self.num_samples, dtype=torch.int64)
         for label, members in enumerate(self._members):
             positions = (classes == label).nonzero().flatten()
-            indices[positions] = _evenly(members, len(positions), generator)
+            indices[positions] = evenly(members, len(positions), generator)
         return iter(indices[self.rank :: self.world_size].tolist())
 
 
-def _evenly(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
+def evenly(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``count`` of ``values`` (at least one), each as often as the others or once more, in random order."""
     rounds = -(-count // len(values))
     shuffled = [values[torch.randperm(len(values), generator=generator)] for _ in range(rounds)]

@@ -13,9 +13,9 @@ from pathlib import Path
 import PIL.Image
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
+from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
 from semantic_aug.sampling import ClassBalancedSampler
 from semantic_aug.trainer.sources import DataError, Source, find_source, image_folder
@@ -172,17 +172,10 @@ def _read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
 
 def _write_cache(path: Path, data: ImageSet, kept: Tensor) -> None:
     """Write atomically and delete older cache files; a warning where that fails, as the images are there."""
-    temporary = path.with_suffix(f".{os.getpid()}.part")
-    metadata = {"classes": json.dumps(data.classes), "skipped": str(data.skipped)}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"images": data.images, "labels": data.labels, "kept": kept}, temporary, metadata=metadata)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        save_whole({"images": data.images, "kept": kept}, path, path.with_suffix(f".{os.getpid()}.part"), {})
     except (SafetensorError, OSError) as error:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
         warnings.warn(f"the decoded images cannot be kept in {path.parent} ({error})", stacklevel=3)
         return
     with suppress(OSError):  # another process may delete the same ones

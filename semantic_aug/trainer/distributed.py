@@ -22,7 +22,7 @@ def join(device: str | None = None) -> "PartialState":
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
     state = PartialState(cpu=device == "cpu" or not accelerated)
-    expected = int(os.environ.get("WORLD_SIZE", "1"))
+    expected = launched()
     if state.num_processes != expected:
         raise RuntimeError(
             f"{expected} processes were launched but {state.num_processes} joined; "

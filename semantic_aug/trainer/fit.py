@@ -5,7 +5,7 @@ import torch
 from semantic_aug.networks import Encoder
 from semantic_aug.statistics import ClassStatistics
 from semantic_aug.trainer.data import ImageSet
-from semantic_aug.trainer.distributed import rank_and_world, sum_over_processes
+from semantic_aug.trainer.distributed import rank_and_world, shares, sum_over_processes
 
 
 @torch.no_grad()
@@ -20,10 +20,8 @@ def fit_statistics(encoder: Encoder, data: ImageSet, *, batch: int = 256) -> Cla
     if not len(data):
         raise ValueError("there are no images to take statistics of")
     parameter = next(encoder.parameters())
-    rank, world_size = rank_and_world()
     statistics = ClassStatistics(len(data.classes), encoder.latent_dim)
-    for start in range(rank * batch, len(data), world_size * batch):
-        part = slice(start, start + batch)
+    for part in shares(len(data), batch):
         mu, _ = encoder(data.batch(part).to(parameter.device))
         statistics.update(mu, data.labels[part])
     return merged_over_processes(statistics, parameter.device)

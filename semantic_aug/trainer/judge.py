@@ -3,7 +3,6 @@
 import copy
 import json
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
 
+from semantic_aug.files import save_whole
 from semantic_aug.images import resize, to_model_channels
 from semantic_aug.labels import label_table
 from semantic_aug.trainer.data import EndlessOrder, ImageSet, seeded
@@ -118,16 +117,9 @@ class Judge:
         """Write one safetensors file, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.part")
         meta = {"format": FORMAT, "network": NETWORK} | {name: getattr(self, name) for name in FIELDS}
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        try:
-            save_file(tensors, temporary, metadata={"judge": json.dumps(meta, sort_keys=True)})
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_whole(tensors, path, path.with_name(f"{path.name}.part"), {"judge": json.dumps(meta, sort_keys=True)})
         return path
 
     @classmethod
@@ -197,7 +189,8 @@ def train_judge(
     while seen < total:
         optimizer.param_groups[0]["lr"] = learning_rate * one_cycle(seen / total)
         indices = order(seen, min(batch, total - seen))
-        x = vary(data.batch(indices), seeded(seed, "judge", seen)).to(device)
+        uniform = torch.rand(len(indices), 3, generator=seeded(seed, "judge", seen))
+        x = vary(data.batch(indices), uniform).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = network(x)
         loss = cross_entropy(logits.float(), data.labels[indices].to(device))
@@ -226,15 +219,18 @@ def one_cycle(progress: float) -> float:
     return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
 
 
-def vary(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror half of the images, shift each by up to ``SHIFT`` of its size, its edges repeated; (N, C, S, S)."""
+def vary(images: Tensor, uniform: Tensor) -> Tensor:
+    """Mirror half of the images, shift each by up to ``SHIFT`` of its size, its edges repeated; (N, C, S, S).
+
+    ``uniform`` are three numbers in [0, 1) for each, (N, 3): the vertical and the horizontal shift, and the coin.
+    """
     n, _, size, _ = images.shape
-    uniform = torch.rand(n, 3, generator=generator)
     shifts = ((uniform[:, :2] * 2 - 1) * size * SHIFT).round().long()
-    positions = (torch.arange(size) + shifts[..., None]).clamp(0, size - 1)  # (N, 2, S): rows, columns
+    positions = (torch.arange(size, device=images.device) + shifts[..., None]).clamp(0, size - 1)  # (N, 2, S)
     columns = torch.where(uniform[:, 2:] < 0.5, positions[:, 1].flip(1), positions[:, 1])
     rows, columns = positions[:, 0, :, None], columns[:, None, :]
-    return images.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], rows, columns].permute(0, 3, 1, 2)
+    numbers = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[numbers, rows, columns].permute(0, 3, 1, 2)
 
 
 def _accuracy(judge: Judge, data: ImageSet, table: Tensor, batch: int = 256) -> float:

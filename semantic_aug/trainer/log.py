@@ -31,7 +31,8 @@ class Averages:
 
     def take(self) -> dict[str, float]:
         """The means so far; starts over."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+        names, values = self.tensor()
+        means = dict(zip(names, values.tolist(), strict=True))
         self._sums.clear()
         self._counts.clear()
         return means

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import PIL.Image
-import PIL.ImageOps
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from semantic_aug.images import file_to_bytes, pil_to_mode
+from semantic_aug.images import file_to_bytes, pil_to_bytes
 
 EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
 PREFIXED = re.compile(r"(\w[\w-]+):([^/@]*)(?:/([^@]*))?(?:@(.+))?")  # PREFIX:NAME[/SPLIT][@ROOT]
@@ -145,7 +143,7 @@ def hugging_face(folder: Path) -> Source:
         if not entry or (entry["bytes"] is None and not entry["path"]):
             raise ValueError("the row has no image")
         with PIL.Image.open(entry["path"] if entry["bytes"] is None else io.BytesIO(entry["bytes"])) as picture:
-            return _pil_to_bytes(picture, channels, size)
+            return pil_to_bytes(picture, channels, size)
 
     files = [folder / str(number) for number in range(len(labels))]
     return Source(str(folder), classes, labels, files, read, sorted([*folder.glob("*.arrow"), *folder.glob("*.json")]))
@@ -203,7 +201,7 @@ def torchvision_data(name: str, split: str | None, root: Path) -> Source:
         picture = dataset[number][0]
         if not isinstance(picture, PIL.Image.Image):
             raise DataError(f"{origin}: gives a {type(picture).__name__}, expected images")
-        return _pil_to_bytes(picture, channels, size)
+        return pil_to_bytes(picture, channels, size)
 
     return Source(origin, classes, labels, [Path(f"{origin}/{number}") for number in range(len(labels))], read, [])
 
@@ -364,14 +362,6 @@ def _named(origin: str, labels: Sequence[Any], names: Sequence[str] | None) -> t
     ]
     index = {label: position for position, label in enumerate(present)}
     return classes, [index[int(label)] for label in labels]
-
-
-def _pil_to_bytes(picture: PIL.Image.Image, channels: int, size: int) -> Tensor:
-    """As ``file_to_bytes``, of an image that is open already."""
-    picture = pil_to_mode(PIL.ImageOps.exif_transpose(picture), "L" if channels == 1 else "RGB")
-    if picture.size != (size, size):
-        picture = picture.resize((size, size), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return pil_to_tensor(picture)
 
 
 def _line(error: Exception) -> str:

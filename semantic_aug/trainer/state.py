@@ -2,16 +2,15 @@
 
 import copy
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semantic_aug.artifact import Artifact
+from semantic_aug.files import save_whole
 from semantic_aug.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer import distributed
 from semantic_aug.trainer.config import TrainConfig, differences
@@ -89,16 +88,9 @@ class TrainState:
         """Write ``directory/<images_seen>.safetensors`` atomically and delete all but the newest two."""
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self.images_seen:012d}.safetensors"
-        temporary = path.with_suffix(".part")
         meta = {"images_seen": self.images_seen, "seconds": self.seconds, "config": asdict(config)}
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        try:
-            save_file(tensors, temporary, metadata={"state": json.dumps(meta)})
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        save_whole(tensors, path, path.with_suffix(".part"), {"state": json.dumps(meta)})
         for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
             old.unlink()
         return path

@@ -63,6 +63,25 @@ def test_every_arm_runs_once_and_a_run_that_is_there_is_skipped(command, tmp_pat
     assert len(store.read(tmp_path / "runs.jsonl")) == len(ARMS)
 
 
+def test_another_stage_takes_the_classifier_that_was_kept(command, tmp_path, monkeypatch):
+    words = [*command, "--arms", "none", "ours-detail", *SMALL]
+    assert classification.main([*words, "--stage", "report"]) == 0
+    expected = store.read(tmp_path / "runs.jsonl")
+    words += ["--weights", str(tmp_path / "weights"), "--results", str(tmp_path / "kept.jsonl")]
+    assert classification.main(words) == 0
+    monkeypatch.setattr(classification, "train", lambda *_: pytest.fail("trained again"))
+    assert classification.main([*words, "--stage", "report"]) == 0
+    screened, reported = store.read(tmp_path / "kept.jsonl")[:2], store.read(tmp_path / "kept.jsonl")[2:]
+    assert [line["images_per_s"] for line in reported] == [line["images_per_s"] for line in screened]
+    for line, other in zip(reported, expected, strict=True):
+        assert {**line, "images_per_s": 0} == {**other, "images_per_s": 0}
+    # Another setting, or other data, is another training.
+    with pytest.raises(pytest.fail.Exception):
+        classification.main([*words, "--stage", "report", "--set", "size=48"])
+    with pytest.raises(pytest.fail.Exception):
+        classification.main([*words, "--stage", "report", "--imbalance", "3", "--results", str(tmp_path / "cut.jsonl")])
+
+
 @pytest.mark.parametrize("arm", ["ours-mixup", "randaugment", "smote"])
 def test_the_same_seed_gives_the_same_figures(command, root, arm):
     parse = [*command, "--arms", arm, *SMALL]
@@ -181,7 +200,7 @@ def test_flip_crop_written_out():
     images = torch.randint(0, 256, (6, 3, 24, 24), dtype=torch.uint8)
     uniform = torch.rand(6, 3)
     uniform[0], uniform[1] = 0.0, 0.999
-    found = classification.flip_crop(images, uniform)
+    found = classification.vary(images, uniform)
     for i in range(6):
         down, right = (int((u * 2 - 1) * 24 / 12 * 1.0 + 100.5) - 100 for u in uniform[i, :2].tolist())
         padded = torch.nn.functional.pad(images[i : i + 1].float(), (2, 2, 2, 2), mode="replicate")[0]

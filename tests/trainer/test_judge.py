@@ -86,7 +86,7 @@ def test_what_cannot_be_trained_is_refused(folder):
 
 def test_images_are_mirrored_and_shifted_each_in_its_own_way():
     images = torch.arange(24.0).expand(200, 1, 24, 24) + 100 * torch.arange(24.0)[:, None]
-    varied = vary(images, torch.Generator().manual_seed(0))
+    varied = vary(images, torch.rand(len(images), 3, generator=torch.Generator().manual_seed(0)))
     assert varied.shape == images.shape
     seen = set()
     for image in varied[:, 0]:
@@ -156,7 +156,7 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("semantic_aug.trainer.judge.save_file", full)
+    monkeypatch.setattr("semantic_aug.files.save_file", full)
     with pytest.raises(OSError, match="No space"):
         build_judge().save(path)
     assert path.read_bytes() == before
