@@ -30,6 +30,7 @@ import torch
 import torchvision
 from arms import ARMS, COMMON, SAMPLING, Context, checked, resolve
 from classifiers import CLASSIFIERS
+from duplicates import without_duplicates
 from isda import ISDA
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -178,6 +179,9 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
         data, measured = hold_out(data, HELD_OUT, DATA_SEED)
     else:
         raise ValueError("stage report measures on test images; pass --test")
+    if options.dedup:  # of both splits where both are given, so that both stages train on the same images
+        given = [spec for spec in (options.validation, options.test) if spec is not None]
+        data = without_duplicates(data, [images(spec) for spec in given] or [measured])
     if options.imbalance is not None:
         data = cut_to_imbalance(data, options.imbalance, DATA_SEED)
     measured = same_classes(data, measured, SPLITS[options.stage])
@@ -217,7 +221,7 @@ def wanted(options: argparse.Namespace, data: ImageSet, artifact: Artifact | Non
         {
             "data": options.data, "imbalance": options.imbalance, "split": SPLITS[options.stage],
             "classifier": options.classifier, "base": options.base, "arm": arm, "seed": seed,
-            "epochs": options.epochs, "dedup": False, "stage": options.stage, "settings": settings[arm],
+            "epochs": options.epochs, "dedup": options.dedup, "stage": options.stage, "settings": settings[arm],
         }
         for seed in range(options.first_seed, options.first_seed + options.seeds)
         for arm in options.arms
@@ -335,6 +339,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--validation", metavar="DATA", help="for stage screen (default: a tenth of --train, not trained on)")
     add("--test", metavar="DATA", help="for stage report")
     add("--stage", choices=tuple(SPLITS), default="screen")
+    add("--dedup", action="store_true", help="leave out training images that show a picture of a held-out split")
     add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, as semantic-aug train does")
     add("--classifier", metavar="NAME", default="resnet18-half", help=", ".join(CLASSIFIERS))
     add("--arms", metavar="ARM", nargs="+", default=["none", "balanced", "ours-detail"], help='see below, or "all"')

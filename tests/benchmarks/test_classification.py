@@ -1,5 +1,6 @@
 import argparse
 import json
+import shutil
 
 import arms
 import classification
@@ -179,6 +180,23 @@ def test_a_held_out_part_and_an_imbalance(tmp_path):
     assert not set(data.files) & set(measured.files)
     assert len(measured) == 12
     assert data.counts()[2] == 10  # a quarter of the largest class, of which 39 or 40 were left
+
+
+def test_pictures_of_a_held_out_split_are_left_out_of_training(command, root, tmp_path):
+    root, shared = shutil.copytree(root, tmp_path / "faces"), root
+    command = [word.replace(str(shared), str(root)) for word in command]
+    for split, name in (("validation", "happy"), ("test", "sad")):
+        shutil.copy(root / "train" / name / "1.png", root / split / name / "copy.png")
+    parse = classification._parser().parse_args
+    whole, _ = classification.load(parse(command))
+    data, _ = classification.load(parse([*command, "--dedup"]))
+    left_out = {file.relative_to(root / "train").as_posix() for file in set(whole.files) - set(data.files)}
+    assert left_out == {"happy/1.png", "sad/1.png"}  # of both splits, whichever is measured on
+    words = [*command, "--arms", "none", "--dedup", *SMALL]
+    assert classification.main(words) == 0
+    (line,) = store.read(tmp_path / "runs.jsonl")
+    assert line["dedup"] is True
+    assert line["images"] == len(data) == len(whole) - 2
 
 
 def test_figures_against_slow_formulas():
