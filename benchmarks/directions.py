@@ -1,0 +1,198 @@
+"""What changes, and does the class stay? python benchmarks/directions.py CHECKPOINT DATA --judge FILE (see --help)
+
+Held-out images are moved along the leading directions of the covariance of their class, one standard deviation forward
+and one back, and the two results are compared: brightness, left-right asymmetry (of pose and light), an identity
+embedding, and what a judge says of the class. Two rows stand beside them: a random draw of the class at the recommended
+strength with its opposite, and a step as long as the first direction's, straight toward the mean of another class.
+
+The unit is what differs between real images: the mean absolute change, divided by the mean absolute difference of two
+images of the class. 0 is "nothing changes", 1 is "as between strangers". Beside it stands how often the judge predicts
+for the moved image what it predicts for the real one.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semantic_aug import Artifact
+from semantic_aug.artifact import MODES
+from semantic_aug.images import add_change, bytes_to_model, model_to_unit, resize, unit_to_model
+from semantic_aug.labels import label_table
+from semantic_aug.trainer.data import ImageSet, load_data, seeded
+from semantic_aug.trainer.judge import Judge
+
+FIGURES = ("brightness", "asymmetry", "identity", "class logit")
+IDENTITY = "dlib's face recognition network, of the package face_recognition_models"
+FACE = 150  # pixels, that network's input
+
+Embed = Callable[[Tensor], Tensor]  # images (N, C, S, S) in [-1, 1] => (N, F)
+
+
+# --- What is measured of an image -------------------------------------------------------------------------------
+
+
+def brightness(x: Tensor) -> Tensor:
+    """Mean over pixels: (N, C, S, S) => (N, 1)."""
+    return x.flatten(1).mean(1, keepdim=True)
+
+
+def asymmetry(x: Tensor) -> Tensor:
+    """Mean of the left half minus mean of the right one: (N, C, S, S) => (N, 1)."""
+    half = x.shape[-1] // 2
+    return brightness(x[..., :half]) - brightness(x[..., -half:])
+
+
+def log_odds(judge: Judge, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit of the true class against all others, (N, 1), and the predicted classes (N,)."""
+    p = judge.logits(x).double().log_softmax(1)
+    true = p.gather(1, labels[:, None])
+    return true - (-true.exp().clamp(max=1 - 1e-12)).log1p(), p.argmax(1)
+
+
+def identity_embedding() -> Embed | None:
+    """Unit vectors that lie near each other for one person; None where the packages are not there."""
+    if not all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models")):
+        return None
+    import dlib
+
+    (folder,) = importlib.util.find_spec("face_recognition_models").submodule_search_locations  # type: ignore[union-attr]
+    network = dlib.face_recognition_model_v1(f"{folder}/models/dlib_face_recognition_resnet_model_v1.dat")
+
+    def embed(x: Tensor) -> Tensor:
+        unit = resize(model_to_unit(x), (FACE, FACE)).clamp(0, 1).mul(255).round().byte()
+        chips = [image.numpy() for image in unit.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()]
+        return torch.tensor(network.compute_face_descriptor(chips)) if chips else torch.empty(0, 128)
+
+    return embed
+
+
+# --- Moves ------------------------------------------------------------------------------------------------------
+
+
+def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict[str, Tensor]:
+    """What is added to, and subtracted from, the latents of ``n`` images of a class: each (n, d) by its name."""
+    factor = artifact.statistics.factor(label, artifact.shrinkage)  # columns: directions times standard deviation
+    d, _ = factor.shape
+    made = {f"direction {number + 1}": factor[:, number].expand(n, d) for number in range(min(count, d))}
+    strength = artifact.recommended["strength"]
+    noise = torch.randn(n, d, generator=seeded(seed, "directions", label))
+    made[f"random draw at {strength:g}"] = strength**0.5 * noise @ factor.T
+    other = (label + 1) % len(artifact.classes)
+    way = (artifact.statistics.mean[other] - artifact.statistics.mean[label]).float()
+    return made | {"to another class": (way / way.norm() * factor[:, 0].norm()).expand(n, d)}
+
+
+def moved(artifact: Artifact, x: Tensor, step: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+    """Images (N, C, S, S) in [-1, 1] of the latents moved forward and back, made as the augmentation makes them."""
+    mu = artifact.encode(x)
+    made = []
+    for z in (mu + step, mu - step):
+        decoded = artifact.decode(z)
+        if mode == "detail":
+            change = model_to_unit(decoded) - model_to_unit(artifact.decode(mu))
+            decoded = unit_to_model(add_change(model_to_unit(x), change).clamp(0, 1))
+        made.append(decoded)
+    return made[0], made[1]
+
+
+@torch.no_grad()
+def of_class(
+    artifact: Artifact, x: Tensor, label: int, judge: Judge, embed: Embed | None, options: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Figures of every move for images ``x`` (N, C, S, S) of one class."""
+    n = len(x)
+    true = judge.table(artifact.classes)[label].expand(n)
+    measures: dict[str, Embed] = {"brightness": brightness, "asymmetry": asymmetry}
+    if embed is not None:
+        measures["identity"] = embed
+    measures["class logit"] = lambda images: log_odds(judge, images, true)[0]
+    of_real = {name: measure(x) for name, measure in measures.items()}
+    unit = {name: (values - values.roll(1, 0)).norm(dim=1).mean() for name, values in of_real.items()}
+    seen = log_odds(judge, x, true)[1]
+    statistics = artifact.statistics
+    variance = float(statistics.covariance(label, artifact.shrinkage).trace())
+    figures = {}
+    for name, step in moves(artifact, label, n, options.directions, options.seed).items():
+        forward, back = moved(artifact, x, step, options.mode)
+        row = {
+            key: float((measure(forward) - measure(back)).norm(dim=1).mean() / unit[key])
+            for key, measure in measures.items()
+        }
+        same = [(log_odds(judge, images, true)[1] == seen).double().mean() for images in (forward, back)]
+        figures[name] = row | {"agreement": float(sum(same) / 2), "variance": float(step[0].square().sum()) / variance}
+    return figures
+
+
+def measure(artifact: Artifact, data: ImageSet, judge: Judge, options: argparse.Namespace) -> dict[str, Any]:
+    """Figures by class, and their mean over the classes."""
+    embed = identity_embedding()
+    labels = label_table(data.classes, artifact.classes)[data.labels]
+    classes = {}
+    for label, name in enumerate(artifact.classes):
+        members = (labels == label).nonzero().flatten()[: options.images]
+        if len(members) < 2:
+            raise ValueError(f"class {name!r} has {len(members)} images in the data; two at least are compared")
+        images = bytes_to_model(data.images[members])
+        classes[name] = of_class(artifact, images, label, judge, embed, options)
+    rows = next(iter(classes.values()))
+    mean = {
+        row: {key: sum(classes[name][row][key] for name in classes) / len(classes) for key in rows[row]} for row in rows
+    }
+    return {
+        "checkpoint": Path(artifact.directory or "in memory").name, "fingerprint": artifact.fingerprint[:12],
+        "mode": options.mode, "images_per_class": options.images, "seed": options.seed,
+        "identity": IDENTITY if embed else "missing", "mean": mean, "classes": classes,
+    }  # fmt: skip
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown: the mean over classes."""
+    lines = ["| move | share of variance | " + " | ".join(FIGURES) + " | same prediction |", "|---|" + "---|" * 6]
+    for name, row in figures["mean"].items():
+        share = f"{row['variance']:.1%}" if name.startswith("direction") else ""
+        cells = [f"{row[key]:.2f}" if key in row else "missing" for key in FIGURES]
+        lines.append(f"| {name} | {share} | {' | '.join(cells)} | {row['agreement']:.1%} |")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, print, and write the figures where ``--json`` says; 0, or 2 where something is refused."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT")
+    add("data", metavar="DATA", help="held-out images")
+    add("--judge", metavar="FILE", required=True, help="as semantic-aug evaluate keeps it")
+    add("--directions", metavar="N", type=int, default=8, help="of each class (default: 8)")
+    add("--images", metavar="N", type=int, default=64, help="of each class, at most (default: 64)")
+    add("--mode", choices=MODES, default="detail", help="default: detail")
+    add("--seed", metavar="S", type=int, default=0)
+    add("--json", metavar="FILE", type=Path)
+    options = parser.parse_args(arguments)
+    try:
+        artifact, judge = Artifact.load(options.checkpoint), Judge.load(options.judge)
+        data = load_data(options.data, artifact.network.channels, artifact.network.image_size)
+        figures = measure(artifact, data, judge, options)
+    except (ValueError, OSError) as error:
+        print(f"directions: {error}", file=sys.stderr)
+        return 2
+    print(table(figures))
+    if options.json:
+        options.json.write_text(json.dumps(_rounded(figures), indent=1, sort_keys=True) + "\n")
+    return 0
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(each) for key, each in value.items()}
+    return round(value, 4) if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
