@@ -66,6 +66,7 @@ class Augmenter(v2.Transform):
         generator: torch.Generator | None,
         device: str | torch.device | None,
         domain_check: bool,
+        rank: int | None,
         dtype: torch.dtype | None = None,
         compile: bool = False,
     ) -> None:
@@ -82,6 +83,8 @@ class Augmenter(v2.Transform):
             raise ValueError(f"std must be above 0 in every channel, got {list(std)}")
         if dtype not in (None, torch.float32, torch.bfloat16, torch.float16):
             raise ValueError(f"dtype must be None, torch.float32, torch.bfloat16 or torch.float16, got {dtype}")
+        if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+            raise ValueError(f"rank must be an integer of at least 1, or None for all directions, got {rank!r}")
         if labels_getter not in ("default", None) and not callable(labels_getter):
             raise ValueError(f'labels_getter must be a callable, "default" or None, got {labels_getter!r}')
         self._p, self._strength, self._mode, self._perturbation = p, strength, mode, perturbation
@@ -93,6 +96,7 @@ class Augmenter(v2.Transform):
         self._generator = generator
         self._device = None if device is None else torch.device(device)
         self._dtype = None if dtype == torch.float32 else dtype
+        self._rank = rank
         self._compile = compile
         # In shared memory, so that persistent workers follow: [enabled, domain check decided].
         self._flags = torch.tensor([True, not domain_check]).share_memory_()
@@ -162,6 +166,7 @@ class Augmenter(v2.Transform):
 
     def _fast_on(self, device: torch.device) -> Artifact:
         if device not in self._fast:
+            _check_dtype(self._dtype, device)
             self._fast[device] = fast_copy(self._artifact_on(device), device, self._dtype)
         return self._fast[device]
 
@@ -198,7 +203,7 @@ class Augmenter(v2.Transform):
         shape = shapes.pop() if shapes else ()
         generator = self._worker_generator()
         return {
-            "coin": torch.rand(shape, generator=generator),
+            "coin": _coins(shape, generator),
             "noise": torch.randn(*shape, self.artifact.network.latent_dim, generator=generator),
             "labels": torch.full(shape, POOLED),
         }
@@ -352,23 +357,37 @@ class Augmenter(v2.Transform):
         if not self._flags[1]:
             self._check_domain(unit, artifact)
         mode: Any = self._mode or artifact.recommended["mode"]
-        artifact.statistics.factors(artifact.shrinkage, device=device)  # computed outside what is compiled
-        augmented = self._function(
+        artifact.statistics.factors(artifact.shrinkage, self._rank, device)  # computed outside what is compiled
+        augmented = self._call(
             unit, noise, self._fast_on(device), labels, strength=strength, mode=mode, perturbation=self._perturbation,
-            shrinkage=artifact.shrinkage, dtype=self._dtype, **known,
+            shrinkage=artifact.shrinkage, rank=self._rank, dtype=self._dtype, **known,
         )  # fmt: skip
         if self._mean is not None and self._std is not None:
             augmented = normalise(augmented, self._mean, self._std)
         return augmented.to(images.device, images.dtype)
+
+    def _call(self, *arguments: Any, **settings: Any) -> Tensor:
+        try:
+            return self._function(*arguments, **settings)
+        except RuntimeError as error:
+            from torch._dynamo.exc import BackendCompilerFailed
+
+            if not isinstance(error, BackendCompilerFailed):
+                raise
+            reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
+            warnings.warn(f"compile=True is not followed, nothing can be compiled here: {reason}", stacklevel=2)
+            self._function = semantic_augment_image
+            return self._function(*arguments, **settings)
 
     def _check_domain(self, unit: Tensor, artifact: Artifact) -> None:
         """Warn once where images are reconstructed far worse than the checkpoint's own held-out images."""
         worker = get_worker_info()
         if "l1_mean" not in artifact.reconstruction or (worker is not None and worker.id != 0):
             return
-        x = model_input(tensor_to_unit(unit).reshape(-1, *unit.shape[-3:]), artifact)
+        unit = unit.reshape(-1, *unit.shape[-3:])[: DOMAIN_IMAGES - len(self._domain_errors)]
+        x = model_input(tensor_to_unit(unit), artifact)
         error = (artifact.decode(artifact.encode(x)) - x).abs().mean(dim=(1, 2, 3))
-        self._domain_errors += error.tolist()[: DOMAIN_IMAGES - len(self._domain_errors)]
+        self._domain_errors += error.tolist()
         if len(self._domain_errors) < DOMAIN_IMAGES:
             return
         self._flags[1] = True
@@ -449,6 +468,31 @@ def leading_shape(image: Any) -> tuple[int, ...]:
 def rows(tensor: Tensor, leading: int) -> Tensor:
     """The first ``leading`` dimensions of a tensor made one: (N, ...)."""
     return tensor.reshape(math.prod(tensor.shape[:leading]), *tensor.shape[leading:])
+
+
+def _coins(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Numbers uniform in [0, 1), of which, for any p, as near to a share p as can be lie below p.
+
+    A batch thus has one number of chosen images, or two neighbouring ones: what is compiled or tuned for a shape is
+    used again.
+    """
+    n = math.prod(shape)
+    strata = torch.randperm(n, generator=generator)
+    coins = (strata + torch.rand(n, generator=generator)) / max(n, 1)
+    return coins.clamp(max=1 - 2**-24).reshape(shape)  # rounding may give 1, and p = 1 means all
+
+
+def _check_dtype(dtype: torch.dtype | None, device: torch.device) -> None:
+    """Raise ValueError for a precision that the device has not."""
+    if (
+        dtype == torch.bfloat16
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise ValueError(
+            f"dtype torch.bfloat16 is not there on {torch.cuda.get_device_name(device)}; it has torch.float16 and "
+            f"torch.float32"
+        )
 
 
 def _check_per_class(name: str, value: PerClass | None, maximum: float) -> None:

@@ -42,12 +42,14 @@ class SemanticAugmentBatch(Augmenter):
         generator: torch.Generator | None = None,
         device: str | torch.device | None = None,
         domain_check: bool = True,
+        rank: int | None = None,
         dtype: torch.dtype | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__(
             p, strength, checkpoint=checkpoint, perturbation=perturbation, mode=mode, labels_getter=labels_getter,
             classes=classes, mean=mean, std=std, generator=generator, device=device, domain_check=domain_check,
+            rank=rank,
             dtype=dtype, compile=compile,
         )  # fmt: skip
 

@@ -27,6 +27,7 @@ def semantic_augment_image(
     mode: Mode = "detail",
     perturbation: str = "covariance",
     shrinkage: Shrinkage = "oas",
+    rank: int | None = None,
     dtype: torch.dtype | None = None,
     mu: Tensor | None = None,
     reconstruction: Tensor | None = None,
@@ -43,6 +44,7 @@ def semantic_augment_image(
             what the autoencoder cannot reproduce is kept and strength 0 is the identity.
         perturbation: a name in ``perturb.PERTURBATIONS``.
         shrinkage: of the covariances, as in ``ClassStatistics.covariance``.
+        rank: how many leading directions of each covariance are used, 1..d (None: all).
         dtype: bfloat16 or float16 runs the networks under autocast; None: float32.
         mu: the latents of these very images (..., d), where they are known; nothing is encoded then.
         reconstruction: G(mu) in [0, 1], (..., channels, S, S) as the artifact's networks take them, where it is known;
@@ -50,7 +52,7 @@ def semantic_augment_image(
 
     Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow. On plain tensors it can be
     compiled whole: ``torch.compile(semantic_augment_image, fullgraph=True)``, once ``artifact.statistics`` is warm
-    (``statistics.factors(shrinkage, device=...)`` called before).
+    (``statistics.factors(shrinkage, rank, device)`` called before).
     """
     if mode not in MODES:
         raise ValueError(f"mode must be one of {MODES}, got {mode!r}")
@@ -74,19 +76,19 @@ def semantic_augment_image(
                 mu = artifact.encode(model_input(unit, artifact)).float()
         else:
             mu = mu.to(image.device, torch.float32).expand(*leading, d).reshape(-1, d)
-        z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage)
+        z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage, rank)
         both = mode == "detail" and reconstruction is None
         with autocast:
             decoded = model_to_unit(artifact.decode(torch.cat([mu, z]) if both else z).float())
         if mode == "decode":
             change = resize(decoded, (height, width)) - to_model_channels(unit, artifact.network.channels)
-            if perturbation == "interpolate":  # an image without a partner comes back as it was
-                change = change * (z != mu).any(1)[:, None, None, None]
         elif reconstruction is None:
             before, after = decoded.chunk(2)
             change = after - before
         else:
             change = decoded - reconstruction.to(image.device, torch.float32).reshape(decoded.shape)
+        if perturbation == "interpolate":  # an image without a partner comes back as it was
+            change = change * (z != mu).any(1)[:, None, None, None]
         augmented = add_change(unit, change)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
 

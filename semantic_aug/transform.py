@@ -39,6 +39,8 @@ class SemanticAugment(Augmenter):
             combined with the worker's.
         device: where to compute (None: where the image is). The result comes back to the image's device.
         domain_check: warn once where images look unlike those that the checkpoint was trained on.
+        rank: how many leading directions of each latent covariance are used, 1..d (None: all). With thousands of
+            classes it saves memory: the factors of K classes take K d r numbers instead of K d d.
 
     Raises ValueError for settings out of range, labels that the checkpoint does not know, and float images outside
     [0, 1]; TypeError for boxes, masks and keypoints, and for other dtypes and modes; RuntimeError for CUDA in a worker.
@@ -59,8 +61,10 @@ class SemanticAugment(Augmenter):
         generator: torch.Generator | None = None,
         device: str | torch.device | None = None,
         domain_check: bool = True,
+        rank: int | None = None,
     ) -> None:
         super().__init__(
             p, strength, checkpoint=checkpoint, perturbation=perturbation, mode=mode, labels_getter=labels_getter,
             classes=classes, mean=mean, std=std, generator=generator, device=device, domain_check=domain_check,
+            rank=rank,
         )  # fmt: skip

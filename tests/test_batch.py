@@ -1,14 +1,22 @@
+import gc
+import math
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import PIL.Image
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, TensorDataset, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from semantic_aug import SemanticAugmentBatch
+from semantic_aug import SemanticAugmentBatch, augmenter
 from semantic_aug.functional import semantic_augment_image
 from tests.conftest import build_artifact
 
@@ -77,6 +85,88 @@ def test_the_fraction_augmented_is_p(p):
     changed = (augment(few, labels)[0] != few).flatten(1).any(1)
     torch.manual_seed(2)
     assert torch.equal(changed, augment.make_params([few])["coin"] < p)
+
+
+@given(n=st.integers(1, 300), p=st.floats(0, 1), seed=st.integers(0, 99))
+def test_a_batch_has_one_number_of_chosen_images_or_its_neighbour(n, p, seed):
+    augment = wrapper(p, generator=torch.Generator().manual_seed(seed))
+    coin = augment.make_params([torch.zeros(n, 1, 1, 1)])["coin"]
+    assert coin.min() >= 0
+    assert coin.max() < 1  # p = 1 means all
+    assert math.floor(p * n - 1e-4) <= int((coin < p).sum()) <= math.ceil(p * n + 1e-4)
+
+
+def test_coins_are_uniform_at_every_place_of_a_batch():
+    generator = torch.Generator().manual_seed(0)
+    coins = torch.stack(
+        [wrapper(generator=generator).make_params([torch.zeros(6, 1, 1, 1)])["coin"] for _ in range(4000)]
+    )
+    for place in coins.T:
+        sorted_coins = place.sort().values
+        steps = torch.arange(1, 4001) / 4000
+        assert (sorted_coins - steps).abs().max() < 2.2 / 4000**0.5  # Kolmogorov and Smirnov, odds of 1 in 8 000
+
+
+def test_rank_is_that_of_the_function():
+    images, labels = batch()
+    augment = wrapper(rank=2)
+    params = augment.draw((images, labels))
+    out, _ = augment.apply((images, labels), params)
+    expected = semantic_augment_image(images, params["noise"], ARTIFACT, labels, strength=0.5, rank=2)
+    assert_close(out, expected)
+    assert (out - semantic_augment_image(images, params["noise"], ARTIFACT, labels, strength=0.5)).abs().max() > 1e-3
+    with pytest.raises(ValueError, match=r"rank must lie in 1\.\.8"):
+        wrapper(rank=9)(images, labels)
+
+
+def test_without_a_compiler_it_warns_once_and_goes_on():
+    program = """
+import os, warnings
+os.environ["PATH"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/nonexistent"
+os.environ.pop("CXX", None)
+import torch
+from semantic_aug import SemanticAugmentBatch, augmenter
+from tests.conftest import build_artifact
+images, labels = torch.rand(4, 1, 32, 32), torch.arange(4) % 3
+outs = []
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for compile in (True, False):
+        augment = SemanticAugmentBatch(1.0, checkpoint=build_artifact(), compile=compile)
+        torch.manual_seed(0)
+        outs.append([augment(images, labels)[0] for _ in range(3)])
+told = [str(warning.message) for warning in caught if "compile=True" in str(warning.message)]
+assert len(told) == 1, told
+assert "compiler" in told[0], told
+assert all(torch.equal(*pair) for pair in zip(*outs))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_precision_that_the_gpu_lacks_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "an old GPU")
+    with pytest.raises(ValueError, match=r"bfloat16 is not there on an old GPU; it has torch\.float16"):
+        augmenter._check_dtype(torch.bfloat16, torch.device("cuda"))
+    augmenter._check_dtype(torch.float16, torch.device("cuda"))
+    augmenter._check_dtype(torch.bfloat16, torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16])
+def test_memory_is_flat_over_10_000_batches(dtype):
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    augment, (images, labels) = wrapper(0.5, dtype=dtype), batch(2)
+    sizes = []
+    for number in range(10_000):
+        augment(images, labels)
+        if number % 1000 == 999:
+            gc.collect()
+            sizes.append(resident())
+    assert sizes[-1] - sizes[0] < 2, sizes  # megabytes; a leak of one latent a batch would be 5
 
 
 def test_a_row_does_not_depend_on_the_others():

@@ -175,6 +175,23 @@ def test_cpu_and_gpu_agree(mode, perturbation, dtype):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_gpu_is_not_waited_for(mode):
+    images, labels = torch.rand(8, 1, 32, 32, device="cuda"), torch.arange(8) % 3
+    augment = per_batch(mode, "covariance", p=0.5, dtype=torch.bfloat16)
+    for _ in range(8):  # the weights, the range check and the domain check come first
+        params = augment.draw((images, labels))
+        augment.apply((images, labels), params)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            augment.apply((images, labels), augment.draw((images, labels)))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_device_moves_there_and_back():
     image = torch.rand(3, 20, 20)
     augment = per_sample("detail", "covariance", device="cuda")

@@ -62,6 +62,23 @@ def test_contract(artifact, name):
         assert_close(f(mu[1:2], labels[1:2], noise[1:2], artifact.statistics, 0.5, "oas"), z[1:2])
 
 
+@pytest.mark.parametrize("name", ["covariance", "pooled", "class-gaussian", "diagonal", "isotropic"])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_rank_keeps_the_leading_directions(artifact, name, rank):
+    d = artifact.network.latent_dim
+    mu, labels = torch.zeros(N, d), torch.full((N,), 1)
+    z = PERTURBATIONS[name](mu, labels, torch.randn(N, d), artifact.statistics, 1.0, "oas", rank)
+    values, vectors = torch.linalg.eigh(artifact.statistics.covariance(POOLED if name == "pooled" else 1))
+    leading = vectors[:, -rank:] * values[-rank:] @ vectors[:, -rank:].T  # the best approximation of that rank
+    if name == "diagonal":
+        leading = leading.diagonal().diag()
+    if name == "isotropic":
+        leading = torch.eye(d, dtype=leading.dtype) * leading.trace() / d
+    assert (torch.cov(z.T, correction=0).double() - leading).abs().max() < 0.05 * leading.diagonal().max()
+    every = PERTURBATIONS[name](mu[:4], labels[:4], torch.ones(4, d), artifact.statistics, 1.0, "oas", d)
+    assert_close(every, PERTURBATIONS[name](mu[:4], labels[:4], torch.ones(4, d), artifact.statistics, 1.0, "oas"))
+
+
 @pytest.mark.parametrize("name", GAUSSIAN)
 @pytest.mark.parametrize("scatter", [0.0, 1e-12, 1e6])
 def test_degenerate_covariances(artifact, name, scatter):
