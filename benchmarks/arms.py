@@ -18,7 +18,7 @@ from smote import neighbours, smote
 from torch import Tensor
 from torchvision.transforms import v2
 
-from semantic_aug import Artifact, SemanticAugmentBatch
+from semantic_aug import Artifact, ClassStatistics, SemanticAugmentBatch
 from semantic_aug.artifact import MODES
 from semantic_aug.functional import model_input
 from semantic_aug.images import add_change, model_to_unit, resize, tensor_to_unit, to_model_channels, unit_to_tensor
@@ -53,10 +53,12 @@ def semantic(context: Context) -> Change:
     artifact, settings = context.artifact, context.settings
     assert artifact is not None
     counts = context.data.counts()
+    statistics = borrowed(artifact.statistics, settings["borrow"]) if "borrow" in settings else artifact.statistics
+    recommended = artifact.recommended | {"shrinkage": settings["shrinkage"]}
     augment = SemanticAugmentBatch(
         graded(settings["p"], settings.get("p_tail"), counts),
         graded(settings["strength"], settings.get("strength_tail"), counts),
-        checkpoint=replace(artifact, recommended=artifact.recommended | {"shrinkage": settings["shrinkage"]}),
+        checkpoint=replace(artifact, statistics=statistics, recommended=recommended),
         perturbation=settings["perturbation"],
         mode=settings["mode"],
         classes=context.data.classes,
@@ -69,6 +71,21 @@ def semantic(context: Context) -> Change:
         return augment.apply((images, labels), augment.draw((images, labels)))[0]
 
     return change
+
+
+def borrowed(statistics: ClassStatistics, k: int) -> ClassStatistics:
+    """Each covariance moved toward the mean of those of the k classes whose means lie nearest (after TailCalib).
+
+    With weight d / (n + d), as the shrinkage "pooled" has it: a class of few images borrows most.
+    """
+    if k >= statistics.num_classes:
+        raise ValueError(f"borrow must be below the number of classes, {statistics.num_classes}, got {k}")
+    known = statistics.to_tensors()
+    count, mean, covariance = known["count"], known["mean"], known["covariance"]
+    nearest = torch.cdist(mean, mean).fill_diagonal_(math.inf).topk(k, largest=False).indices
+    weight = statistics.dim / (count + statistics.dim)
+    moved = torch.lerp(covariance, covariance[nearest].mean(1), weight[:, None, None])
+    return ClassStatistics.from_tensors({"count": count, "mean": mean, "covariance": moved})
 
 
 def latent_smote(context: Context) -> Change:
@@ -237,6 +254,7 @@ ARMS: dict[str, Arm] = {
     ),
     "ours-decode": _semantic("z' ~ N(mu, s Sigma_c), x' = G(z')", mode="decode"),
     "ours-detail": _semantic("z' ~ N(mu, s Sigma_c), x' = x + G(z') - G(mu)", mode="detail"),
+    "ours-nearest": _semantic("ours-detail, Sigma_c moved toward the nearest classes'", mode="detail", borrow=2),
     "ours-mixup": _semantic("ours-detail, then MixUp", mix=mix_up, mode="detail", alpha=0.2),
     "ours-natural": _semantic(
         "ours-detail, natural sampling, p rising toward the tail",
@@ -252,7 +270,7 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "batch": (int, 2, math.inf), "learning_rate": (float, 1e-6, 100), "sampling": tuple(SAMPLING),
     "size": (int, 16, 1024), "channels": (1, 3), "precision": ("bf16", "fp32"), "clean_epochs": (int, 0, math.inf),
     "alpha": (float, 1e-6, math.inf), "lambda0": (float, 0, math.inf), "neighbours": (int, 1, math.inf),
-    "mode": MODES, "p": (float, 0, 1), "strength": (float, 0, math.inf),
+    "borrow": (int, 1, math.inf), "mode": MODES, "p": (float, 0, 1), "strength": (float, 0, math.inf),
 }  # fmt: skip
 
 

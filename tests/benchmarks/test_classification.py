@@ -9,6 +9,7 @@ import store
 import torch
 from arms import ARMS, Context, SquareRootOrder, graded
 
+from semantic_aug import ClassStatistics
 from semantic_aug.trainer.data import load_folder
 from tests.conftest import CLASSES, build_artifact, write_folder
 
@@ -58,7 +59,7 @@ def test_every_arm_runs_once_and_a_run_that_is_there_is_skipped(command, tmp_pat
         assert None not in [line["settings"].get(name, 0) for name in ("mode", "strength", "p", "shrinkage")]
     capsys.readouterr()
     assert classification.main([*words, "--plan"]) == 0
-    assert "0 of 16 runs are missing: 0.0 min on cpu" in capsys.readouterr().out
+    assert "0 of 17 runs are missing: 0.0 min on cpu" in capsys.readouterr().out
     assert classification.main(words) == 0
     assert capsys.readouterr().out == ""
     assert len(store.read(tmp_path / "runs.jsonl")) == len(ARMS)
@@ -287,7 +288,8 @@ def test_smote_arm_is_between_two_latents(root, mode):
 def test_the_arms_and_what_they_are():
     assert list(ARMS) == [
         "none", "balanced", "randaugment", "mixup", "cutmix", "remix", "isda", "isotropic", "pooled",
-        "class-gaussian", "smote", "ours-decode", "ours-detail", "ours-mixup", "ours-natural", "ours-sqrt",
+        "class-gaussian", "smote", "ours-decode", "ours-detail", "ours-nearest", "ours-mixup", "ours-natural",
+        "ours-sqrt",
     ]  # fmt: skip
     natural = {name for name, arm in ARMS.items() if arm.settings.get("sampling", "balanced") != "balanced"}
     assert natural == {"none", "ours-natural", "ours-sqrt"}
@@ -300,7 +302,7 @@ def test_latent_arms_written_out(root, arm):
     data, artifact = made.data, made.artifact
     found = ARMS[arm].change(made)(data.images, data.labels, torch.arange(len(data)))
     generator = arms.seeded(0, "semantic")
-    torch.rand(len(data), generator=generator)
+    torch.randperm(len(data), generator=generator), torch.rand(len(data), generator=generator)  # the coins
     noise = torch.randn(len(data), artifact.network.latent_dim, generator=generator)
     mu, statistics = artifact.encode(data.batch(slice(None))), artifact.statistics
     d = mu.shape[1]
@@ -319,6 +321,21 @@ def test_latent_arms_written_out(root, arm):
         expected = artifact.decode((centre + 0.3**0.5 * (step @ noise[i]))[None])[0]
         error = (found[i].float() / 127.5 - 1 - expected).abs().max()
         assert error < 0.03, (arm, i, float(error))
+
+
+def test_a_tail_class_borrows_the_covariance_of_its_neighbours():
+    statistics = ClassStatistics(4, 5)
+    for label, (n, centre) in enumerate([(200, 0.0), (4, 1.0), (300, 3.0), (50, 9.0)]):
+        statistics.update((label + 1) * torch.randn(n, 5) + centre, torch.full((n,), label))
+    found = arms.borrowed(statistics, 2)
+    own = [statistics.covariance(label, None) for label in range(4)]
+    for label, nearest in enumerate([(1, 2), (0, 2), (1, 0), (2, 1)]):
+        n = int(statistics.count[label])
+        expected = (n * own[label] + 5 * (own[nearest[0]] + own[nearest[1]]) / 2) / (n + 5)
+        torch.testing.assert_close(found.covariance(label, None), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(found.count, statistics.count)
+    with pytest.raises(ValueError, match="below the number of classes, 4, got 4"):
+        arms.borrowed(statistics, 4)
 
 
 def test_clean_epochs_and_isda_strength_follow_the_progress(root, monkeypatch):
