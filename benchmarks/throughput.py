@@ -12,7 +12,7 @@ it where matplotlib is there:
 - "step": a ResNet-34 training step through ``SemanticLoader``, and what augmenting adds to it;
 - "scaling": cost against batch, image size, classes K and latent dimension d;
 - "workers": a DataLoader with the augmentation in its data set;
-- "start": seconds to import and until the first batch.
+- "start": seconds to import, and from construction until the first batch is there, in fresh processes.
 """
 
 import argparse
@@ -377,8 +377,20 @@ def measure_workers(options: argparse.Namespace) -> list[dict[str, Any]]:
     return lines
 
 
+# In a process of its own, where nothing is loaded or warm; images to the end, loading the checkpoint included.
+FIRST_BATCH = f"""
+import sys, time, torch
+from semantic_aug import SemanticAugmentBatch
+n, size, device = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+images, labels = torch.rand(n, 3, size, size, device=device), torch.arange(n) % 7
+began = time.perf_counter()
+SemanticAugmentBatch({P}, {STRENGTH})(images, labels)[0].sum().item()
+print(time.perf_counter() - began)
+"""
+
+
 def measure_start(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Imports in processes of their own, and construction until the first batch is augmented."""
+    """Imports, and construction until the first batch is augmented, in processes of their own."""
     imports = {
         name: partial(subprocess.run, [sys.executable, "-c", f"import {name}"], check=True)
         for name in ("torchvision.transforms.v2", "semantic_aug")
@@ -387,12 +399,11 @@ def measure_start(options: argparse.Namespace) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = [
         {"kind": "start", "name": f"import {name}", "seconds": taken} for name, taken in spent.items()
     ]
-    images, labels = batch_of(options.batch, options.size, 7, options.device)
-    synchronise(options.device)
-    began = time.perf_counter()
-    SemanticAugmentBatch(P, STRENGTH)(images, labels)
-    synchronise(options.device)
-    lines.append({"kind": "start", "name": "first batch", "seconds": time.perf_counter() - began})
+    for n in sorted({min(32, options.batch), options.batch}):
+        words = [sys.executable, "-c", FIRST_BATCH, str(n), str(options.size), options.device]
+        outs = [subprocess.run(words, check=True, capture_output=True) for _ in range(options.step_repeats)]
+        taken = statistics.median(float(out.stdout) for out in outs)
+        lines.append({"kind": "start", "name": f"first batch of {n}", "seconds": taken})
     ratio = spent["semantic_aug"] / spent["torchvision.transforms.v2"]
     return [*lines, {"kind": "start", "name": "import ratio", "ratio": ratio}]
 

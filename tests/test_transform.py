@@ -420,6 +420,16 @@ def test_workers_and_epochs_differ_seeds_repeat_and_enabled_reaches_them(saved, 
     assert_close(torch.cat([images for images, _ in again]), first)
 
 
+def test_a_worker_stays_on_one_thread(saved):
+    class Threads(Labelled):
+        def __getitem__(self, index):
+            super().__getitem__(index)
+            return torch.get_num_threads()
+
+    loader = DataLoader(Threads(transform(checkpoint=str(saved))), num_workers=1, multiprocessing_context="fork")
+    assert set(torch.cat(list(loader)).tolist()) == {1}
+
+
 def test_a_real_image_folder_pipeline(folder, saved, no_warnings):
     data = ImageFolder(
         str(folder),
