@@ -8,8 +8,13 @@ A document asks for them by markers, between which this program writes and nobod
 The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
 class), ``paper`` (the paper's figures beside ours), ``difference`` (one number with its interval, to stand in a
 sentence; it needs ``arm=``, and may have ``figure=`` and ``to=``) or ``mean`` (one number). The others are fields of a
-run, or of its settings, and the values that they must have. ``--check`` fails where what stands between two markers is
-not what the stored runs give.
+run, or of its settings, and the values that they must have. Other measurements are read from JSON files:
+
+    <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
+    <!-- runs: directions file=benchmarks/results/directions.json -->
+    <!-- runs: value file=checkpoints/fer2013-48/config.json key=reconstruction/l1_mean format=.4f --> (for a sentence)
+
+``--check`` fails where what stands between two markers is not what is stored.
 """
 
 import argparse
@@ -22,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import quality
 import store
 
 ROOT = Path(__file__).parents[1]
@@ -197,6 +203,35 @@ def mean(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     return f"{statistics.mean(row.values(query.get('figure', 'mAP'))):.2f}" if row else NOTHING
 
 
+def _stored(name: str) -> Any:
+    try:
+        return json.loads((ROOT / name).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no {name}") from error
+
+
+def value(query: Mapping[str, str]) -> str:
+    """One number of a JSON file, at ``key``, its parts joined by slashes, as ``format`` says (as it stands)."""
+    found = _stored(query["file"])
+    for part in query["key"].split("/"):
+        if part not in found:
+            raise ValueError(f"{query['file']} has no {query['key']!r}; there are {', '.join(found)}")
+        found = found[part]
+    return format(found, query.get("format", "")).replace(",", " ")
+
+
+def moves(query: Mapping[str, str]) -> str:
+    """What changes along the directions, as ``directions.py`` stored it."""
+    from directions import table  # which needs torch
+
+    return f"\n{table(_stored(query['file']))}\n"
+
+
+FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
+    "quality": lambda query: f"\n{quality.table([ROOT / name for name in query['files'].split(',')])}\n",
+    "directions": moves,
+    "value": value,
+}
 KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {
     "table": table, "recall": recall, "paper": paper, "difference": difference, "mean": mean,
 }  # fmt: skip
@@ -224,9 +259,14 @@ def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 def block(text: str, runs: Sequence[store.Run]) -> str:
     """What belongs between two markers, of which the first says ``text``."""
     kind, *parts = text.split()
-    if kind not in KINDS:
-        raise ValueError(f"unknown kind {kind!r} in the marker 'runs: {text}'; known: {', '.join(KINDS)}")
+    if kind not in KINDS | FILES:
+        raise ValueError(f"unknown kind {kind!r} in the marker 'runs: {text}'; known: {', '.join(KINDS | FILES)}")
     query = dict(part.partition("=")[::2] for part in parts)
+    if kind in FILES:
+        try:
+            return FILES[kind](query)
+        except KeyError as error:
+            raise ValueError(f"the marker 'runs: {text}' needs {error.args[0]}=") from error
     if kind in IN_PROSE and "arm" not in query:
         raise ValueError(f"the marker 'runs: {text}' needs arm=NAME")
     if query.get("figure", "mAP") not in FIGURES:

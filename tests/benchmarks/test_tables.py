@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import math
 import re
 
@@ -143,6 +144,54 @@ def test_bad_markers_are_one_line(stored, tmp_path, capsys, text, message):
     assert message in error
     assert error.count("\n") == 1
     assert (tmp_path / "README.md").read_text() == text
+
+
+MEASURED = """Seen <!-- runs: value file=run.json key=images format=, -->?<!-- runs end --> images, L1
+<!-- runs: value file=run.json key=errors/l1 format=.2f -->?<!-- runs end -->.
+<!-- runs: quality files=a.json,b.json -->
+<!-- runs end -->
+<!-- runs: directions file=directions.json -->
+<!-- runs end -->
+"""
+
+
+def test_other_measurements_are_checked_too(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    (tmp_path / "run.json").write_text('{"images": 900032, "errors": {"l1": 0.137}}')
+    for name, l1 in (("a", 0.25), ("b", 0.125)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"reconstruction": {"l1_mean": l1}}))
+    row = {"brightness": 0.5, "asymmetry": 0.25, "class logit": 0.75, "agreement": 0.9, "variance": 0.04}
+    (tmp_path / "directions.json").write_text(json.dumps({"mean": {"direction 1": row}}))
+    path = tmp_path / "README.md"
+    path.write_text(MEASURED)
+    assert tables.main([*stored, "--write", str(path)]) == 0
+    text = path.read_text()
+    assert "format=, -->900 032<!-- runs end --> images" in text
+    assert "-->0.14<!-- runs end -->." in text
+    assert "| reconstruction: L1 on [-1, 1] | 0.25 | 0.125 |" in text
+    assert "| direction 1 | 4.0% | 0.50 | 0.25 | missing | 0.75 | 90.0% |" in text
+    assert tables.main([*stored, "--check", str(path)]) == 0
+    (tmp_path / "run.json").write_text('{"images": 900032, "errors": {"l1": 0.146}}')
+    assert tables.main([*stored, "--check", str(path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("value file=no.json key=a", "there is no no.json"),
+        ("value file=checkpoints/fer2013-48/config.json key=reconstruction/l3", "there are images, l1_mean"),
+        ("value key=a", "'runs: value key=a' needs file="),
+        ("quality", "'runs: quality' needs files="),
+    ],
+)
+def test_bad_markers_of_other_measurements(stored, tmp_path, capsys, text, message):
+    (tmp_path / "README.md").write_text(f"<!-- runs: {text} --><!-- runs end -->")
+    assert tables.main([*stored, "--check", str(tmp_path / "README.md")]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_our_own_documents_say_what_is_stored(capsys):
+    assert tables.main(["--check"]) == 0, capsys.readouterr().out
 
 
 def test_printing(stored, capsys):
