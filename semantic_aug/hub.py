@@ -114,7 +114,7 @@ def download(
         cached = None
     if pinned and cached is not None:
         return cached
-    # Of all calls, this one alone keeps to a timeout; without it a Hub that accepts and never answers hangs the rest.
+    # The calls below would wait for ever for a Hub that accepts and never answers; this one keeps to its timeout.
     try:
         info = HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT)
     except (OSError, HTTPError, json.JSONDecodeError) as error:
@@ -129,7 +129,7 @@ def download(
         return cached
     if cached is not None and cached.name == info.sha:
         return cached
-    lacking = set(NEEDED) - {file.rfilename for file in info.siblings or []}
+    lacking = set(NEEDED) - _names(info)
     if lacking:
         raise FileNotFoundError(f"the repository is there, but no artifact of this library: no {min(lacking)} in it")
     try:
@@ -161,6 +161,11 @@ def _cached(repo_id: str, revision: str | None, cache_dir: str | Path | None) ->
         return None
     # Of a cache that was filled file by file the client does not know whether it is whole.
     return Path(found) if all((Path(found) / name).is_file() for name in NEEDED) else None
+
+
+def _names(info: Any) -> set[str]:
+    """The files of a repository, of what the Hub says about it."""
+    return {file.rfilename for file in info.siblings or []}
 
 
 def _answered(error: Exception) -> bool:
@@ -241,7 +246,7 @@ def push(
         if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
             raise ValueError(f"{repo_id} has a tag {tag!r}; choose another, for those who pinned it count on it")
         content: dict[str, Path | bytes] = dict(files)
-        if CARD not in {*files, *(file.rfilename for file in info.siblings or [])}:
+        if CARD not in {*files, *_names(info)}:
             content[CARD] = card.encode()
         commit = api.create_commit(
             repo_id,

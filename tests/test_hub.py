@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,12 +29,6 @@ def repo(hub, saved):
     repo = hub.repo("user/repo", saved)
     repo.commit({"README.md": b"# a card\n", "optimizer.bin": b"x" * 1000, ".gitattributes": b""})
     return repo
-
-
-@pytest.fixture
-def away(hub):
-    """Call it, and the Hub refuses connections."""
-    return hub.close
 
 
 def another(hub, tmp_path):
@@ -75,8 +70,6 @@ def test_what_is_no_hub_id_is_not_asked_for(name, hub):
 
 
 def test_a_directory_wins_and_a_path_is_always_one(hub, repo, saved, tmp_path, monkeypatch):
-    from pathlib import Path
-
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="nor a Hub id"):
         Artifact.load(Path("user/repo"))
@@ -93,7 +86,7 @@ def test_a_directory_wins_and_a_path_is_always_one(hub, repo, saved, tmp_path, m
 # --- Loading ------------------------------------------------------------------------------------------------------
 
 
-def test_the_first_load_downloads_and_the_second_needs_no_hub(hub, repo, saved, away):
+def test_the_first_load_downloads_and_the_second_needs_no_hub(hub, repo, saved):
     lines, first = asked(hub, lambda: Artifact.load("user/repo"))
     assert not [line for line in lines if "optimizer" in line or "gitattributes" in line]
     assert {path.name for path in first.directory.iterdir()} == NEEDED | {"README.md"}
@@ -102,7 +95,7 @@ def test_the_first_load_downloads_and_the_second_needs_no_hub(hub, repo, saved, 
     assert first.fingerprint == Artifact.load(saved).fingerprint
     lines, again = asked(hub, lambda: Artifact.load("user/repo"))
     assert lines == ["GET /api/models/user/repo"]
-    away()
+    hub.close()
     with pytest.warns(UserWarning, match=f"cannot be asked .*using commit {repo.refs['main']} of user/repo"):
         again = Artifact.load("user/repo")
     assert again.fingerprint == first.fingerprint
@@ -234,7 +227,7 @@ def test_a_broken_download_goes_on_where_it_was(hub, repo):
     assert f"bytes={10 << 20}-" in ranges
 
 
-def test_a_download_that_breaks_off_leaves_the_older_state_usable(hub, repo, tmp_path, away):
+def test_a_download_that_breaks_off_leaves_the_older_state_usable(hub, repo, tmp_path):
     old = Artifact.load("user/repo").directory
     new = another(hub, tmp_path)
     hub.fault("resolve/.*/config.json", 404)
