@@ -19,14 +19,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semantic_aug.hub import resolve
+from semantic_aug.card import model_card
+from semantic_aug.hub import CARD, CONFIG, MODEL, STATISTICS, push, resolve
 from semantic_aug.networks import Encoder, Generator, NetworkConfig
 from semantic_aug.statistics import ClassStatistics, Shrinkage
 
 FORMAT = "semantic-aug/1"
-CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistics.safetensors", "README.md"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
+PICTURES = ("preview.png", "samples.png")  # of the card
 MAX_CONFIG_BYTES = 16 << 20
+DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
 Mode = Literal["decode", "detail"]
 MODES: tuple[Mode, ...] = ("decode", "detail")
 RECOMMENDED = {"mode": "detail", "p": 0.5, "shrinkage": "oas", "strength": 0.35}  # until measured on validation data
@@ -118,13 +120,41 @@ class Artifact:
 
     @classmethod
     def load(cls, directory: str | Path) -> "Artifact":
-        """Load an artifact from a directory (or a bundled checkpoint by its name), checking everything.
+        """``from_pretrained`` without its options."""
+        return cls.from_pretrained(directory)
 
-        Raises FileNotFoundError where there is no such checkpoint and ArtifactError for anything wrong with it.
+    @classmethod
+    def from_pretrained(
+        cls,
+        checkpoint: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        force_download: bool = False,
+    ) -> "Artifact":
+        """Load a bundled checkpoint, a directory or a repository of the Hugging Face Hub, checking everything.
+
         Loading draws nothing from any random generator.
+
+        Args:
+            checkpoint: a bundled name, a directory, or ``user/repo`` or ``user/repo@revision``; looked for in this
+                order, so a directory ``user/repo`` wins over the Hub. A ``Path`` is always a directory.
+            revision: of the Hub repository: a branch, a tag or the 40 digits of a commit, which alone never change.
+            token: of the Hub (None: ``HF_TOKEN`` or what ``hf auth login`` stored; False: none).
+            cache_dir: where downloads are kept (None: huggingface_hub's cache, which ``HF_HOME`` moves).
+            local_files_only: use what was downloaded before and ask nothing; so does ``HF_HUB_OFFLINE=1``.
+            force_download: download again, such as files that were damaged in the cache.
+
+        Raises FileNotFoundError, with the reason, where there is no such checkpoint to be had, and ArtifactError for
+        anything wrong with it. Where the Hub does not answer, what was downloaded before is used, with a UserWarning.
         """
-        _restore_previous(Path(directory))
-        path = resolve(directory)
+        _restore_previous(Path(checkpoint))
+        path = resolve(
+            checkpoint, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+            force_download=force_download,
+        )  # fmt: skip
         config = _read_config(path / CONFIG)
         network = _network_config(path / CONFIG, config)
         with torch.device("meta"):
@@ -184,6 +214,53 @@ class Artifact:
             _restore_previous(target)
         self.directory = target
         return target
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool | None = None,
+        tag: str | None = None,
+        license: str | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """Upload the artifact, its card and the card's pictures to a Hub repository, made where there is none.
+
+        The pictures are ``preview.png`` and ``samples.png`` in ``directory``; nothing else there is uploaded. An
+        artifact without a card gets one with its classes and measured figures, unless the repository has one already.
+        Networks that float16 holds exactly are stored so, as they were before they were loaded.
+
+        Args:
+            repo_id: ``user/repo``.
+            private: make a new repository private (None: as the account's or organisation's settings say).
+            tag: a new name for this state of the repository, such as "v1.0".
+            license: for the card that is written, such as "apache-2.0" (None: "unknown").
+            token: with write access (None: ``HF_TOKEN`` or what ``hf auth login`` stored).
+            commit_message: what the commit says.
+
+        Returns ``user/repo@commit``, which loads exactly this. Raises ValueError for ``license`` beside a card of the
+        artifact's own, where ``private`` is asked for and the repository is public, and where the tag exists;
+        PermissionError where the token may not write, and ConnectionError where the Hub cannot be reached or fails.
+        """
+        if license is not None and self.card:
+            raise ValueError(
+                f"license={license!r} is for a card yet to be written; this artifact's card states its own"
+            )
+        with tempfile.TemporaryDirectory() as temporary:
+            self._write(Path(temporary), half=self._fits_half())
+            files = {path.name: path for path in Path(temporary).iterdir()}
+            pictures = {name: self.directory / name for name in PICTURES} if self.directory else {}
+            pictures = {name: path for name, path in pictures.items() if path.is_file()}
+            config = json.loads(files[CONFIG].read_text(encoding="utf-8"))
+            return push(
+                files | pictures, repo_id, card=model_card(repo_id, config, list(pictures), license or "unknown"),
+                private=private, tag=tag, token=token, commit_message=commit_message,
+            )  # fmt: skip
+
+    def _fits_half(self) -> bool:
+        values = [*self.encoder.state_dict().values(), *self.generator.state_dict().values()]
+        return all(torch.equal(value.half().float(), value) for value in values if value.is_floating_point())
 
     def _write(self, directory: Path, half: bool) -> None:
         dtype = torch.float16 if half else torch.float32
@@ -249,7 +326,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not JSON in UTF-8: {error}") from error
+        raise ArtifactError(f"{path}: not JSON in UTF-8: {error}; {DOWNLOAD_AGAIN}") from error
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
         raise ArtifactError(f"{path}: format is {found!r}; this version understands {FORMAT!r}")
@@ -318,10 +395,10 @@ def _read_tensors(directory: Path, name: str, spec: Spec, config: dict[str, Any]
             expected = config["files"].get(name)
             found = _fingerprint(path)
             if expected != found:
-                raise ArtifactError(f"{path}: found {found}, {CONFIG} says {expected}; download it again")
+                raise ArtifactError(f"{path}: found {found}, {CONFIG} says {expected}; {DOWNLOAD_AGAIN}")
             tensors = {key: file.get_tensor(key) for key in spec}
     except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path}: not a safetensors file that can be read: {error}") from error
+        raise ArtifactError(f"{path}: not a safetensors file that can be read: {error}; {DOWNLOAD_AGAIN}") from error
     for key, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ArtifactError(f"{path}: tensor {key!r} holds NaN or infinity, expected finite values")

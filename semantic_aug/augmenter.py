@@ -18,6 +18,7 @@ from torchvision.transforms.v2 import functional as F
 from semantic_aug.artifact import MODES, Artifact, Mode
 from semantic_aug.fast import fast_copy
 from semantic_aug.functional import model_input, semantic_augment_image
+from semantic_aug.hub import pin
 from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
 from semantic_aug.labels import default_labels, label_table
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
@@ -88,7 +89,8 @@ class Augmenter(v2.Transform):
         if labels_getter not in ("default", None) and not callable(labels_getter):
             raise ValueError(f'labels_getter must be a callable, "default" or None, got {labels_getter!r}')
         self._p, self._strength, self._mode, self._perturbation = p, strength, mode, perturbation
-        self._checkpoint = checkpoint
+        # A Hub id is downloaded here, once, so that workers find one and the same commit in the cache.
+        self._checkpoint = checkpoint if isinstance(checkpoint, Artifact) else pin(checkpoint)
         self._labels_getter = labels_getter
         self._classes = None if classes is None else list(classes)
         self._mean = None if mean is None else tuple(mean)

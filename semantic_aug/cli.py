@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit code: 0 success, 1 a failure while working, 2 refused before work, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser().parse_args(arguments)
+    if not sys.stderr.isatty():  # bars of downloads and uploads are for terminals
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     options.command = " ".join(["semantic-aug", *(os.path.basename(word.rstrip("/")) for word in arguments)])
     try:
         options.run(options)
@@ -54,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--traceback", action="store_true", help="show where an error came from")
         return sub.add_argument
 
-    checkpoint = "a bundled name (fer2013-48, fashion-mnist-32) or a directory"
+    checkpoint = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
     data = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
     device = "cpu, cuda, cuda:1, mps (default: the best there is)"
     skip_bad = "leave out images that cannot be read"
@@ -143,6 +145,18 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb(_inspect, "What a checkpoint holds: classes, counts, sizes, hashes, figures.", "inspect fer2013-48")
     add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+
+    add = verb(
+        _push,
+        "Upload a checkpoint to the Hugging Face Hub, with the pictures preview.png and samples.png beside it.",
+        "push my-checkpoint user/repo --tag v1.0",
+    )
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("repository", metavar="USER/REPO", help="made where there is none; the token is HF_TOKEN or `hf auth login`'s")
+    add("--private", action="store_true", default=None, help="make a new repository private")
+    add("--tag", metavar="NAME", help="a new name for this state of the repository, such as v1.0")
+    add("--license", metavar="ID", help="for the card of a checkpoint that has none, such as apache-2.0")
+    add("--message", metavar="TEXT", help="what the commit says")
     return parser
 
 
@@ -388,6 +402,17 @@ def _inspect(options: argparse.Namespace) -> None:
         print(section)
         for name, value in config[section].items():
             print(f"  {name}: {value}")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from semantic_aug.artifact import Artifact
+
+    artifact = Artifact.load(options.checkpoint)
+    pushed = artifact.push_to_hub(
+        options.repository, private=options.private, tag=options.tag, license=options.license,
+        commit_message=options.message,
+    )  # fmt: skip
+    print(f'pushed; load it with SemanticAugment(checkpoint="{pushed}")')
 
 
 # --- Shared by the verbs ----------------------------------------------------------------------------------------

@@ -24,7 +24,9 @@ class SemanticAugment(Augmenter):
     Args:
         p: probability in [0, 1] of augmenting an image, or one per class (a sequence, or {class name: value}).
         strength: s >= 0, the scale of the latent covariance (Eq. 4), or one per class; None: the checkpoint's own.
-        checkpoint: the name of a bundled checkpoint, a directory, or an ``Artifact``. Loaded on first use.
+        checkpoint: the name of a bundled checkpoint, a directory, a repository of the Hugging Face Hub (``user/repo``
+            or ``user/repo@revision``; a directory of that name wins), or an ``Artifact``. Loaded on first use; from
+            the Hub it is downloaded at once, and all workers use the commit found then.
         perturbation: "covariance" (the paper's); "pooled", one covariance for all classes; "diagonal", without
             correlations; "isotropic", the same total variance in every direction; "class-gaussian", a new sample of
             the class whatever the image; "interpolate", toward another chosen image of the class in the batch. The

@@ -4,6 +4,7 @@ import os
 import warnings
 
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import pytest
 import torch
@@ -100,6 +101,19 @@ def fer2013():
     from pathlib import Path
 
     return Path(root)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A Hub on this machine, which this process's client asks, with an empty cache and no token."""
+    from tests.hub_server import Hub
+
+    server = Hub()
+    server.connect(monkeypatch, tmp_path / "hub-home")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)  # the client's own, when it uploads
+        yield server
+    server.close()
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from semantic_aug import Artifact, cli
 from semantic_aug.latents import LatentCache
 from semantic_aug.trainer.data import ImageSet
 from tests.conftest import CLASSES, write_folder
+from tests.hub_server import TOKEN
 
-VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "inspect")
+VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "inspect", "push")
 RUN = [sys.executable, "-m", "semantic_aug"]
 
 
@@ -89,6 +90,7 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         (["train", "{folder}/angry", *TRAIN[2:]], "no sub-folders"),
         (["inspect", "nothing"], "no checkpoint 'nothing'"),
         (["inspect", "{folder}"], "config.json: missing"),
+        (["push", "{saved}", "mine"], "such as 'user/repo', got 'mine'"),
         ([*PREVIEW, "--output", "{tmp}/no/a.png"], "no such folder to write a.png to"),
         ([*PREVIEW, "--per-class", "0"], "--per-class must be at least 1"),
         (["preview", "{saved}", "{other}", *PREVIEW[3:]], "unknown classes ['joy']"),
@@ -238,6 +240,25 @@ def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, t
     assert again == out
     assert "training" not in err
     assert (tmp_path / "judge").read_bytes() == written
+
+
+def test_push_and_every_verb_takes_what_was_pushed(saved, folder, tmp_path, capsys, line, hub, monkeypatch):
+    assert run("push", saved, "user/repo") == 1
+    assert "log in with `hf auth login`, or set HF_TOKEN" in line()
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert run("push", saved, "user/repo", "--tag", "v1.0", "--private", "--license", "mit", "--message", "First") == 0
+    repo = hub.repos["user/repo"]
+    assert f'checkpoint="user/repo@{repo.refs["main"]}"' in capsys.readouterr().out
+    assert repo.private
+    assert repo.tags == {"v1.0": repo.refs["main"]}
+    assert run("push", saved, "user/repo", "--tag", "v1.0") == 2
+    assert "has a tag 'v1.0'" in line()
+    assert run("inspect", "user/repo@v1.0") == 0
+    assert run("preview", "user/repo", folder, "--output", tmp_path / "a.png") == 0
+    assert run("fit", "user/repo", folder, "--output", tmp_path / "fitted") == 0
+    monkeypatch.setenv("HF_TOKEN", "hf_another")
+    assert run("inspect", "user/other") == 2
+    assert "nor on the Hub: your token (HF_TOKEN, `hf auth login`) is refused" in line()
 
 
 @pytest.mark.parametrize("own_data", [False, True])

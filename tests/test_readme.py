@@ -14,6 +14,7 @@ from semantic_aug import cli
 from semantic_aug.artifact import Artifact
 from semantic_aug.hub import bundled
 from tests.conftest import write_folder
+from tests.hub_server import TOKEN
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -37,9 +38,10 @@ def test_the_set_up_commands_are_those_that_ci_runs():
     assert "grep -E '^pip install' README.md" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_commands_and_code_blocks_in_order(here, torch_home, no_warnings):
+def test_commands_and_code_blocks_in_order(here, torch_home, monkeypatch, no_warnings, hub):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
     verbs = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("semantic-aug")]
-    assert [verb[0] for verb in verbs] == ["train", "evaluate", "preview", "fit", "inspect", "train"]
+    assert [verb[0] for verb in verbs] == ["train", "evaluate", "preview", "fit", "inspect", "train", "push"]
     for verb in verbs:
         if verb[0] == "train":
             verb = [*verb, "--images", "64"] + (["--preset", "tiny"] if "--init" not in verb else [])
@@ -48,7 +50,7 @@ def test_commands_and_code_blocks_in_order(here, torch_home, no_warnings):
     assert "agreement" in json.loads((here / "figures.json").read_text())
     assert Artifact.load("runs/tuned/checkpoint").training["images_seen"] == 64
     names: dict = {}
-    assert len(PYTHON) == 5
+    assert len(PYTHON) == 6
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
     images, labels = next(iter(names["batches"]))
@@ -56,7 +58,10 @@ def test_commands_and_code_blocks_in_order(here, torch_home, no_warnings):
     assert names["batches"].augment.classes == names["dataset"].classes
     images, again = names["augment"](images, labels)
     assert again is labels
-    assert names["augment"].artifact.directory == Path("my-checkpoint")
+    pinned, mine = names["augment"].artifact, Artifact.load("my-checkpoint")
+    assert pinned.directory.name == hub.repos["user/repo"].tags["v1.0"]
+    assert hub.repos["user/copy"].private
+    assert pinned.fingerprint == mine.fingerprint == Artifact.load("user/copy").fingerprint
 
 
 def test_the_command_for_several_processes(here, torch_home):

@@ -1,0 +1,77 @@
+"""The model card of an artifact that has none of its own, from its ``config.json``."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+TEMPLATE = """---
+license: {license}
+library_name: semantic-aug
+tags: [data-augmentation, vae-gan, long-tailed]
+---
+# {name}
+
+A VAE-GAN of {size}-pixel {colour} images with the latent covariance of each of {classes} classes, for semantic-aug:
+
+```python
+from semantic_aug import SemanticAugmentBatch
+
+augment = SemanticAugmentBatch(checkpoint="{repo_id}", classes=dataset.classes)
+```
+
+{pictures}## Classes
+
+| class | training images |
+|---|---|
+{counts}
+
+## Figures
+
+{figures} Recommended: `mode` {mode}, `p` {p}, `strength` {strength}, `shrinkage` {shrinkage}.
+
+## Training
+
+{training}
+
+## Data, use, limits
+
+Meant for augmentation of training images like those that it was trained on; other images get a warning. Who made this
+artifact has not stated here where its training images come from, their terms, or their biases: the augmentations
+inherit all three.
+"""
+
+
+def model_card(repo_id: str, config: Mapping[str, Any], pictures: Sequence[str], license: str) -> str:
+    """Markdown with the Hub's YAML front matter: use, classes, measured figures, training, pictures beside it."""
+    counts = zip(config["classes"], config["counts"], strict=True)
+    return TEMPLATE.format(
+        license=license,
+        repo_id=repo_id,
+        name=repo_id.split("/")[-1],
+        size=config["image_size"],
+        colour={1: "grey", 3: "RGB"}[config["channels"]],
+        classes=len(config["classes"]),
+        pictures="".join(f"![{picture}]({picture})\n\n" for picture in pictures),
+        counts="\n".join(f"| {name.replace('|', '&#124;')} | {count} |" for name, count in counts),
+        figures=_figures(config["reconstruction"]),
+        training=_training(config["training"]),
+        **config["recommended"],
+    )
+
+
+def _figures(measured: Mapping[str, float]) -> str:
+    names = {"l1": "L1 on [-1, 1]", "lpips": "LPIPS (SqueezeNet)"}
+    parts = [
+        f"{text} {measured[f'{name}_mean']:.4f} (standard deviation {measured[f'{name}_std']:.4f})"
+        for name, text in names.items()
+        if f"{name}_mean" in measured
+    ]
+    if not parts:
+        return "Not measured."
+    return f"Reconstruction of {measured['images']} held-out images: {', '.join(parts)}."
+
+
+def _training(training: Mapping[str, Any]) -> str:
+    """What is known of it that fits a line each; all settings stand in ``config.json``."""
+    known = {name: value for name, value in training.items() if isinstance(value, str | int | float)}
+    lines = [f"- {name}: {f'`{value}`' if isinstance(value, str) else value}" for name, value in known.items()]
+    return "\n".join(lines) or "Not stated."
