@@ -168,7 +168,7 @@ def test_other_measurements_are_checked_too(stored, tmp_path, monkeypatch):
     text = path.read_text()
     assert "format=, -->900 032<!-- runs end --> images" in text
     assert "-->0.14<!-- runs end -->." in text
-    assert "| reconstruction: L1 on [-1, 1] | 0.25 | 0.125 |" in text
+    assert "| reconstruction: L1 on [-1, 1] | 0.2500 | 0.1250 |" in text
     assert "| direction 1 | 4.0% | 0.50 | 0.25 | missing | 0.75 | 90.0% |" in text
     assert tables.main([*stored, "--check", str(path)]) == 0
     (tmp_path / "run.json").write_text('{"images": 900032, "errors": {"l1": 0.146}}')
