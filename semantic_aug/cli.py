@@ -131,12 +131,18 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb(
         _preview,
-        "A picture of sources, reconstructions and augmentations, or, without DATA, of new samples of each class.",
-        "preview fer2013-48 faces/validation --output grid.png --per-class 2",
+        "Pictures of what a checkpoint does: one as PNG, or all of them as an HTML page that needs no network.",
+        "preview fer2013-48 faces/validation --output page.html",
     )
     add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", nargs="?", help=data)
-    add("--output", metavar="PNG", required=True)
+    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
+    add("--output", metavar="FILE", required=True, help="NAME.png or NAME.html")
+    add(
+        "--figure",
+        metavar="NAME",
+        help="counts, augmentations, pairs, balanced, strengths, directions, overview or samples "
+        "(default: overview, without DATA samples; on a page all)",
+    )
     add("--per-class", metavar="N", type=int, default=1, help="images of each class (default: 1)")
     add("--seed", metavar="S", type=int, default=0, help="default: 0")
     add("--skip-bad", action="store_true", help=skip_bad)
@@ -353,20 +359,35 @@ def _judge(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") 
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from semantic_aug import preview
+    from semantic_aug import page, preview
     from semantic_aug.artifact import Artifact
+    from semantic_aug.demo import draw
+    from semantic_aug.figures import FIGURES, Sources
 
     output = _writable(options.output)
+    whole_page = output.suffix.lower() == ".html"
+    if not whole_page and output.suffix.lower() != ".png":
+        raise ValueError(f"--output must end in .png or .html, got {output.name}")
     if options.per_class < 1:
         raise ValueError(f"--per-class must be at least 1, got {options.per_class}")
+    if options.figure is not None and options.figure not in FIGURES:
+        raise ValueError(f"unknown figure {options.figure!r}; there are {', '.join(FIGURES)}")
+    default = list(FIGURES) if whole_page else ["overview" if options.data else "samples"]
     artifact = Artifact.load(options.checkpoint)
     if options.data is None:
-        picture = preview.samples(artifact, seed=options.seed)
+        sources = Sources(*draw(artifact))
     else:
         data = _load(artifact, options.data, skip_bad=options.skip_bad)
-        chosen = preview.first_of_each_class(data.labels, options.per_class)
-        picture = preview.overview(artifact, data.images[chosen], data.labels[chosen], seed=options.seed)
-    preview.save(picture, output)
+        sources = Sources(data.images, data.labels, Path(options.data).name)
+    figures = {
+        name: FIGURES[name](artifact, sources, per_class=options.per_class, seed=options.seed)
+        for name in ([options.figure] if options.figure else default)
+    }
+    if whole_page:
+        page.save(page.page(artifact, Path(options.checkpoint).name, sources, figures, options.command), output)
+    else:
+        (figure,) = figures.values()
+        preview.save(figure.picture(), output)
     print(f"wrote {output}")
 
 

@@ -14,8 +14,8 @@ ROWS = [
     {"perturb", "artifact"},
     {"functional", "fast"},
     {"augmenter", "preview"},
-    {"transform", "batch", "latents"},
-    {"demo", "loader"},
+    {"transform", "batch", "latents", "figures"},
+    {"demo", "loader", "page"},
     {"cli"},
     {"__main__", "__init__"},
 ]
