@@ -456,7 +456,9 @@ def _sources(artifact: "Artifact", options: argparse.Namespace) -> "Sources":
     if options.data is None:
         return Sources(*draw(artifact))
     data = _load(artifact, options.data, skip_bad=options.skip_bad)
-    return Sources(data.images, data.labels, Path(options.data).name)
+    folder = Path(options.data)
+    name = folder.resolve().name if folder.is_dir() else options.data.partition("@")[0]  # no path of this machine
+    return Sources(data.images, data.labels, name)
 
 
 def _say_skipped(data: "ImageSet") -> None:

@@ -70,14 +70,14 @@ class Bars:
 def counts(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Bars:
     """Images per class, the most frequent first (the paper's Fig. 1)."""
     if sources.name is None:
-        found, where = artifact.statistics.count, "the images that the checkpoint was trained on"
+        found, where = artifact.statistics.count, "that the checkpoint was trained on"
     else:
-        found, where = torch.bincount(sources.labels, minlength=len(artifact.classes)), sources.name
+        found, where = torch.bincount(sources.labels, minlength=len(artifact.classes)), f"in {sources.name}"
     most_first = found.argsort(descending=True, stable=True).tolist()
     return Bars(
         title="Images per class",
-        caption=f"How many images of each class are in {where}. The largest class has "
-        f"{imbalance(found):.3g} times as many as the smallest.",
+        caption=f"Images of each class {where}. The largest class has {imbalance(found):.3g} times as many as the "
+        f"smallest.",
         values={artifact.classes[label]: int(found[label]) for label in most_first},
     )
 

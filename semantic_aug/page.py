@@ -18,6 +18,7 @@ FIGURE_STYLE = """
 .scroll { overflow-x: auto; }
 .groups { display: flex; flex-wrap: wrap; gap: 1.2rem 2.5rem; }
 .groups .scroll { max-width: 100%; }
+.groups tbody th { min-width: 5.5rem; }
 .tiles { border-collapse: separate; border-spacing: 3px; margin-left: -3px; font-size: 0.8rem; }
 .tiles th { padding: 0; font-weight: 400; color: var(--muted); text-align: center; vertical-align: bottom;
   line-height: 1.2; }
@@ -70,7 +71,7 @@ def page(artifact: Artifact, name: str, sources: Sources, figures: Mapping[str, 
     ``sources`` are what the figures are drawn from; ``command`` made the page, the last line names it.
     """
     if sources.name is None:
-        data = "The source images are drawn by the checkpoint itself; they are of nobody and nothing."
+        data = "The source images are drawn by the checkpoint itself and show nobody."
     else:
         data = f"The source images are from {sources.name} ({thousands(len(sources.images))} images)."
     links = "".join(f'<a href="#{key}">{escape(figure.title)}</a> ' for key, figure in figures.items())
