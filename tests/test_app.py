@@ -263,6 +263,12 @@ def test_it_fits_a_phone(tab, tmp_path):
     tab.reload()
     tab.wait_for_selector("#draws .wall img", timeout=60_000)
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    tiles = tab.locator("#gallery .thumbnail-item"), tab.locator("#draws .wall").last.locator("figure")
+    for found, in_all, in_a_row in zip(tiles, (21, 8), (7, 4), strict=True):
+        boxes = [each.bounding_box() for each in found.all()]
+        assert len(boxes) == in_all
+        assert all(box["x"] + box["width"] <= 390 for box in boxes)
+        assert sum(box["y"] == boxes[0]["y"] for box in boxes) == in_a_row
     tab.screenshot(path=tmp_path / "phone.png", full_page=True)
 
 

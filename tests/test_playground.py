@@ -75,6 +75,7 @@ def truncated(path):
         (lambda path: path.write_text("hello"), "not an image that can be read; PNG, JPEG"),
         (lambda path: path.write_bytes(b""), "not an image that can be read"),
         (postscript, "not an image that can be read"),  # Pillow would start Ghostscript
+        (lambda path: Image.new("L", (4, 4)).save(path, "PPM"), "not an image that can be read"),  # not in the list
         (truncated, "not an image that can be read"),
         (lambda path: path.write_bytes(bytes(playground.MAX_BYTES + 1)), r"10\.0 MB; at most 10 MB"),
         (lambda path: Image.new("1", (5001, 5000)).save(path, "PNG"), "too many pixels; at most 25 million"),
