@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from semantic_aug.artifact import Artifact
+    from semantic_aug.figures import Sources
     from semantic_aug.trainer.data import ImageSet
     from semantic_aug.trainer.judge import Judge
 
@@ -133,14 +134,29 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb(
         _preview,
-        "A picture of sources, reconstructions and augmentations, or, without DATA, of new samples of each class.",
-        "preview fer2013-48 faces/validation --output grid.png --per-class 2",
+        "Pictures of what a checkpoint does: one as PNG, or all of them as an HTML page that needs no network.",
+        "preview fer2013-48 faces/validation --output page.html",
     )
     add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", nargs="?", help=data)
-    add("--output", metavar="PNG", required=True)
+    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
+    add("--output", metavar="FILE", required=True, help="NAME.png or NAME.html")
+    add(
+        "--figure",
+        metavar="NAME",
+        help="counts, augmentations, pairs, balanced, strengths, directions, overview or samples "
+        "(default: overview, without DATA samples; on a page all)",
+    )
     add("--per-class", metavar="N", type=int, default=1, help="images of each class (default: 1)")
     add("--seed", metavar="S", type=int, default=0, help="default: 0")
+    add("--skip-bad", action="store_true", help=skip_bad)
+
+    add = verb(_app, "A page to play with, served on this machine (Gradio).", "app fer2013-48 faces/validation")
+    add("checkpoint", metavar="CHECKPOINT", nargs="?", default="fer2013-48", help=f"{checkpoint}; default: fer2013-48")
+    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
+    add("--judge", metavar="FILE", help="a judge, as evaluate keeps it, to say which class it sees")
+    add("--host", metavar="H", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    add("--port", metavar="P", type=int, help="default: the first free one from 7860 on")
+    add("--share", action="store_true", help="a public link, through Gradio's servers")
     add("--skip-bad", action="store_true", help=skip_bad)
 
     add = verb(_inspect, "What a checkpoint holds: classes, counts, sizes, hashes, figures.", "inspect fer2013-48")
@@ -367,21 +383,44 @@ def _judge(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") 
 
 
 def _preview(options: argparse.Namespace) -> None:
-    from semantic_aug import preview
+    from semantic_aug import page, preview
     from semantic_aug.artifact import Artifact
+    from semantic_aug.figures import FIGURES
 
     output = _writable(options.output)
+    whole_page = output.suffix.lower() == ".html"
+    if not whole_page and output.suffix.lower() != ".png":
+        raise ValueError(f"--output must end in .png or .html, got {output.name}")
     if options.per_class < 1:
         raise ValueError(f"--per-class must be at least 1, got {options.per_class}")
+    if options.figure is not None and options.figure not in FIGURES:
+        raise ValueError(f"unknown figure {options.figure!r}; there are {', '.join(FIGURES)}")
+    default = list(FIGURES) if whole_page else ["overview" if options.data else "samples"]
     artifact = Artifact.load(options.checkpoint)
-    if options.data is None:
-        picture = preview.samples(artifact, seed=options.seed)
+    sources = _sources(artifact, options)
+    figures = {
+        name: FIGURES[name](artifact, sources, per_class=options.per_class, seed=options.seed)
+        for name in ([options.figure] if options.figure else default)
+    }
+    if whole_page:
+        page.save(page.page(artifact, Path(options.checkpoint).name, sources, figures, options.command), output)
     else:
-        data = _load(artifact, options.data, skip_bad=options.skip_bad)
-        chosen = preview.first_of_each_class(data.labels, options.per_class)
-        picture = preview.overview(artifact, data.images[chosen], data.labels[chosen], seed=options.seed)
-    preview.save(picture, output)
+        (figure,) = figures.values()
+        preview.save(figure.picture(), output)
     print(f"wrote {output}")
+
+
+def _app(options: argparse.Namespace) -> None:
+    from semantic_aug import app
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.trainer.judge import Judge
+
+    artifact = Artifact.load(options.checkpoint)
+    judge = Judge.load(options.judge) if options.judge else None
+    app.serve(
+        artifact, Path(options.checkpoint).name, _sources(artifact, options), judge, host=options.host,
+        port=options.port, share=options.share,
+    )  # fmt: skip
 
 
 def _inspect(options: argparse.Namespace) -> None:
@@ -432,6 +471,19 @@ def _load(artifact: "Artifact", folder: str, *, skip_bad: bool, same_classes: bo
         return data
     table = label_table(data.classes, artifact.classes)
     return replace(data, labels=table[data.labels], classes=artifact.classes)
+
+
+def _sources(artifact: "Artifact", options: argparse.Namespace) -> "Sources":
+    """The images of DATA, or, without it, images that the artifact draws."""
+    from semantic_aug.demo import draw
+    from semantic_aug.figures import Sources
+
+    if options.data is None:
+        return Sources(*draw(artifact))
+    data = _load(artifact, options.data, skip_bad=options.skip_bad)
+    folder = Path(options.data)
+    name = folder.resolve().name if folder.is_dir() else options.data.partition("@")[0]  # no path of this machine
+    return Sources(data.images, data.labels, name)
 
 
 def _say_skipped(data: "ImageSet") -> None:

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.artifact import Artifact
 from semantic_aug.batch import SemanticAugmentBatch
@@ -20,15 +22,23 @@ TEMPERATURE = 0.8  # of the drawn sources, which are to look like the images tha
 IMAGES = 512  # so many of DATA, repeated where it has fewer, are run through each pipeline
 
 
-def draw_folder(artifact: Artifact, folder: Path) -> None:
-    """Write an image folder of new samples of every class, always the same ones."""
+def draw(artifact: Artifact) -> tuple[Tensor, Tensor]:
+    """New samples of every class, always the same ones: uint8 (N, C, S, S), and their labels (N,)."""
     generator = torch.Generator().manual_seed(SEED)
-    for label, name in enumerate(artifact.classes):
-        (folder / name).mkdir()
-        drawn = artifact.sample(label, DRAWN_PER_CLASS, generator, temperature=TEMPERATURE)
-        images = model_to_unit(drawn).clamp(0, 1)
-        for number, image in enumerate(images):
-            v2.functional.to_pil_image(image).save(folder / name / f"{number}.png")
+    drawn = [
+        artifact.sample(label, DRAWN_PER_CLASS, generator, temperature=TEMPERATURE)
+        for label in range(len(artifact.classes))
+    ]
+    images = model_to_unit(torch.cat(drawn)).clamp(0, 1).mul(255).to(torch.uint8)
+    return images, torch.arange(len(artifact.classes)).repeat_interleave(DRAWN_PER_CLASS)
+
+
+def draw_folder(artifact: Artifact, folder: Path) -> None:
+    """Write what ``draw`` draws as an image folder."""
+    images, labels = draw(artifact)
+    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        (folder / artifact.classes[label]).mkdir(exist_ok=True)
+        F.to_pil_image(image).save(folder / artifact.classes[label] / f"{number % DRAWN_PER_CLASS}.png")
 
 
 def measure(artifact: Artifact, folder: str | Path) -> Iterator[str]:

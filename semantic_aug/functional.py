@@ -93,6 +93,21 @@ def semantic_augment_image(
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
 
 
+def direction_noise(deviations: Tensor, artifact: Artifact, label: int = POOLED) -> Tensor:
+    """Noise (..., d) with which ``semantic_augment_image`` at strength 1 walks along the directions of a class.
+
+    ``deviations`` (..., k), k <= d: how far along each of the k leading ``ClassStatistics.directions``, in standard
+    deviations, so z' = mu + sum_i deviations_i sqrt(variance_i) direction_i. The artifact's own shrinkage is used.
+    """
+    k, d = deviations.shape[-1], artifact.network.latent_dim
+    if k > d:
+        raise ValueError(f"expected at most {d} directions, the length of a latent, got {k}")
+    factor = artifact.statistics.factor(label, artifact.shrinkage).double()
+    _, vectors = artifact.statistics.directions(label, artifact.shrinkage)
+    signs = (factor * vectors).sum(0).sign().to(deviations)  # the columns of a factor are directions of either sign
+    return torch.nn.functional.pad(deviations * signs[:k], (0, d - k))
+
+
 def model_input(unit: Tensor, artifact: Artifact) -> Tensor:
     """Unit-range images (N, 1 or 3, H, W) => (N, channels, S, S) in [-1, 1], as the artifact's networks take them."""
     size = artifact.network.image_size

@@ -1,4 +1,4 @@
-"""Pictures of what an artifact does: sources, reconstructions, augmentations, samples, as one labelled grid."""
+"""Drawing: labelled grids of images, bar charts, and the two grids that a training and the demo write."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
 
 STRENGTHS = (0.25, 0.35, 0.5, 1.0)
 MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels
+BAR, BAR_LENGTH, BAR_MARGIN, BAR_COLOUR = 26, 480, 60, "#3b6ea8"
 
 
 def overview(
@@ -35,7 +36,7 @@ def overview_columns(
     n = len(images)
     generator = torch.Generator().manual_seed(seed)
     x = model_input(tensor_to_unit(images), artifact)
-    columns = {"source": images, "recon-\nstruction": _bytes(artifact.decode(artifact.encode(x)))}
+    columns = {"source": images, "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x)))}
     for mode in MODES:
         for strength in strengths:
             noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
@@ -43,18 +44,30 @@ def overview_columns(
                 images, noise, artifact, labels, strength=strength, mode=mode, shrinkage=artifact.shrinkage
             )
     samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
-    columns["new\nsample"] = _bytes(torch.cat(samples))
+    columns["new\nsample"] = to_bytes(torch.cat(samples))
     return columns
 
 
 def samples(artifact: Artifact, *, columns: int = 10, temperature: float = 1.0, seed: int = 0) -> Image.Image:
     """One row per class: so many new images of it, drawn as ``Artifact.sample`` does."""
+    return grid(samples_columns(artifact, columns=columns, temperature=temperature, seed=seed), artifact.classes)
+
+
+def samples_columns(
+    artifact: Artifact, *, columns: int = 10, temperature: float = 1.0, seed: int = 0
+) -> dict[str, Tensor]:
+    """The columns of ``samples`` by their headings, each (K, C, H, W) uint8."""
     generator = torch.Generator().manual_seed(seed)
     drawn = [
-        _bytes(artifact.sample(label, columns, generator, temperature=temperature))
+        to_bytes(artifact.sample(label, columns, generator, temperature=temperature))
         for label in range(len(artifact.classes))
     ]
-    return grid({f"{number + 1}": images for number, images in enumerate(torch.stack(drawn, dim=1))}, artifact.classes)
+    return numbered(torch.stack(drawn, dim=1))
+
+
+def numbered(columns: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
+    """Columns under the headings "1", "2", ..."""
+    return {f"{number}": images for number, images in enumerate(columns, 1)}
 
 
 def grid(
@@ -90,6 +103,20 @@ def grid(
     return picture
 
 
+def bars(values: Mapping[str, int]) -> Image.Image:
+    """Draw a bar for each number, which stands at its end, with the names on the left, in the order given."""
+    longest = max(1, *values.values())
+    picture = Image.new("RGB", (MARGIN + BAR_LENGTH + BAR_MARGIN, HEADER + BAR * len(values)), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (name, value) in enumerate(values.items()):
+        top, middle = HEADER // 2 + row * BAR, HEADER // 2 + row * BAR + (BAR - GAP) // 2
+        right = MARGIN + round(BAR_LENGTH * value / longest)
+        draw.rectangle((MARGIN, top, right, top + BAR - 2 * GAP), BAR_COLOUR)
+        draw.text((4, middle), name[:14], "black", anchor="lm")
+        draw.text((right + 6, middle), f"{value}", "black", anchor="lm")
+    return picture
+
+
 def first_of_each_class(labels: Tensor, per_class: int = 1) -> Tensor:
     """Indices of the first ``per_class`` images of every class, ordered by class."""
     return torch.cat([(labels == label).nonzero().flatten()[:per_class] for label in labels.unique()])
@@ -104,5 +131,6 @@ def save(picture: Image.Image, path: str | Path) -> None:
     temporary.replace(path)
 
 
-def _bytes(images: Tensor) -> Tensor:
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1], as networks give them => uint8."""
     return unit_to_tensor(model_to_unit(images), torch.uint8)

@@ -133,11 +133,21 @@ class ClassStatistics:
                 self._factors[key] = self._factors[shrinkage, None, device][..., :rank].contiguous()
             elif device.type == "cpu":
                 labels = [*range(self.num_classes), POOLED]
-                factors = [_factor(self.covariance(label, shrinkage))[:, :rank] for label in labels]
-                self._factors[key] = torch.stack(factors).float()
+                found = [_eigen(self.covariance(label, shrinkage)) for label in labels]
+                self._factors[key] = torch.stack([(v * w.sqrt())[:, :rank] for w, v in found]).float()
             else:
                 self._factors[key] = self.factors(shrinkage, rank).to(device)
         return self._factors[key]
+
+    def directions(self, label: int, shrinkage: Shrinkage = "oas") -> tuple[Tensor, Tensor]:
+        """Principal directions of ``covariance(label, shrinkage)``, by decreasing variance; ``POOLED`` as there.
+
+        Variances (d,) along them and unit vectors (d, d), one a column, float64. The sign of an eigenvector is
+        arbitrary and differs between machines; here the entry of largest magnitude is positive.
+        """
+        variances, vectors = _eigen(self.covariance(label, shrinkage))
+        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+        return variances, vectors * largest.sign()
 
     def to_tensors(self) -> dict[str, Tensor]:
         """``count`` int64 (K,), ``mean`` float32 (K, d), ``covariance`` float32 (K, d, d): biased, unshrunk."""
@@ -173,7 +183,8 @@ def _oas(covariance: Tensor, n: int) -> Tensor:
     return (1 - weight) * covariance + weight * variance * torch.eye(d, dtype=covariance.dtype)
 
 
-def _factor(covariance: Tensor) -> Tensor:
+def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues (d,) in decreasing order and eigenvectors (d, d), one a column."""
     values, vectors = torch.linalg.eigh(covariance)
     # Rounding may leave eigenvalues a little below 0 where a class has fewer images than dimensions.
-    return (vectors * values.clamp(min=0).sqrt()).flip(1)
+    return values.clamp(min=0).flip(0), vectors.flip(1)

@@ -21,7 +21,7 @@ from semantic_aug.trainer.data import ImageSet
 from tests.conftest import CLASSES, write_folder
 from tests.hub_server import TOKEN
 
-VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "inspect", "push")
+VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "app", "inspect", "push")
 RUN = [sys.executable, "-m", "semantic_aug"]
 
 
@@ -93,6 +93,8 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         (["push", "{saved}", "mine"], "such as 'user/repo', got 'mine'"),
         ([*PREVIEW, "--output", "{tmp}/no/a.png"], "no such folder to write a.png to"),
         ([*PREVIEW, "--per-class", "0"], "--per-class must be at least 1"),
+        ([*PREVIEW, "--output", "{tmp}/a.jpg"], "--output must end in .png or .html, got a.jpg"),
+        ([*PREVIEW, "--figure", "walks"], "unknown figure 'walks'; there are counts, augmentations"),
         (["preview", "{saved}", "{other}", *PREVIEW[3:]], "unknown classes ['joy']"),
         (["demo", "{tmp}/no", "--checkpoint", "{saved}", "--output", "{tmp}/a.png"], "no such folder"),
         (["fit", "{saved}", "{folder}", "--output", "{saved}"], "exists; choose another --output"),
@@ -182,6 +184,22 @@ def test_preview_draws_a_row_per_image(saved, folder, tmp_path, capsys):
     assert run("preview", saved, "--output", tmp_path / "samples.png") == 0
     with Image.open(tmp_path / "samples.png") as picture:
         assert picture.width > 10 * 96
+
+
+def test_preview_draws_any_figure_and_a_page_of_all(saved, folder, tmp_path):
+    from semantic_aug.figures import FIGURES
+
+    for name in FIGURES:
+        assert run("preview", saved, folder, "--output", tmp_path / f"{name}.png", "--figure", name) == 0
+    assert len({(tmp_path / f"{name}.png").read_bytes() for name in FIGURES}) == len(FIGURES)
+    for source in ([folder], []):
+        assert run("preview", saved, *source, "--output", tmp_path / "page.html") == 0
+        text = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert all(f'<section id="{name}">' in text for name in FIGURES)
+        assert str(tmp_path) not in text, "a page is shown to others"
+        assert ("drawn by the checkpoint itself" in text) == (not source)
+    assert run("preview", saved, "--output", tmp_path / "page.html", "--figure", "counts") == 0
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("<section") == 1
 
 
 def test_fit_gives_new_classes(saved, tmp_path, capsys):

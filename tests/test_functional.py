@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from semantic_aug import images
 from semantic_aug.artifact import MODES
-from semantic_aug.functional import semantic_augment_image
+from semantic_aug.functional import direction_noise, semantic_augment_image
 from semantic_aug.perturb import PERTURBATIONS
 from semantic_aug.statistics import POOLED
 from tests.conftest import build_artifact
@@ -114,3 +114,21 @@ def test_misuse_is_refused():
         semantic_augment_image(torch.rand(1, 8, 8), torch.randn(D), artifact, mode="encode")
     with pytest.raises(TypeError, match="uint8 or floating point"):
         semantic_augment_image(torch.zeros(1, 8, 8, dtype=torch.int64), torch.randn(D), artifact)
+
+
+@pytest.mark.parametrize("label", [1, POOLED])
+def test_direction_noise_walks_along_the_leading_directions(label):
+    artifact = ARTIFACTS[1]
+    deviations = torch.tensor([[0.0, 0.0, 0.0], [2.0, 0.0, 0.0], [-1.0, 0.5, 3.0]])
+    image = torch.rand(3, 1, 32, 32)
+    noise = direction_noise(deviations, artifact, label)
+    walked = semantic_augment_image(image, noise, artifact, label, strength=1, mode="decode")
+    variances, vectors = artifact.statistics.directions(label, artifact.shrinkage)
+    offset = (deviations.double() * variances[:3].sqrt()) @ vectors[:, :3].T
+    z = artifact.encode(images.unit_to_model(image)) + offset.float()
+    assert_close(walked, images.model_to_unit(artifact.decode(z)), rtol=0, atol=1e-5)
+
+
+def test_direction_noise_of_too_many_directions():
+    with pytest.raises(ValueError, match="at most 8 directions, the length of a latent, got 9"):
+        direction_noise(torch.zeros(9), ARTIFACTS[1])

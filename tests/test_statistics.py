@@ -136,6 +136,35 @@ def test_rank_keeps_the_leading_directions():
         statistics.factor(0, rank=7)
 
 
+@pytest.mark.parametrize("label", [0, 2, POOLED])
+def test_directions_are_those_of_numpys_singular_values(label):
+    statistics = build(*latents(80))
+    covariance = statistics.covariance(label, "oas")
+    variances, vectors = statistics.directions(label, "oas")
+    np.testing.assert_allclose(variances.numpy(), np.linalg.svd(covariance.numpy())[1], rtol=1e-9)
+    assert_close(vectors.T @ vectors, torch.eye(D, dtype=torch.float64))
+    assert_close(covariance @ vectors, vectors * variances)
+    assert_close(statistics.factor(label, "oas").abs().double(), (vectors * variances.sqrt()).abs())
+
+
+def test_the_sign_of_a_direction_is_fixed(monkeypatch):
+    statistics = build(*latents(80))
+    _, vectors = statistics.directions(1)
+    eigh = torch.linalg.eigh
+    flipped = torch.tensor([1, -1, -1, 1, -1, 1])  # as another linear algebra library may have it
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: (eigh(matrix)[0], eigh(matrix)[1] * flipped))
+    assert torch.equal(statistics.directions(1)[1], vectors)
+    assert (vectors.amax(0) > -vectors.amin(0)).all()
+
+
+def test_directions_of_a_class_with_few_images():
+    statistics = build(latents(3)[0], torch.zeros(3, dtype=torch.int64), k=1)
+    variances, vectors = statistics.directions(0, None)
+    assert (variances >= 0).all()
+    assert_close(variances[2:], torch.zeros(D - 2, dtype=torch.float64))
+    assert vectors.isfinite().all()
+
+
 def test_round_trip_through_tensors():
     statistics = build(*latents(80))
     again = ClassStatistics.from_tensors(statistics.to_tensors())

@@ -1,0 +1,15 @@
+"""The page of ``semantic-aug app`` as a Space on the Hub.
+
+python examples/space/app.py
+"""
+
+from semantic_aug import Artifact
+from semantic_aug.app import serve
+from semantic_aug.demo import draw
+from semantic_aug.figures import Sources
+
+CHECKPOINT = "fer2013-48"
+
+if __name__ == "__main__":
+    artifact = Artifact.load(CHECKPOINT)
+    serve(artifact, CHECKPOINT, Sources(*draw(artifact)))
