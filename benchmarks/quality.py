@@ -34,7 +34,7 @@ def table(files: list[Path]) -> str:
             value = column
             for key in path:
                 value = value.get(key, {})
-            cells.append(("-" if not isinstance(value, float) else f"{value:.4f}" if value < 1 else f"{value:.1f}"))
+            cells.append("-" if not isinstance(value, float) else f"{value:.4f}" if value < 1 else f"{value:.1f}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
