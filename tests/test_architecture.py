@@ -10,12 +10,12 @@ import semantic_aug
 PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
 ROWS = [
-    {"files", "images", "networks", "statistics", "hub", "labels", "sampling"},
+    {"files", "images", "networks", "statistics", "hub", "labels", "sampling", "progress"},
     {"perturb", "artifact"},
     {"functional", "fast"},
-    {"augmenter", "preview"},
-    {"transform", "batch", "latents"},
-    {"demo", "loader"},
+    {"augmenter", "preview", "recipe"},
+    {"transform", "batch", "latents", "layouts"},
+    {"demo", "loader", "expand", "cluster"},
     {"cli"},
     {"__main__", "__init__"},
 ]

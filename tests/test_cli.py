@@ -20,7 +20,7 @@ from semantic_aug.latents import LatentCache
 from semantic_aug.trainer.data import ImageSet
 from tests.conftest import CLASSES, write_folder
 
-VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "inspect")
+VERBS = ("demo", "train", "fit", "encode", "expand", "evaluate", "preview", "inspect")
 RUN = [sys.executable, "-m", "semantic_aug"]
 
 

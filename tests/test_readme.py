@@ -39,11 +39,22 @@ def test_the_set_up_commands_are_those_that_ci_runs():
 
 def test_commands_and_code_blocks_in_order(here, torch_home, no_warnings):
     verbs = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("semantic-aug")]
-    assert [verb[0] for verb in verbs] == ["train", "evaluate", "preview", "fit", "inspect", "train"]
+    assert [verb[0] for verb in verbs] == [
+        "expand",
+        "expand",
+        "train",
+        "evaluate",
+        "preview",
+        "fit",
+        "inspect",
+        "train",
+    ]
     for verb in verbs:
         if verb[0] == "train":
             verb = [*verb, "--images", "64"] + (["--preset", "tiny"] if "--init" not in verb else [])
         assert cli.main(verb) == 0, verb
+    assert len(list((here / "faces" / "balanced").glob("*/*.png"))) == 28
+    assert len((here / "faces" / "shards" / "manifest.jsonl").read_text().splitlines()) == 28
     assert (here / "grid.png").stat().st_size > 1000
     assert "agreement" in json.loads((here / "figures.json").read_text())
     assert Artifact.load("runs/tuned/checkpoint").training["images_seen"] == 64

@@ -1,0 +1,55 @@
+"""Units of work over the machines of a Ray cluster, through Ray Data."""
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from semantic_aug.layouts import Layout, Line
+from semantic_aug.recipe import one_thread
+
+BLOCKS = 2000  # at most so many blocks of units: each is one task for Ray, and all of it is done again by a retry
+
+
+def in_actors(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
+    """As ``expand.in_threads``, by Ray actors that hold the model: one for every CPU, or GPU if that is the device.
+
+    What an actor was at when it died is done again by another. The data and the output must lie on a file system that
+    all machines see, under the same paths. Joins the cluster at RAY_ADDRESS, or starts Ray on this machine.
+    Raises ModuleNotFoundError where Ray is not installed.
+    """
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError('Ray is not installed: pip install "semantic-aug[ray]"') from error
+
+    here = "RAY_ADDRESS" not in os.environ
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, logging_level=logging.ERROR, **({"include_dashboard": False} if here else {}))
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        kind = "GPU" if layout.device.startswith("cuda") else "CPU"
+        actors = max(min(int(ray.cluster_resources().get(kind, 0)), len(units)), 1)
+        finished = ray.data.from_items(
+            [{"unit": unit} for unit in units], override_num_blocks=min(len(units), BLOCKS)
+        ).map_batches(
+            _Writer, fn_constructor_args=[layout], batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors),
+            **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
+        )  # fmt: skip
+        for row in finished.iter_rows():
+            yield json.loads(row["lines"])
+    finally:
+        ray.shutdown()
+
+
+class _Writer:
+    """An actor's copy of the layout, with the networks loaded."""
+
+    def __init__(self, layout: Layout) -> None:
+        ExitStack().enter_context(one_thread())  # for as long as the process lives
+        self.layout = layout.start()
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
+        return {"lines": [json.dumps(self.layout.write(int(unit))) for unit in batch["unit"]]}
