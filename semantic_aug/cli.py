@@ -322,6 +322,7 @@ def _encode(options: argparse.Namespace) -> None:
 def _expand(options: argparse.Namespace) -> None:
     from contextlib import nullcontext
     from dataclasses import asdict
+    from importlib.util import find_spec
 
     from semantic_aug import expand
     from semantic_aug.artifact import Artifact
@@ -339,13 +340,8 @@ def _expand(options: argparse.Namespace) -> None:
     if Path(options.data).is_dir() and output.resolve().is_relative_to(Path(options.data).resolve()):
         raise ValueError(f"{output} lies in {options.data}, whose images would then change; choose another --output")
     artifact = Artifact.load(options.checkpoint)
-    recipe = Recipe(
-        artifact=artifact.fingerprint,
-        strength=artifact.recommended["strength"] if options.strength is None else options.strength,
-        mode=options.mode or artifact.recommended["mode"],
-        perturbation=options.perturbation,
-        shrinkage=artifact.shrinkage,
-        seed=options.seed,
+    recipe = Recipe.of(
+        artifact, strength=options.strength, mode=options.mode, perturbation=options.perturbation, seed=options.seed
     )
     source = find_source(options.data)
     label_table(source.classes, artifact.classes)
@@ -354,11 +350,14 @@ def _expand(options: argparse.Namespace) -> None:
     run = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
     engine = expand.in_threads
     if options.engine == "ray":
+        if find_spec("ray") is None:
+            raise ValueError('--engine ray needs Ray: pip install "semantic-aug[ray]"')
+        if distributed.launched() > 1:
+            raise ValueError("--engine ray starts processes of its own; run it without torchrun")
         from semantic_aug.cluster import in_actors as engine
 
-    def unreadable() -> list[str]:
-        kept = set(readable(source, skip_bad=options.skip_bad).tolist())
-        return [str(file) for number, file in enumerate(source.files) if number not in kept]
+    def unreadable() -> list[int]:
+        return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
 
     if distributed.launched() > 1:
         device = str(distributed.join(device).device)
@@ -366,37 +365,32 @@ def _expand(options: argparse.Namespace) -> None:
     run |= asdict(recipe) | expand.made_with(device)
     with expand.begun(output, run, unreadable) if rank == 0 else nullcontext():
         distributed.wait()
-        skipped = set(expand.recorded(output)["skipped"])
-        kept = [number for number, file in enumerate(source.files) if str(file) not in skipped]
-        originals = Originals(
-            source.classes,
-            [source.labels[number] for number in kept],
-            [source.files[number] for number in kept],
-            lambda number: source.read(kept[number], None, None),
-        )
+        skipped = expand.recorded(output)["skipped"]
+        originals = Originals.of(source, skipped)
         plan = Plan(originals, expand.new_images(originals.counts(), **target), recipe.seed)
         layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
         total, done, finished = expand.work(layout, rank=rank, world_size=world_size, engine=engine)
         if rank == 0:
             if skipped:
                 print(f"left out {len(skipped)} images that cannot be read")
-            print(f"{len(kept)} originals, {len(plan)} new images" + (f", {done} of them there already" * (done > 0)))
-        shown(finished, total, done, "new images", silent=rank != 0)
+            there = f", {done} of them there already" if done else ""
+            print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
+        try:
+            shown(finished, total, done, "new images", silent=rank != 0)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on")
+            raise
         distributed.wait()
         if rank == 0:
-            expand.finish(layout)
-            print(f"wrote {output}: {len(kept) + len(plan)} images, {len(source.classes)} classes")
+            images = len(originals.files) + expand.finish(layout)
+            print(f"wrote {output}: {images} images, {len(source.classes)} classes")
             if options.verify:
-                _verify(output, artifact, options.verify, device)
-
-
-def _verify(output: Path, artifact: "Artifact", count: int, device: str) -> None:
-    from semantic_aug import expand
-
-    wrong = expand.differing(output, artifact, count, device=device)
-    if wrong:
-        raise RuntimeError(f"{len(wrong)} images differ from what the manifest makes, such as {output / wrong[0]}")
-    print(f"made {count} images again: equal bit for bit")
+                wrong = expand.differing(output, artifact, options.verify, device=device)
+                if wrong:
+                    raise RuntimeError(
+                        f"{len(wrong)} images differ from what the manifest makes: {', '.join(wrong[:9])}"
+                    )
+                print(f"made {min(options.verify, len(plan))} images again: equal bit for bit")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

@@ -18,12 +18,9 @@ def in_actors(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
 
     What an actor was at when it died is done again by another. The data and the output must lie on a file system that
     all machines see, under the same paths. Joins the cluster at RAY_ADDRESS, or starts Ray on this machine.
-    Raises ModuleNotFoundError where Ray is not installed.
+    Raises RuntimeError where a unit fails for another reason than the death of its actor.
     """
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError('Ray is not installed: pip install "semantic-aug[ray]"') from error
+    import ray
 
     here = "RAY_ADDRESS" not in os.environ
     if not ray.is_initialized():
@@ -39,7 +36,11 @@ def in_actors(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
             **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
         )  # fmt: skip
         for row in finished.iter_rows():
+            if row["error"]:
+                raise RuntimeError(row["error"])
             yield json.loads(row["lines"])
+    except ray.exceptions.RayError as error:  # whose text is a traceback
+        raise RuntimeError(str(error).strip().splitlines()[-1]) from error
     finally:
         ray.shutdown()
 
@@ -49,7 +50,12 @@ class _Writer:
 
     def __init__(self, layout: Layout) -> None:
         ExitStack().enter_context(one_thread())  # for as long as the process lives
+        layout.device = layout.device.split(":")[0]  # Ray shows an actor its own GPU alone
         self.layout = layout.start()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
-        return {"lines": [json.dumps(self.layout.write(int(unit))) for unit in batch["unit"]]}
+        (unit,) = batch["unit"]
+        try:
+            return {"lines": [json.dumps(self.layout.write(int(unit)))], "error": [""]}
+        except Exception as error:  # as a result: Ray would make a page of it
+            return {"lines": ["[]"], "error": [str(error)]}

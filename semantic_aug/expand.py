@@ -14,11 +14,13 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import PIL
 import torch
+import torchvision
 
 from semantic_aug.artifact import Artifact
 from semantic_aug.files import write_whole
@@ -27,7 +29,6 @@ from semantic_aug.recipe import one_thread, read_file, remake
 
 FORMAT = "semantic-aug-expanded/1"
 RUN, MANIFEST, LOCK = "expand.json", "manifest.jsonl", "lock"
-FREE = ("skipped",)  # what a run of the same settings need not agree about, for it takes it over
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Engine = Callable[[Layout, Sequence[int]], Iterable[list[Line]]]
@@ -55,25 +56,24 @@ def made_with(device: str) -> dict[str, str]:
     """What the bits of an image depend on beside its recipe."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.device(device).type
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return {"device": name, "processor": processor} | {
-        package: version(package) for package in ("torch", "torchvision", "pillow")
-    }
+    packages = {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
+    return {"device": name, "processor": processor} | packages
 
 
 # --- A run: begun once, gone on with, finished ------------------------------------------------------------------
 
 
 @contextmanager
-def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[str]]) -> Iterator[dict[str, Any]]:
+def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) -> Iterator[None]:
     """Hold ``directory`` for this run alone, and record the run there, or find it recorded.
 
     Args:
         directory: a new one, an empty one, or one that the same run has begun.
         run: its settings, which JSON can hold.
-        check: called for a new run, before anything is written: the names of images to leave out.
+        check: called for a new run, before anything is written: the numbers of images to leave out.
 
-    Yields the run as it is recorded, with ``skipped``. Raises FileExistsError for a directory with other things in it,
-    and ValueError for one of another run (with what differs) or one that another process works on.
+    Raises FileExistsError for a directory with other things in it, and ValueError for one of another run (with what
+    differs) or one that another process works on.
     """
     from filelock import FileLock, Timeout  # which torch brings along
 
@@ -90,31 +90,32 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[str]]) 
         lock.acquire()
     except Timeout:
         raise ValueError(f"{directory}: another process works on it; wait for it, or choose another one") from None
-    with lock:
+    try:
         if (directory / RUN).is_file():
-            run = _compare(directory, run)
+            _compare(directory, run)
         else:
             text = json.dumps(run, indent=1) + "\n"
             write_whole(text.encode(), directory / RUN, directory / WORK / f"{RUN}.part", sync=True)
         for left in (directory / WORK).glob("*.part"):  # by a process that was killed
             left.unlink()
-        yield run
+        yield
+    finally:
+        lock.release()
     if (directory / MANIFEST).is_file():
         shutil.rmtree(directory / WORK, ignore_errors=True)
 
 
 def recorded(directory: Path) -> dict[str, Any]:
-    """The run that another process holds."""
+    """The run that a directory is of: its settings, and the numbers of the images that it leaves out, ``skipped``."""
     return json.loads((directory / RUN).read_text(encoding="utf-8"))
 
 
-def _compare(directory: Path, run: dict[str, Any]) -> dict[str, Any]:
+def _compare(directory: Path, run: dict[str, Any]) -> None:
     there = recorded(directory)
-    differing = [name for name in sorted(run.keys() | there.keys()) if run.get(name) != there.get(name)]
-    text = "; ".join(f"{name}: {there.get(name)} there, {run.get(name)} here" for name in differing if name not in FREE)
+    names = sorted((run.keys() | there.keys()) - {"skipped"})
+    text = "; ".join(f"{n}: {there.get(n)} there, {run.get(n)} here" for n in names if run.get(n) != there.get(n))
     if text:
         raise ValueError(f"{directory} was begun by another run ({text}); choose another one, or the same settings")
-    return there
 
 
 # --- The work ---------------------------------------------------------------------------------------------------
@@ -126,20 +127,18 @@ def in_threads(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
     layout.start()
     with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         waiting, running = iter(units), set[Future[list[Line]]]()
-        while True:
-            for unit in waiting:
-                running.add(pool.submit(layout.write, unit))
-                if len(running) == 2 * workers:
-                    break
-            if not running:
-                return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            try:
+        try:
+            while True:
+                for unit in islice(waiting, 2 * workers - len(running)):
+                    running.add(pool.submit(layout.write, unit))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     yield future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def work(

@@ -48,6 +48,13 @@ class Originals:
     files: Sequence[Path]
     read: Callable[[int], Tensor]
 
+    @classmethod
+    def of(cls, source: Any, skipped: Iterable[int] = ()) -> "Originals":
+        """Those of a ``trainer.sources.Source``, in their own size and channels, without the numbers in ``skipped``."""
+        kept = sorted({*range(len(source.files))}.difference(skipped))
+        labels, files = [source.labels[number] for number in kept], [source.files[number] for number in kept]
+        return cls(source.classes, labels, files, lambda number: source.read(kept[number], None, None))
+
     def counts(self) -> list[int]:
         """Images per class."""
         return torch.bincount(torch.tensor(self.labels), minlength=len(self.classes)).tolist()

@@ -45,6 +45,17 @@ class Recipe:
     shrinkage: Shrinkage = "oas"
     seed: int = 0
 
+    @classmethod
+    def of(
+        cls, artifact: Artifact, *, strength: float | None = None, mode: Mode | None = None, **settings: Any
+    ) -> "Recipe":
+        """A recipe for ``artifact``, with its own recommendation where nothing else is given."""
+        recommended = artifact.recommended
+        return cls(
+            artifact=artifact.fingerprint, strength=recommended["strength"] if strength is None else strength,
+            mode=mode or recommended["mode"], shrinkage=artifact.shrinkage, **settings,
+        )  # fmt: skip
+
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength >= 0):
             raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
