@@ -201,7 +201,7 @@ def _lines(directory: Path) -> dict[int, Line]:
 
 def _read_lines(path: Path) -> Iterator[Line]:
     """The lines of a file, without one that was cut off."""
-    for text in path.read_text(encoding="utf-8").split("\n") if path.is_file() else []:
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []:
         with suppress(ValueError):
             line = json.loads(text)
             if isinstance(line, dict):
