@@ -199,11 +199,14 @@ def test_threads_change_nothing(once, tmp_path, threads):
 
 
 def test_processes_change_nothing(once, tmp_path):
+    """Two go on with what one began."""
+    alone = command(once / "saved", once / "tail", tmp_path / "o", *MORE)
+    assert kill_when(alone, (tmp_path / "o" / ".expand" / "lines-0.jsonl").exists)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words += command(once / "saved", once / "tail", tmp_path / "o", *MORE)[1:]
+    words += alone[1:]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("wrote ") == 1
+    assert done.stdout.count("of them there already") == done.stdout.count("wrote ") == 1
     assert tree(tmp_path / "o") == tree(once / "out")
 
 
