@@ -327,7 +327,8 @@ def _expand(options: argparse.Namespace) -> None:
     from semantic_aug import expand
     from semantic_aug.artifact import Artifact
     from semantic_aug.labels import label_table
-    from semantic_aug.layouts import LAYOUTS, Originals, Plan
+    from semantic_aug.layouts import LAYOUTS
+    from semantic_aug.plan import Originals, Plan, new_images
     from semantic_aug.progress import shown
     from semantic_aug.recipe import Recipe
     from semantic_aug.trainer import distributed
@@ -346,7 +347,7 @@ def _expand(options: argparse.Namespace) -> None:
     source = find_source(options.data)
     label_table(source.classes, artifact.classes)
     target = {"balance": options.balance, "per_class": options.per_class, "times": options.times}
-    expand.new_images([1], **target)
+    new_images([1], **target)
     run = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
     engine = expand.in_threads
     if options.engine == "ray":
@@ -367,7 +368,7 @@ def _expand(options: argparse.Namespace) -> None:
         distributed.wait()
         skipped = expand.recorded(output)["skipped"]
         originals = Originals.of(source, skipped)
-        plan = Plan(originals, expand.new_images(originals.counts(), **target), recipe.seed)
+        plan = Plan(originals, new_images(originals.counts(), **target), recipe.seed)
         layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
         total, done, finished = expand.work(layout, rank=rank, world_size=world_size, engine=engine)
         if rank == 0:

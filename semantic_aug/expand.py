@@ -34,24 +34,6 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Engine = Callable[[Layout, Sequence[int]], Iterable[list[Line]]]
 
 
-def new_images(
-    counts: Sequence[int], *, balance: bool = False, per_class: int | None = None, times: int | None = None
-) -> list[int]:
-    """How many new images each class gets: up to the largest, up to ``per_class``, or ``times`` as many in all.
-
-    A class that has more already gets none. Exactly one of the three is to be given, else ValueError.
-    """
-    if balance + (per_class is not None) + (times is not None) != 1:
-        raise ValueError("expected one of --balance, --per-class N and --times K")
-    for name, value in (("--per-class", per_class), ("--times", times)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
-    if times is not None:
-        return [count * (times - 1) for count in counts]
-    target = max(counts) if per_class is None else per_class
-    return [max(target - count, 0) for count in counts]
-
-
 def made_with(device: str) -> dict[str, str]:
     """What the bits of an image depend on beside its recipe."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.device(device).type

@@ -12,80 +12,24 @@ import re
 import shutil
 import tarfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from semantic_aug.artifact import Artifact
 from semantic_aug.files import write_whole
+from semantic_aug.plan import Originals, Plan
 from semantic_aug.recipe import BLOCK, Maker, Recipe, png
-from semantic_aug.sampling import evenly, seeded
+from semantic_aug.sampling import seeded
 
 WORK = ".expand"  # below the output while it is being written: the lock, finished lines, files that are not whole
 SHARD = 1024  # samples, about
 Line = dict[str, Any]
 How = Literal["link", "copy", "symlink"]
-
-
-@dataclass(frozen=True)
-class Originals:
-    """The images to expand.
-
-    Args:
-        classes: names in label order; each has an image.
-        labels: class index of every image.
-        files: where every image is. One without an image's extension is no file, but an entry of a data set.
-        read: number => uint8 (1 or 3, H, W), from several threads at once.
-    """
-
-    classes: Sequence[str]
-    labels: Sequence[int]
-    files: Sequence[Path]
-    read: Callable[[int], Tensor]
-
-    @classmethod
-    def of(cls, source: Any, skipped: Iterable[int] = ()) -> "Originals":
-        """Those of a ``trainer.sources.Source``, in their own size and channels, without the numbers in ``skipped``."""
-        kept = sorted({*range(len(source.files))}.difference(skipped))
-        labels, files = [source.labels[number] for number in kept], [source.files[number] for number in kept]
-        return cls(source.classes, labels, files, lambda number: source.read(kept[number], None, None))
-
-    def counts(self) -> list[int]:
-        """Images per class."""
-        return torch.bincount(torch.tensor(self.labels), minlength=len(self.classes)).tolist()
-
-    def keeps_file(self, number: int) -> bool:
-        """Whether an image is a file that everybody reads, and so is taken over as it is; others become PNG."""
-        return self.files[number].suffix.lower() in IMG_EXTENSIONS
-
-
-class Plan:
-    """Which original every new image is made from; the sources of a class are used evenly.
-
-    New images are numbered in a random order, so that unfinished data sets, blocks and shards are mixed.
-
-    Attributes:
-        sources: number of the original of each new image, int64 (n,).
-        copies: which new image of its class each one is, int64 (n,).
-    """
-
-    def __init__(self, originals: Originals, new: Sequence[int], seed: int) -> None:
-        labels = torch.tensor(originals.labels)
-        sources = [
-            evenly((labels == label).nonzero().flatten(), count, seeded(seed, "sources", name))
-            for label, (name, count) in enumerate(zip(originals.classes, new, strict=True))
-        ]
-        order = torch.randperm(sum(new), generator=seeded(seed, "order"))
-        self.sources = torch.cat(sources)[order]
-        self.copies = torch.cat([torch.arange(count) for count in new])[order]
-
-    def __len__(self) -> int:
-        return len(self.sources)
 
 
 class Layout:

@@ -11,7 +11,7 @@ PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
 ROWS = [
     {"files", "images", "networks", "statistics", "hub", "labels", "sampling", "progress"},
-    {"perturb", "artifact"},
+    {"perturb", "artifact", "plan"},
     {"functional", "fast"},
     {"augmenter", "preview", "recipe"},
     {"transform", "batch", "latents", "layouts"},

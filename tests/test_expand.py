@@ -22,8 +22,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug import Artifact, cli
-from semantic_aug.expand import differing, new_images
+from semantic_aug.expand import differing
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.plan import new_images
 from semantic_aug.recipe import Maker, Recipe, one_thread, remake
 from semantic_aug.sampling import seeded
 from tests.conftest import CLASSES, build_artifact, write_folder
