@@ -117,6 +117,33 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", metavar="D", help=device)
 
     add = verb(
+        _expand,
+        "Write an expanded data set, originals and new images. Running the same command again goes on.",
+        "expand fer2013-48 faces/train --output balanced --balance",
+    )
+    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("data", metavar="DATA", help=data)
+    add("--output", metavar="DIR", required=True, help="new, empty, or begun by the same command")
+    add("--balance", action="store_true", help="raise every class to the largest")
+    add("--per-class", metavar="N", type=int, help="raise every class to N images, originals included")
+    add("--times", metavar="K", type=int, help="K times as many images of every class, originals included")
+    add("--strength", metavar="S", type=float, help="scale of the covariance (default: the checkpoint's own)")
+    add("--mode", choices=("detail", "decode"), help="default: the checkpoint's own")
+    add("--perturbation", metavar="NAME", default="covariance", help="as of SemanticAugment; default: covariance")
+    add("--seed", metavar="S", type=int, default=0, help="default: 0")
+    add("--format", choices=("folder", "webdataset"), default="folder", help="an image folder (default), or tar shards")
+    add(
+        "--originals",
+        choices=("link", "copy", "symlink"),
+        default="link",
+        help="in a folder: hard links, copies across file systems (default), copies, or symbolic links",
+    )
+    add("--engine", choices=("local", "ray"), default="local", help="ray: actors on a Ray cluster, or on this machine")
+    add("--verify", metavar="N", type=int, help="in the end, make N new images again and compare them bit for bit")
+    add("--device", metavar="D", help=device)
+    add("--skip-bad", action="store_true", help=skip_bad)
+
+    add = verb(
         _evaluate,
         "Quality of a checkpoint on held-out images: reconstruction, realism, diversity, class agreement.",
         "evaluate fer2013-48 faces/validation --train faces/train --json figures.json",
@@ -320,6 +347,81 @@ def _encode(options: argparse.Namespace) -> None:
         output, artifact.to(device), data.images, files=data.files, reconstructions=options.reconstructions
     )
     print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _expand(options: argparse.Namespace) -> None:
+    from contextlib import nullcontext
+    from dataclasses import asdict
+    from importlib.util import find_spec
+
+    from semantic_aug import expand
+    from semantic_aug.artifact import Artifact
+    from semantic_aug.labels import label_table
+    from semantic_aug.layouts import LAYOUTS
+    from semantic_aug.plan import Originals, Plan, new_images
+    from semantic_aug.progress import shown
+    from semantic_aug.recipe import Recipe
+    from semantic_aug.trainer import distributed
+    from semantic_aug.trainer.data import readable, stamp
+    from semantic_aug.trainer.sources import find_source
+
+    output, device = _writable(options.output), _device(options.device)
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"{output} is a file; --output takes a directory")
+    if Path(options.data).is_dir() and output.resolve().is_relative_to(Path(options.data).resolve()):
+        raise ValueError(f"{output} lies in {options.data}, whose images would then change; choose another --output")
+    artifact = Artifact.load(options.checkpoint)
+    recipe = Recipe.of(
+        artifact, strength=options.strength, mode=options.mode, perturbation=options.perturbation, seed=options.seed
+    )
+    source = find_source(options.data)
+    label_table(source.classes, artifact.classes)
+    target = {"balance": options.balance, "per_class": options.per_class, "times": options.times}
+    new_images([1], **target)
+    run = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
+    engine = expand.in_threads
+    if options.engine == "ray":
+        if find_spec("ray") is None:
+            raise ValueError('--engine ray needs Ray: pip install "semantic-aug[ray]"')
+        if distributed.launched() > 1:
+            raise ValueError("--engine ray starts processes of its own; run it without torchrun")
+        from semantic_aug.cluster import in_actors as engine
+
+    def unreadable() -> list[int]:
+        return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
+
+    if distributed.launched() > 1:
+        device = str(distributed.join(device).device)
+    rank, world_size = distributed.rank_and_world()
+    run |= asdict(recipe) | expand.made_with(device)
+    with expand.begun(output, run, unreadable) if rank == 0 else nullcontext():
+        distributed.wait()
+        skipped = expand.recorded(output)["skipped"]
+        originals = Originals.of(source, skipped)
+        plan = Plan(originals, new_images(originals.counts(), **target), recipe.seed)
+        layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
+        total, done, finished = expand.work(layout, rank=rank, world_size=world_size, engine=engine)
+        if rank == 0:
+            if skipped:
+                print(f"left out {len(skipped)} images that cannot be read")
+            there = f", {done} of them there already" if done else ""
+            print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
+        try:
+            shown(finished, total, done, "new images", silent=rank != 0)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on")
+            raise
+        distributed.wait()
+        if rank == 0:
+            images = len(originals.files) + expand.finish(layout)
+            print(f"wrote {output}: {images} images, {len(source.classes)} classes")
+            if options.verify:
+                wrong = expand.differing(output, artifact, options.verify, device=device)
+                if wrong:
+                    raise RuntimeError(
+                        f"{len(wrong)} images differ from what the manifest makes: {', '.join(wrong[:9])}"
+                    )
+                print(f"made {min(options.verify, len(plan))} images again: equal bit for bit")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

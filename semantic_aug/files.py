@@ -1,4 +1,4 @@
-"""Safetensors files that are whole or not there."""
+"""Files that are whole or not there."""
 
 import os
 from collections.abc import Mapping
@@ -15,6 +15,20 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, temporary: Path, metad
         save_file(dict(tensors), temporary, metadata=dict(metadata))
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(content: bytes, path: Path, temporary: Path, *, sync: bool = False) -> None:
+    """As ``save_whole``, of any content. Without ``sync`` a power failure, not a crash, may leave an empty file."""
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         with suppress(OSError):

@@ -77,20 +77,32 @@ def semantic_augment_image(
         else:
             mu = mu.to(image.device, torch.float32).expand(*leading, d).reshape(-1, d)
         z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage, rank)
-        both = mode == "detail" and reconstruction is None
         with autocast:
-            decoded = model_to_unit(artifact.decode(torch.cat([mu, z]) if both else z).float())
-        if mode == "decode":
-            change = resize(decoded, (height, width)) - to_model_channels(unit, artifact.network.channels)
-        elif reconstruction is None:
-            before, after = decoded.chunk(2)
-            change = after - before
-        else:
-            change = decoded - reconstruction.to(image.device, torch.float32).reshape(decoded.shape)
+            before, after = decoded(mu, z, artifact, mode if reconstruction is None else "decode")
+        if mode == "detail" and reconstruction is not None:
+            before = reconstruction.to(image.device, torch.float32).reshape(after.shape)
+        augmented = blend(unit, before, after)
         if perturbation == "interpolate":  # an image without a partner comes back as it was
-            change = change * (z != mu).any(1)[:, None, None, None]
-        augmented = add_change(unit, change)
+            augmented = torch.where((z != mu).any(1)[:, None, None, None], augmented, unit)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
+
+
+def decoded(mu: Tensor, z: Tensor, artifact: Artifact, mode: Mode) -> tuple[Tensor | None, Tensor]:
+    """G(mu), which mode "decode" does without, and G(z'): latents (N, d) => float32 (N, channels, S, S) in [0, 1]."""
+    if mode == "decode":
+        return None, model_to_unit(artifact.decode(z).float())
+    before, after = model_to_unit(artifact.decode(torch.cat([mu, z])).float()).chunk(2)
+    return before, after
+
+
+def blend(unit: Tensor, before: Tensor | None, after: Tensor) -> Tensor:
+    """Unit-range images (N, 1 or 3, H, W) with what the networks made of them: ``after`` (N, channels, S, S) itself,
+    resized, or the change from ``before`` alone. Not clipped; the size and channels of ``unit``.
+    """
+    if before is None:
+        height, width = unit.shape[-2:]
+        return add_change(unit, resize(after, (height, width)) - to_model_channels(unit, after.shape[1]))
+    return add_change(unit, after - before)
 
 
 def direction_noise(deviations: Tensor, artifact: Artifact, label: int = POOLED) -> Tensor:

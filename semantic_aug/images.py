@@ -44,19 +44,23 @@ def to_grey(images: Tensor) -> Tensor:
     return (images * images.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
-def file_to_bytes(path: str, channels: int, size: int | None = None) -> Tensor:
+def file_to_bytes(path: str, channels: int | None, size: int | None = None) -> Tensor:
     """Read an image file of any format and mode that Pillow knows => uint8 (channels, H, W).
 
-    The EXIF orientation is honoured, transparency is laid over white. With ``size`` the image is resized to
-    (size, size). Raises OSError or ValueError, as Pillow does, for a file that cannot be read.
+    The EXIF orientation is honoured, transparency is laid over white. ``channels`` None: the image's own, 1 for greys
+    and 3 for colours. With ``size`` the image is resized to (size, size). Raises OSError or ValueError, as Pillow does,
+    for a file that cannot be read.
     """
     with PIL.Image.open(path) as file:
         return pil_to_bytes(file, channels, size)
 
 
-def pil_to_bytes(image: PIL.Image.Image, channels: int, size: int | None = None) -> Tensor:
+def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None = None) -> Tensor:
     """As ``file_to_bytes``, of an image that is open already."""
-    image = pil_to_mode(PIL.ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
+    image = PIL.ImageOps.exif_transpose(image)
+    if channels is None:
+        channels = 1 if PIL.Image.getmodebase(image.mode) == "L" else 3
+    image = pil_to_mode(image, "L" if channels == 1 else "RGB")
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
     return F.pil_to_tensor(image)

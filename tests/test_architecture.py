@@ -10,12 +10,12 @@ import semantic_aug
 PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
 ROWS = [
-    {"card", "files", "images", "networks", "statistics", "hub", "labels", "sampling"},
-    {"perturb", "artifact"},
+    {"card", "files", "images", "networks", "statistics", "hub", "labels", "sampling", "progress"},
+    {"perturb", "artifact", "plan"},
     {"functional", "fast"},
-    {"augmenter", "preview"},
-    {"transform", "batch", "latents", "figures"},
-    {"demo", "loader", "page"},
+    {"augmenter", "preview", "recipe"},
+    {"transform", "batch", "latents", "figures", "layouts"},
+    {"demo", "loader", "page", "expand", "cluster"},
     {"playground"},
     {"app"},
     {"cli"},

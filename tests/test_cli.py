@@ -21,7 +21,7 @@ from semantic_aug.trainer.data import ImageSet
 from tests.conftest import CLASSES, write_folder
 from tests.hub_server import TOKEN
 
-VERBS = ("demo", "train", "fit", "encode", "evaluate", "preview", "app", "inspect", "push")
+VERBS = ("demo", "train", "fit", "encode", "expand", "evaluate", "preview", "app", "inspect", "push")
 RUN = [sys.executable, "-m", "semantic_aug"]
 
 

@@ -116,3 +116,10 @@ def test_exif_orientation_is_honoured(tmp_path):
     exif[0x0112] = 6  # turned by 90 degrees
     image.save(tmp_path / "a.jpg", exif=exif)
     assert images.file_to_bytes(str(tmp_path / "a.jpg"), 1).shape == (1, 40, 30)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("I;16", 1), ("P", 3), ("RGB", 3), ("RGBA", 3), ("CMYK", 3)]
+)
+def test_channels_of_its_own(mode, channels):
+    assert images.pil_to_bytes(PIL.Image.new(mode, (5, 4)), None).shape == (channels, 4, 5)

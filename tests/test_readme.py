@@ -41,12 +41,14 @@ def test_the_set_up_commands_are_those_that_ci_runs():
 def test_commands_and_code_blocks_in_order(here, torch_home, monkeypatch, no_warnings, hub):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     verbs = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("semantic-aug")]
-    expected = ["train", "evaluate", "preview", "preview", "fit", "inspect", "train", "push"]
+    expected = "expand expand train evaluate preview preview fit inspect train push".split()
     assert [verb[0] for verb in verbs] == expected
     for verb in verbs:
         if verb[0] == "train":
             verb = [*verb, "--images", "64"] + (["--preset", "tiny"] if "--init" not in verb else [])
         assert cli.main(verb) == 0, verb
+    assert len(list((here / "faces" / "balanced").glob("*/*.png"))) == 28
+    assert len((here / "faces" / "shards" / "manifest.jsonl").read_text().splitlines()) == 28
     assert (here / "grid.png").stat().st_size > 1000
     assert (here / "page.html").read_text(encoding="utf-8").count("<img ") > 300
     assert "agreement" in json.loads((here / "figures.json").read_text())

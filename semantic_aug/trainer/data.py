@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
-from semantic_aug.sampling import ClassBalancedSampler
+from semantic_aug.sampling import ClassBalancedSampler, seeded
 from semantic_aug.trainer.sources import DataError, Source, find_source, image_folder
 
 UNREADABLE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)  # all that Pillow raises for a file
@@ -101,14 +101,29 @@ def decode(
 
     ``threads`` (None: one per CPU of this process) changes nothing but the time. Raises DataError as ``load_data``.
     """
-    total = len(source.files)
-    images = torch.empty((total, channels, size, size), dtype=torch.uint8)
+    images = torch.empty((len(source.files), channels, size, size), dtype=torch.uint8)
 
-    def read(numbers: range) -> list[tuple[int, str]]:
+    def keep(number: int) -> None:
+        images[number] = source.read(number, channels, size)
+
+    kept = _read_all(source, keep, skip_bad, threads)
+    return (images if len(kept) == len(images) else images[kept]), kept
+
+
+def readable(source: Source, *, skip_bad: bool = False, threads: int | None = None) -> Tensor:
+    """Numbers int64 (n,) of the images that can be read, each tried. Raises DataError as ``load_data``."""
+    return _read_all(source, lambda number: source.read(number, None, None), skip_bad, threads)
+
+
+def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, threads: int | None) -> Tensor:
+    """Call ``read`` with the number of every image; int64 (n,) those for which it did not fail."""
+    total = len(source.files)
+
+    def attempt(numbers: range) -> list[tuple[int, str]]:
         failed = []
         for number in numbers:
             try:
-                images[number] = source.read(number, channels, size)
+                read(number)
             except DataError:
                 raise
             except UNREADABLE as error:
@@ -117,9 +132,9 @@ def decode(
 
     chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
     with ThreadPoolExecutor(threads or _cpus()) as pool:  # Pillow decodes and resizes without the GIL
-        bad = dict(each for failed in pool.map(read, chunks) for each in failed)
+        bad = dict(each for failed in pool.map(attempt, chunks) for each in failed)
     if not bad:
-        return images, torch.arange(total)
+        return torch.arange(total)
     if not skip_bad:
         number, reason = next(iter(bad.items()))
         raise DataError(
@@ -127,15 +142,15 @@ def decode(
             f"(--skip-bad leaves them out)"
         )
     kept = torch.tensor([number for number in range(total) if number not in bad], dtype=torch.int64)
-    return images[kept], kept
+    counts = torch.bincount(torch.tensor(source.labels)[kept], minlength=len(source.classes))
+    for name, count in zip(source.classes, counts.tolist(), strict=True):
+        if not count:
+            raise DataError(f"{source.origin}/{name}: none of its images can be read")
+    return kept
 
 
 def _image_set(source: Source, images: Tensor, kept: Tensor) -> ImageSet:
     labels = torch.tensor(source.labels)[kept]
-    counts = torch.bincount(labels, minlength=len(source.classes))
-    for name, count in zip(source.classes, counts.tolist(), strict=True):
-        if not count:
-            raise DataError(f"{source.origin}/{name}: none of its images can be read")
     files = [source.files[number] for number in kept.tolist()]
     return ImageSet(images, labels, source.classes, files, len(source.files) - len(files))
 
@@ -146,16 +161,22 @@ def _cpus() -> int:
 
 def _cache_path(cache: str | Path, source: Source, channels: int, size: int, skip_bad: bool) -> Path:
     """Name of the cache file: a hash of all that its content depends on."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([CACHE_FORMAT, channels, size, skip_bad, source.classes, source.labels]).encode())
+    key = json.dumps([CACHE_FORMAT, channels, size, skip_bad, stamp(source)]).encode()
+    return Path(cache) / f"images-{hashlib.blake2b(key, digest_size=16).hexdigest()}.safetensors"
+
+
+def stamp(source: Source) -> str:
+    """A hash of the labels, and of the names, sizes and times of the files: another one where the data has changed."""
+    known_by = None if source.stamped else source.origin
+    digest = hashlib.blake2b(json.dumps([known_by, source.classes, source.labels]).encode(), digest_size=16)
     for path in source.stamped:
         try:
             found = os.stat(path)
-            stamp = (os.path.abspath(path), found.st_size, found.st_mtime_ns)
+            file = (os.path.abspath(path), found.st_size, found.st_mtime_ns)
         except OSError:  # not there, which reading will tell
-            stamp = (os.path.abspath(path), -1, -1)
-        digest.update(json.dumps(stamp).encode())
-    return Path(cache) / f"images-{digest.hexdigest()}.safetensors"
+            file = (os.path.abspath(path), -1, -1)
+        digest.update(json.dumps(file).encode())
+    return digest.hexdigest()
 
 
 def _read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
@@ -207,12 +228,6 @@ def cut_to_imbalance(data: ImageSet, ratio: float, seed: int) -> ImageSet:
         members = order[data.labels[order] == label]
         kept.append(members[: max(round(max(counts) * share), 1)])
     return data.subset(torch.cat(kept).sort().values)
-
-
-def seeded(*key: int | str) -> torch.Generator:
-    """A CPU generator for one purpose at one moment, so that a resumed run draws what it would have drawn."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 class EndlessOrder:

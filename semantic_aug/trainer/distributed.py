@@ -37,8 +37,14 @@ def leave() -> None:
     A process that ends before may be aborted by threads of the communication library that still run.
     """
     if dist.is_available() and dist.is_initialized():
-        dist.barrier()
+        wait()
         dist.destroy_process_group()
+
+
+def wait() -> None:
+    """Wait until every process is here."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
 
 
 def launched() -> int:

@@ -43,7 +43,8 @@ class Source:
         classes: names in label order; each has an image.
         labels: class index of every image.
         files: where every image is; ``origin/number`` for one that is no file of its own.
-        read: (number, channels, size) => uint8 (channels, size, size), from several threads at once.
+        read: (number, channels, size) => uint8 (channels, size, size), from several threads at once; None: the image's
+            own.
         stamped: files whose sizes and times tell whether an image has changed; empty where nothing does.
     """
 
@@ -51,7 +52,7 @@ class Source:
     classes: list[str]
     labels: list[int]
     files: list[Path]
-    read: Callable[[int, int, int], Tensor]
+    read: Callable[[int, int | None, int | None], Tensor]
     stamped: list[Path]
 
 
@@ -96,7 +97,7 @@ def image_folder(folder: str | Path) -> Source:
     """``FOLDER/<class>/**/*.png, jpg, webp, ...``. A file that vanishes before it is read is a DataError."""
     classes, files, labels = scan_folder(folder)
 
-    def read(number: int, channels: int, size: int) -> Tensor:
+    def read(number: int, channels: int | None, size: int | None) -> Tensor:
         try:
             return file_to_bytes(str(files[number]), channels, size)
         except FileNotFoundError as error:
@@ -138,7 +139,7 @@ def hugging_face(folder: Path) -> Source:
     classes, labels = _named(str(folder), rows[label][:], rows.features[label].names)
     stored = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
 
-    def read(number: int, channels: int, size: int) -> Tensor:
+    def read(number: int, channels: int | None, size: int | None) -> Tensor:
         entry = stored[number][image]
         if not entry or (entry["bytes"] is None and not entry["path"]):
             raise ValueError("the row has no image")
@@ -197,7 +198,7 @@ def torchvision_data(name: str, split: str | None, root: Path) -> Source:
         names = [each if isinstance(each, str) else ", ".join(each) for each in names]
     classes, labels = _named(origin, _torchvision_labels(dataset), names)
 
-    def read(number: int, channels: int, size: int) -> Tensor:
+    def read(number: int, channels: int | None, size: int | None) -> Tensor:
         picture = dataset[number][0]
         if not isinstance(picture, PIL.Image.Image):
             raise DataError(f"{origin}: gives a {type(picture).__name__}, expected images")
@@ -324,7 +325,7 @@ def _listed(origin: str, files: list[Path], labels: list[int], names: Sequence[s
     """Files that a list names: one that is not there is an image that cannot be read."""
     classes, labels = _named(origin, labels, names)
 
-    def read(number: int, channels: int, size: int) -> Tensor:
+    def read(number: int, channels: int | None, size: int | None) -> Tensor:
         return file_to_bytes(str(files[number]), channels, size)
 
     return Source(origin, classes, labels, files, read, files)

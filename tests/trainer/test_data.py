@@ -18,7 +18,9 @@ from semantic_aug.trainer.data import (
     hold_out,
     load_data,
     load_folder,
+    readable,
     seeded,
+    stamp,
 )
 from semantic_aug.trainer.sources import image_folder
 from tests.conftest import CLASSES, write_folder
@@ -384,3 +386,19 @@ def test_generators_of_different_keys_differ():
     draws = {float(torch.rand((), generator=seeded(*key))) for key in [(0, "a"), (0, "b"), (1, "a"), (0, "a", 1)]}
     assert len(draws) == 4
     assert torch.equal(torch.rand(3, generator=seeded(0, "a")), torch.rand(3, generator=seeded(0, "a")))
+
+
+def test_readable_names_what_can_be_read(folder):
+    (folder / "sad" / "2.png").write_bytes(b"broken")
+    source = image_folder(folder)
+    with pytest.raises(DataError, match=r"sad/2.png: cannot be read as an image .*; 1 such in all"):
+        readable(source)
+    assert readable(source, skip_bad=True).tolist() == [i for i in range(18) if i != 14]
+
+
+def test_a_stamp_changes_with_the_files_alone(folder, monkeypatch):
+    before = stamp(image_folder(folder))
+    monkeypatch.chdir(folder.parent)
+    assert stamp(image_folder(folder.name)) == before
+    os.utime(folder / "sad" / "2.png", (1, 1))
+    assert stamp(image_folder(folder)) != before
