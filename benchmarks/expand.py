@@ -1,7 +1,7 @@
 """Does an expanded folder help a classifier? python benchmarks/expand.py UNBALANCED EXPANDED --test DIR (see --help)
 
 Plain torchvision, as somebody trains who has never heard of this package: ImageFolder, v2's transforms, DataLoader,
-SGD. Three arms train the same network from the same initial weights for the same number of steps: "unbalanced" on the
+SGD, autocast. Three arms train the same network from the same initial weights for the same number of steps: "unbalanced" on the
 folder as it is, "oversampled" on the same images with every class equally often, and "expanded" on the folder that
 ``semantic-aug expand UNBALANCED --balance`` wrote, originals and new images alike. What the new images are worth is the
 difference between the last two. Each finished run adds a line to the results; the same command does what is missing.
@@ -77,8 +77,9 @@ def train(run: dict[str, Any], folder: Path, classes: int, device: str, workers:
         optimizer, run["learning_rate"], total_steps=run["steps"], pct_start=0.2, cycle_momentum=False
     )
     for images, labels in batches(run, folder, workers):
-        logits, _ = network(images.to(device, memory_format=torch.channels_last))
-        loss = cross_entropy(logits, labels.to(device))
+        with torch.autocast(device, torch.bfloat16):
+            logits, _ = network(images.to(device, memory_format=torch.channels_last))
+        loss = cross_entropy(logits.float(), labels.to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

@@ -109,7 +109,7 @@ class Maker:
         mu = artifact.encode(x.to(artifact.device))
         z = PERTURBATIONS[recipe.perturbation](
             mu, labels[batch].to(mu.device), noise[batch].to(mu.device), artifact.statistics, recipe.strength,
-            recipe.shrinkage,
+            recipe.shrinkage, None,
         )  # fmt: skip
         before, after = (None if out is None else out.cpu() for out in decoded(mu, z, artifact, recipe.mode))
         assert after is not None

@@ -41,7 +41,7 @@ def test_the_set_up_commands_are_those_that_ci_runs():
 def test_commands_and_code_blocks_in_order(here, torch_home, monkeypatch, no_warnings, hub):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     verbs = [shlex.split(command)[1:] for command in COMMANDS if command.startswith("semantic-aug")]
-    expected = "expand expand train evaluate preview preview fit inspect train push".split()
+    expected = ["expand", "expand", "train", "evaluate", "preview", "preview", "fit", "inspect", "train", "push"]
     assert [verb[0] for verb in verbs] == expected
     for verb in verbs:
         if verb[0] == "train":
