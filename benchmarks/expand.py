@@ -1,10 +1,11 @@
 """Does an expanded folder help a classifier? python benchmarks/expand.py UNBALANCED EXPANDED --test DIR (see --help)
 
 Plain torchvision, as somebody trains who has never heard of this package: ImageFolder, v2's transforms, DataLoader,
-SGD, autocast. Three arms train the same network from the same initial weights for the same number of steps: "unbalanced" on the
-folder as it is, "oversampled" on the same images with every class equally often, and "expanded" on the folder that
-``semantic-aug expand UNBALANCED --balance`` wrote, originals and new images alike. What the new images are worth is the
-difference between the last two. Each finished run adds a line to the results; the same command does what is missing.
+SGD, autocast. Three arms train the same network from the same initial weights for the same number of steps:
+"unbalanced" on the folder as it is, "oversampled" on the same images with every class equally often, and "expanded" on
+the folder that ``semantic-aug expand UNBALANCED --balance`` wrote, originals and new images alike. What the new images
+are worth is the difference between the last two. Each finished run adds a line to the results; the same command does
+what is missing.
 
     semantic-aug expand fer2013-48 fer2013/train --output fer2013/balanced --balance
     python benchmarks/expand.py fer2013/train fer2013/balanced --test fer2013/validation --name fer2013 --seeds 3
