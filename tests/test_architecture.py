@@ -10,7 +10,7 @@ import semantic_aug
 PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
 ROWS = [
-    {"files", "images", "networks", "statistics", "hub", "labels", "sampling"},
+    {"completion", "files", "images", "networks", "statistics", "hub", "labels", "sampling"},
     {"perturb", "artifact"},
     {"functional", "fast"},
     {"augmenter", "preview"},
