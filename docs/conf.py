@@ -1,6 +1,7 @@
 """Sphinx: sphinx-build -W -q docs build/docs. Nothing is fetched, neither while building nor while reading."""
 
 import argparse
+import os
 from typing import Any
 
 from sphinx.ext.napoleon import Config, GoogleDocstring
@@ -12,6 +13,7 @@ project, author = "semantic-aug", "the semantic-aug developers"
 copyright = f"{author}, Apache-2.0"
 version = release = semantic_aug.__version__
 
+os.environ["COLUMNS"] = "100"  # of help texts, whatever the terminal
 extensions = ["sphinx.ext.autodoc", "myst_parser"]
 html_theme = "furo"
 html_title = f"{project} {version}"

@@ -92,3 +92,13 @@ def test_contributing_has_the_commands_that_ci_runs():
     assert first in documents.commands((ROOT / "README.md").read_text())
     for part in second.removesuffix(" build/docs").split(" && "):
         assert f"\n{part}" in (ROOT / ".ci" / "run").read_text(), part
+
+
+def test_the_lowest_versions_run_are_those_asked_for():
+    (row,) = [line for line in PAGES["start"].splitlines() if line.startswith("| 2.6.0 |")]
+    found = set(re.findall(r"\d[\d.]+", row.rpartition("|")[0].rpartition("|")[0]))
+    asked = re.findall(r"^dependencies = \[(.*?)^\]|^train = \[(.*?)\]", PROJECT, re.DOTALL | re.MULTILINE)
+    floors = re.findall(r">=([\d.]+)", str(asked))
+    assert len(floors) == 8
+    for floor in floors:
+        assert floor in found or f"{floor}.0" in found, floor
