@@ -31,7 +31,7 @@ import quality
 import store
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md"]  # those that --check and --write know
+DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md", "docs/*.md"]  # of --check and --write
 BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
 NOTHING = "not measured yet"
@@ -402,7 +402,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("select", metavar="FIELD=VALUE", nargs="*", help="the runs to print a table of")
     add("--results", metavar="FILE", type=Path, default=store.RESULTS)
-    add("--write", metavar="FILE", nargs="*", help="fill in the markers (default: README, benchmarks, model cards)")
+    add("--write", metavar="FILE", nargs="*", help="fill in the markers (default: README, benchmarks, cards, docs)")
     add("--check", metavar="FILE", nargs="*", help="fail where --write would change something")
     add("--forest", action="store_true", help="a forest plot of the runs")
     add("--output", metavar="PNG", type=Path, help="where to draw it (default: print it)")

@@ -43,7 +43,8 @@ class Artifact:
     """Networks, statistics and class names, loaded; and the plain eager float32 path through the networks.
 
     Attributes:
-        encoder, generator: E and G, float32, in eval mode, without gradients.
+        encoder: E, float32, in eval mode, without gradients.
+        generator: G, in the same state.
         statistics: of the latents of each class.
         classes: names in label order.
         recommended: ``mode``, ``p``, ``shrinkage`` and ``strength`` that did best on validation data.

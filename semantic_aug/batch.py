@@ -20,7 +20,9 @@ class SemanticAugmentBatch(Augmenter):
     counts. Works in ``collate_fn`` too. ``augment(images, labels, latents=cache[index])`` encodes nothing, see
     ``latents.LatentCache``.
 
-    Args as of ``SemanticAugment``, and:
+    All other arguments are those of ``SemanticAugment``.
+
+    Args:
         dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
         compile: compile the augmentation with ``torch.compile``; the first batches then take long.
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semantic_aug import completion
+
 if TYPE_CHECKING:
     from semantic_aug.artifact import Artifact
     from semantic_aug.figures import Sources
@@ -48,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="semantic-aug", description="Semantic data augmentation for images.")
+    completion.add_option(parser)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(run: Callable[[argparse.Namespace], None], summary: str, example: str) -> Callable[..., argparse.Action]:

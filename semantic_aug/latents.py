@@ -32,7 +32,7 @@ class LatentsError(ValueError):
 
 
 class LatentCache:
-    """mu(x) for every image of a data set and, if wanted, G(mu(x)), which "detail" mode subtracts.
+    """mu(x) for every image of a data set and, if wanted, G(mu(x)), which "detail" mode subtracts::
 
         cache = LatentCache.build("latents.safetensors", augment.artifact, data)  # once, or semantic-aug encode
         cache = LatentCache.load("latents.safetensors", augment.artifact, data)

@@ -72,6 +72,16 @@ def folder(tmp_path):
     return write_folder(tmp_path / "faces")
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder with ``faces/train`` and ``faces/validation`` of the default checkpoint's classes, the current one."""
+    classes = Artifact.load("fer2013-48").classes
+    for split in ("train", "validation"):
+        write_folder(tmp_path / "faces" / split, 4, size=48, classes=classes, seed=len(split))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def random_trunk(tmp_path_factory):
     """A TORCH_HOME with a random SqueezeNet: the real loading code without the real weights."""

@@ -10,7 +10,7 @@ import semantic_aug
 PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
 ROWS = [
-    {"card", "files", "images", "networks", "statistics", "hub", "labels", "sampling", "progress"},
+    {"card", "completion", "files", "images", "networks", "statistics", "hub", "labels", "sampling", "progress"},
     {"perturb", "artifact", "plan"},
     {"functional", "fast"},
     {"augmenter", "preview", "recipe"},

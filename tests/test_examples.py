@@ -1,6 +1,7 @@
 """Every example, run at tiny size on the bundled checkpoint; each must really have augmented."""
 
 import importlib.util
+import json
 import logging
 import math
 import subprocess
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from semantic_aug import Artifact, augmenter
+from semantic_aug.networks import PRESETS
 from tests.conftest import write_folder
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -132,6 +134,56 @@ def test_compositions(faces, augmented):
     assert labels.shape == (32, 7)
     assert torch.allclose(labels.sum(1), torch.ones(32))
     assert augmented[0] > before
+
+
+# Run by each process: what it was given, how many images it augmented, and the weights it ends with.
+PROCESS = """
+import json, os, sys
+sys.path.insert(0, {examples!r})
+import distributed_training as example
+from semantic_aug import augmenter
+
+indices, augmented = [], []
+draw, original = example.ClassBalancedSampler.__iter__, augmenter.semantic_augment_image
+example.ClassBalancedSampler.__iter__ = lambda self: (indices.append(i) or i for i in draw(self))
+
+def counting(image, noise, *arguments, **keywords):
+    augmented.append(float(noise.sum()))
+    return original(image, noise, *arguments, **keywords)
+
+augmenter.semantic_augment_image = counting
+model = example.main("train", epochs=2, workers=0)
+weights = float(sum(parameter.double().abs().sum() for parameter in model.parameters()))
+json.dump([indices, augmented, weights], open(f"rank{{os.environ['RANK']}}.json", "w"))
+"""
+
+
+def test_distributed_training(faces):
+    assert load("distributed_training").main  # the same file that the processes import
+    Path("process.py").write_text(PROCESS.format(examples=str(EXAMPLES)))
+    command = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run([*command, "process.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1].startswith("epoch 1: loss "), done.stdout
+    assert done.stdout.count("in 2 processes") == 2
+    (indices, noise, weights), (others, other_noise, other_weights) = (
+        json.loads(Path(f"rank{rank}.json").read_text()) for rank in (0, 1)
+    )
+    assert len(indices) == len(others) == 2 * 18, "two epochs of half of 35 images, rounded up"
+    assert len({*indices[:18], *others[:18]}) == 35, "every image once, and one of them twice"
+    assert noise, "the first epoch is augmented"
+    assert set(noise).isdisjoint(other_noise), "with noise of its own on every process"
+    assert weights == other_weights
+
+
+def test_train_on_folder(faces, augmented, torch_home):
+    batches = load("train_on_folder").main("train", "run", network=PRESETS["tiny"], images=64)
+    images, _ = next(iter(batches))
+    assert images.shape == (35, 3, 32, 32)
+    assert 5 < augmented[0] < 30
+    assert batches.augment.artifact.directory == Path("run/checkpoint")
+    assert batches.augment.artifact.training["images_seen"] == 64
+    assert batches.augment.artifact.statistics.count.tolist() == [5] * 7, "held-out images are counted too"
 
 
 def test_an_example_as_a_process_with_workers(faces):

@@ -8,28 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from semantic_aug import cli
 from semantic_aug.artifact import Artifact
 from semantic_aug.hub import bundled
-from tests.conftest import write_folder
+from tests import documents
 from tests.hub_server import TOKEN
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL) for line in block.splitlines()]
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with ``faces/train`` and ``faces/validation``, the current one."""
-    classes = Artifact.load("fer2013-48").classes
-    for split in ("train", "validation"):
-        write_folder(tmp_path / "faces" / split, 4, size=48, classes=classes, seed=len(split))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+PYTHON, COMMANDS = documents.python(README), documents.commands(README)
 
 
 def test_the_set_up_commands_are_those_that_ci_runs():
@@ -44,9 +31,7 @@ def test_commands_and_code_blocks_in_order(here, torch_home, monkeypatch, no_war
     expected = ["expand", "expand", "train", "evaluate", "preview", "preview", "fit", "inspect", "train", "push"]
     assert [verb[0] for verb in verbs] == expected
     for verb in verbs:
-        if verb[0] == "train":
-            verb = [*verb, "--images", "64"] + (["--preset", "tiny"] if "--init" not in verb else [])
-        assert cli.main(verb) == 0, verb
+        assert cli.main(documents.tiny(verb)) == 0, verb
     assert len(list((here / "faces" / "balanced").glob("*/*.png"))) == 28
     assert len((here / "faces" / "shards" / "manifest.jsonl").read_text().splitlines()) == 28
     assert (here / "grid.png").stat().st_size > 1000

@@ -69,13 +69,13 @@ def quality(
     artifact knows these), as ``Artifact.sample`` draws them; ``decode`` and ``detail``, augmentations, with an entry
     for each strength, written "0.35". All are rounded to bytes, as a training would see them. Keys:
 
-        ``images``, ``compared``, ``seed``, and ``unknown_classes``: those of ``data`` that the artifact lacks.
-        ``judge``: what is known of it.
-        ``reconstruction``: ``l1_mean`` on [-1, 1], ``psnr_mean`` in dB, ``lpips_mean``, and ``_std`` over images.
-        ``diversity``: kind => mean LPIPS between two images made from the same one (of a reconstruction: 0).
-        ``agreement``: kind => ``accuracy`` and ``balanced_accuracy`` (mean recall of the classes in ``data``) of the
-            judge against the class of the source.
-        ``realism``: network whose features were taken => kind => as ``realism.distances`` to the real images.
+    - ``images``, ``compared``, ``seed``, and ``unknown_classes``: those of ``data`` that the artifact lacks.
+    - ``judge``: what is known of it.
+    - ``reconstruction``: ``l1_mean`` on [-1, 1], ``psnr_mean`` in dB, ``lpips_mean``, and ``_std`` over images.
+    - ``diversity``: kind => mean LPIPS between two images made from the same one (of a reconstruction: 0).
+    - ``agreement``: kind => ``accuracy`` and ``balanced_accuracy`` (mean recall of the classes in ``data``) of the
+      judge against the class of the source.
+    - ``realism``: network whose features were taken => kind => as ``realism.distances`` to the real images.
 
     Raises ValueError for fewer than 4 images, a negative strength, images of another shape, and, with a judge, for
     classes that the artifact lacks or that are not the judge's.

@@ -1,0 +1,31 @@
+"""Completion of the command line in a shell: a script made once, so that no Python starts when Tab is pressed."""
+
+import argparse
+from typing import Any
+
+SHELLS = ("bash", "zsh", "tcsh")
+# What shtab calls FILE, written out so that it is needed only where a script is made.
+PATHS = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
+ARE_PATHS = ("CHECKPOINT", "DATA", "DIR", "FILE", "PNG")
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """Give ``parser`` the option ``--print-completion SHELL``, which needs the package shtab."""
+    parser.add_argument(
+        "--print-completion", metavar="SHELL", choices=SHELLS, action=_Print,
+        help=f"print a script that completes this command in {', '.join(SHELLS)}",
+    )  # fmt: skip
+
+
+class _Print(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _: Any, shell: Any, option: str | None = None) -> None:
+        try:
+            import shtab
+        except ModuleNotFoundError:
+            parser.error('--print-completion needs shtab: pip install "semantic-aug[completion]"')
+        for verbs in (action for action in parser._actions if isinstance(action, argparse._SubParsersAction)):
+            for action in (action for verb in verbs.choices.values() for action in verb._actions):
+                if action.metavar in ARE_PATHS:
+                    action.complete = PATHS
+        print(shtab.complete(parser, shell))
+        parser.exit()

@@ -1,0 +1,104 @@
+"""The documentation's code blocks and commands, run page by page, and the facts that it copies."""
+
+import contextlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from semantic_aug import cli
+from tests import documents
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = {path.stem: path.read_text() for path in sorted(DOCS.glob("*.md"))}
+PROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def run(command):
+    """Run ``semantic-aug``, and check of other commands that they are run elsewhere."""
+    words = shlex.split(command)
+    if words[0] == "semantic-aug":
+        run_verb(words[1:])
+    elif words[0] == "torchrun" and words[3].startswith("examples/"):
+        assert f'load("{Path(words[3]).stem}")' in (ROOT / "tests" / "test_examples.py").read_text()
+    elif words[0] == "torchrun":
+        assert command in documents.commands((ROOT / "README.md").read_text())
+    else:
+        assert words[:2] == ["pip", "install"], command
+        assert all(f"\n{extra} = [" in PROJECT for extra in re.findall(r"\.\[(.*)\]", command)), command
+        assert "&&" not in words or command in documents.commands((ROOT / "README.md").read_text())
+
+
+def run_verb(words):
+    if words[0].startswith("--"):
+        pytest.importorskip("shtab", reason="shtab is not installed (extra completion)")
+        *words, arrow, target = words
+        assert arrow == ">"
+        with open(target, "w") as file, contextlib.redirect_stdout(file), pytest.raises(SystemExit) as caught:
+            cli.main(words)
+        assert not caught.value.code
+        assert Path(target).stat().st_size > 1000
+    else:
+        assert cli.main(documents.tiny(words)) == 0, words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_and_code_blocks_in_order(page, here, torch_home, no_warnings):
+    names: dict = {}
+    for language, content in documents.blocks(PAGES[page]):
+        if language == "bash":
+            for command in content.splitlines():
+                run(command)
+        elif language == "python":
+            exec(compile(content, f"{page}.md", "exec"), names)
+        else:  # output, or what Sphinx fills in
+            assert language == "text" or language.startswith("{"), language
+
+
+def test_the_blocks_are_found():
+    found = [language for page in PAGES.values() for language, _ in documents.blocks(page)]
+    assert found.count("python") > 6
+    assert found.count("bash") > 8
+    assert sum(page.count("```") for page in PAGES.values()) == 2 * len(found)
+
+
+def test_the_agreement_is_what_was_measured():
+    measured = json.loads((ROOT / "benchmarks" / "results" / "quality" / "fer2013-48.json").read_text())
+    agreement, diversity = measured["agreement"], measured["diversity"]
+    rows = re.findall(r"^\| ([\d.]+) \| (.*) \|$", PAGES["choosing"], re.MULTILINE)
+    assert [strength for strength, _ in rows] == list(agreement["detail"])
+    for strength, cells in rows:
+        figures = [agreement[mode][strength]["accuracy"] for mode in ("decode", "detail")]
+        figures += [diversity[mode][strength] for mode in ("decode", "detail")]
+        assert [float(cell) for cell in cells.split(" | ")] == pytest.approx(figures, abs=0.00051)
+    for kind in ("real", "reconstruction"):
+        assert f"{agreement[kind]['accuracy'] + 1e-9:.3f}" in PAGES["choosing"]
+
+
+def test_the_messages_are_those_of_the_source():
+    source = " ".join(path.read_text() for path in (ROOT / "semantic_aug").rglob("*.py"))
+    source = re.sub(r'"\s+f?"', "", source)  # strings written on several lines
+    messages = re.findall(r'^\| .*?"(.*?)".*\|$', PAGES["troubleshooting"], re.MULTILINE)
+    assert len(messages) > 6
+    for message in messages:
+        assert message in source, message
+
+
+def test_contributing_has_the_commands_that_ci_runs():
+    first, second = documents.commands((ROOT / "CONTRIBUTING.md").read_text())
+    assert first in documents.commands((ROOT / "README.md").read_text())
+    for part in second.removesuffix(" build/docs").split(" && "):
+        assert f"\n{part}" in (ROOT / ".ci" / "run").read_text(), part
+
+
+def test_the_lowest_versions_run_are_those_asked_for():
+    (row,) = [line for line in PAGES["start"].splitlines() if line.startswith("| 2.6.0 |")]
+    found = set(re.findall(r"\d[\d.]+", row.rpartition("|")[0].rpartition("|")[0]))
+    asked = re.findall(r"^dependencies = \[(.*?)^\]|^train = \[(.*?)\]", PROJECT, re.DOTALL | re.MULTILINE)
+    floors = re.findall(r">=([\d.]+)", str(asked))
+    assert len(floors) == 8
+    for floor in floors:
+        assert floor in found or f"{floor}.0" in found, floor
