@@ -20,7 +20,7 @@ from semantic_aug.fast import fast_copy
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.hub import pin
 from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
-from semantic_aug.labels import default_labels, label_table
+from semantic_aug.labels import class_key, default_labels, label_table
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED
 
@@ -193,7 +193,7 @@ class Augmenter(v2.Transform):
         names = list(value) if isinstance(value, Mapping) else (self._classes or known)
         values = torch.tensor(list(value.values() if isinstance(value, Mapping) else value), dtype=torch.float32)
         needed = self._classes or known
-        if len(values) != len(names) or {n.casefold() for n in names} < {n.casefold() for n in needed}:
+        if len(values) != len(names) or {class_key(n) for n in names} < {class_key(n) for n in needed}:
             raise ValueError(f"{name} must have a value for each of {list(needed)}, got {value!r}")
         return torch.full((len(known),), math.nan).scatter(0, label_table(names, known), values)
 

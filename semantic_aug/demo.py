@@ -14,6 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from semantic_aug.artifact import Artifact
 from semantic_aug.batch import SemanticAugmentBatch
 from semantic_aug.images import model_to_unit
+from semantic_aug.labels import folder_name
 from semantic_aug.transform import SemanticAugment
 
 DRAWN_PER_CLASS = 8
@@ -37,8 +38,9 @@ def draw_folder(artifact: Artifact, folder: Path) -> None:
     """Write what ``draw`` draws as an image folder."""
     images, labels = draw(artifact)
     for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
-        (folder / artifact.classes[label]).mkdir(exist_ok=True)
-        F.to_pil_image(image).save(folder / artifact.classes[label] / f"{number % DRAWN_PER_CLASS}.png")
+        of_class = folder / folder_name(artifact.classes[label])
+        of_class.mkdir(exist_ok=True)
+        F.to_pil_image(image).save(of_class / f"{number % DRAWN_PER_CLASS}.png")
 
 
 def measure(artifact: Artifact, folder: str | Path) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Labels: where a sample keeps them, and what two data sets call the same class."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,13 +26,23 @@ def default_labels(sample: Any) -> Any:
     return found if is_label else None
 
 
+def folder_name(name: str) -> str:
+    """What the folder of a class is called: its name, "_" in place of what a folder's name cannot have."""
+    return re.sub(r"^\.|[/\\\0]", "_", name)
+
+
+def class_key(name: str) -> str:
+    """The same text for all names of a class: in any case, and as its folder is called."""
+    return folder_name(name).casefold()
+
+
 def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
-    """Index in ``known`` of each of ``names``, compared without case: int64 (len(names),).
+    """Index in ``known`` of each of ``names``, compared by ``class_key``: int64 (len(names),).
 
     Raises ValueError with both lists where a name is not known.
     """
-    index = {name.casefold(): label for label, name in enumerate(known)}
-    unknown = [name for name in names if name.casefold() not in index]
+    index = {class_key(name): label for label, name in enumerate(known)}
+    unknown = [name for name in names if class_key(name) not in index]
     if unknown:
         raise ValueError(f"unknown classes {unknown}: got {list(names)}, the checkpoint has {list(known)}")
-    return torch.tensor([index[name.casefold()] for name in names])
+    return torch.tensor([index[class_key(name)] for name in names])

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import tarfile
 import uuid
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from semantic_aug.artifact import Artifact
 from semantic_aug.files import write_whole
+from semantic_aug.labels import class_key, folder_name
 from semantic_aug.plan import Originals, Plan
 from semantic_aug.recipe import BLOCK, Maker, Recipe, png
 from semantic_aug.sampling import seeded
@@ -292,9 +292,9 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _folder_names(classes: Sequence[str]) -> list[str]:
-    """A folder for every class: its name, without what no folder can be called. Raises ValueError for two alike."""
-    names = [re.sub(r"^\.|[/\\\0]", "_", name) for name in classes]
-    if len({name.casefold() for name in names}) < len(names):
+    """A folder for every class. Raises ValueError for two alike."""
+    names = [folder_name(name) for name in classes]
+    if len({class_key(name) for name in classes}) < len(names):
         raise ValueError(f"classes {list(classes)} cannot be told apart as folders")
     return names
 

@@ -10,6 +10,7 @@ import pytest
 
 from semantic_aug import cli
 from tests import documents
+from tests.hub_server import TOKEN
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -46,7 +47,8 @@ def run_verb(words):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_and_code_blocks_in_order(page, here, torch_home, no_warnings):
+def test_commands_and_code_blocks_in_order(page, here, torch_home, monkeypatch, no_warnings, hub):
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
     names: dict = {}
     for language, content in documents.blocks(PAGES[page]):
         if language == "bash":
@@ -99,6 +101,6 @@ def test_the_lowest_versions_run_are_those_asked_for():
     found = set(re.findall(r"\d[\d.]+", row.rpartition("|")[0].rpartition("|")[0]))
     asked = re.findall(r"^dependencies = \[(.*?)^\]|^train = \[(.*?)\]", PROJECT, re.DOTALL | re.MULTILINE)
     floors = re.findall(r">=([\d.]+)", str(asked))
-    assert len(floors) == 8
+    assert len(floors) == 9
     for floor in floors:
         assert floor in found or f"{floor}.0" in found, floor

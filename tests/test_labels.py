@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from semantic_aug.labels import default_labels, label_table
+from semantic_aug.labels import default_labels, folder_name, label_table
 
 IMAGE, LABELS, OTHER = torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([5, 6])
 
@@ -38,3 +38,9 @@ def test_label_table():
     assert label_table(["B", "a"], ["A", "b", "c"]).tolist() == [1, 0]
     with pytest.raises(ValueError, match=r"unknown classes \['d'\]: got \['a', 'd'\], the checkpoint has \['A', 'b'\]"):
         label_table(["a", "d"], ["A", "b"])
+
+
+def test_a_class_is_known_by_what_its_folder_is_called():
+    names = ["T-shirt/top", ".hidden", "a\\b", "plain.name"]
+    assert [folder_name(name) for name in names] == ["T-shirt_top", "_hidden", "a_b", "plain.name"]
+    assert label_table([folder_name(name).upper() for name in names], names).tolist() == [0, 1, 2, 3]

@@ -12,7 +12,7 @@ from semantic_aug import preview
 from semantic_aug.artifact import MODES, Artifact
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
-from semantic_aug.labels import label_table
+from semantic_aug.labels import class_key, label_table
 from semantic_aug.statistics import POOLED
 from semantic_aug.trainer import distributed, realism
 from semantic_aug.trainer.data import ImageSet, seeded
@@ -243,12 +243,12 @@ def _check(artifact: Artifact, data: ImageSet, strengths: Sequence[float], least
 
 def _labels(artifact: Artifact, data: ImageSet, *, known: bool) -> Tensor:
     """Class index in the artifact of each image; of others ``POOLED``, or a ValueError where they must be known."""
-    names = {name.casefold() for name in artifact.classes}
-    strangers = torch.tensor([name.casefold() not in names for name in data.classes])
+    names = {class_key(name) for name in artifact.classes}
+    strangers = torch.tensor([class_key(name) not in names for name in data.classes])
     if known or not strangers.any():
         return label_table(data.classes, artifact.classes)[data.labels]
     table = torch.full((len(data.classes),), POOLED)
-    table[~strangers] = label_table([n for n in data.classes if n.casefold() in names], artifact.classes)
+    table[~strangers] = label_table([n for n in data.classes if class_key(n) in names], artifact.classes)
     return table[data.labels]
 
 
