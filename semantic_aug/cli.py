@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     skip_bad = "leave out images that cannot be read"
 
     add = verb(_demo, "See a checkpoint at work, per sample and per batch.", "demo path/to/images")
-    add("data", metavar="DATA", nargs="?", help=f"{data} (default: faces that the checkpoint draws itself)")
+    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
     add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{checkpoint}; default: fer2013-48")
     add("--output", metavar="PNG", default=DEMO_PICTURE, help=f"default: {DEMO_PICTURE}")
 
@@ -223,7 +223,7 @@ def _demo(options: argparse.Namespace) -> None:
         if folder is None:
             draw_folder(artifact, Path(temporary))
             folder = temporary
-            print(f"no DATA given: the sources are faces that {options.checkpoint} draws itself, of nobody")
+            print(f"no DATA given: the sources are drawn by {options.checkpoint} itself, of nobody")
         data = _load(artifact, folder, skip_bad=True)
         for line in measure(artifact, folder):
             print(line)

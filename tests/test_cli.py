@@ -285,7 +285,7 @@ def test_demo(saved, folder, tmp_path, own_data):
     command = [*RUN, "demo", *([str(folder)] if own_data else []), "--checkpoint", str(saved)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
-    assert ("draws itself" in done.stdout) != own_data
+    assert ("drawn by" in done.stdout) != own_data
     for kind in ("per sample", "per batch"):
         assert re.search(rf"{kind}: 512 images", done.stdout)
     with Image.open(tmp_path / "semantic-aug-demo.png") as picture:
