@@ -12,6 +12,8 @@ run, or of its settings, and the values that they must have. Other measurements 
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
+    <!-- runs: expanded file=benchmarks/results/expand.jsonl -->
+    <!-- runs: speed file=benchmarks/results/throughput.jsonl kind=augmentation -->
     <!-- runs: value file=checkpoints/fer2013-48/config.json key=reconstruction/l1_mean format=.4f --> (for a sentence)
 
 ``--check`` fails where what stands between two markers is not what is stored.
@@ -210,6 +212,55 @@ def _stored(name: str) -> Any:
         raise ValueError(f"there is no {name}") from error
 
 
+def _stored_lines(name: str) -> list[Any]:
+    path = ROOT / name
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def expanded(query: Mapping[str, str]) -> str:
+    """Classifiers trained on a folder as it is, oversampled, and expanded, as ``expand.py`` stored them."""
+    arms: dict[str, dict[int, store.Run]] = {}
+    for run in _stored_lines(query["file"]):
+        arms.setdefault(run["arm"], {})[run["seed"]] = run
+    if not arms:
+        return f"\n{NOTHING}\n"
+    made = [Row(arm, arm, runs) for arm, runs in arms.items()]
+    first = reference(made, "unbalanced")
+    names = ("accuracy", "balanced_accuracy")
+    lines = [
+        [row.label, str(len(row.runs)), *(_mean_sd(row.values(name)) for name in names),
+         "" if first in (row, None) else str(paired(row, first, "balanced_accuracy") or "")]
+        for row in made
+    ]  # fmt: skip
+    run = next(iter(made[0].runs.values()))
+    note = (
+        f"Percent, mean ± standard deviation over seeds, 95 % interval of the paired difference. {run['data']}, "
+        f"{run['test']}, {run['classifier']}, {run['steps']} steps of {run['batch']}; {run['device']}, torch "
+        f"{run['versions']['torch']}."
+    )
+    head = ["trained on", "seeds", "accuracy", "balanced accuracy", "balanced accuracy - unbalanced"]
+    return f"\n{_markdown(head, lines)}\n\n{note}\n"
+
+
+def speed(query: Mapping[str, str]) -> str:
+    """One kind of the figures of ``throughput.py``, on one device (cpu), the newest of each name."""
+    device = query.get("device", "cpu")
+    chosen = [
+        line for line in _stored_lines(query["file"])
+        if line["kind"] == query["kind"] and line["device"] == device and not line["quick"]
+    ]  # fmt: skip
+    if not chosen:
+        return f"\n{NOTHING}\n"
+    common = ("kind", "device", "threads", "load", "quick", "versions")
+    head = list(dict.fromkeys(name for line in chosen for name in line if name not in common))
+    named = [name for name in head if not isinstance(chosen[0].get(name), float)]
+    newest = {tuple(str(line.get(name)) for name in named): line for line in chosen}
+    lines = [[_text(line.get(name, "")) for name in head] for line in newest.values()]
+    last = chosen[-1]
+    note = f"{device}, {last['threads']} threads, torch {last['versions']['torch']}."
+    return f"\n{_markdown([name.replace('_', ' ') for name in head], lines)}\n\n{note}\n"
+
+
 def value(query: Mapping[str, str]) -> str:
     """One number of a JSON file, at ``key``, its parts joined by slashes, as ``format`` says (as it stands)."""
     found = _stored(query["file"])
@@ -230,6 +281,8 @@ def moves(query: Mapping[str, str]) -> str:
 FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
     "quality": lambda query: f"\n{quality.table([ROOT / name for name in query['files'].split(',')])}\n",
     "directions": moves,
+    "expanded": expanded,
+    "speed": speed,
     "value": value,
 }
 KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {

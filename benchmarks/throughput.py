@@ -17,7 +17,6 @@ it where matplotlib is there:
 
 import argparse
 import copy
-import ctypes
 import json
 import os
 import platform
@@ -81,7 +80,7 @@ def seconds(runs: dict[str, Callable[[], Any]], device: str, repeats: int) -> di
 
 
 def peak_megabytes(run: Callable[[], Any], device: str) -> float | None:
-    """The most memory in use during a call, above that before it; None where it cannot be told."""
+    """The most memory of a GPU in use during a call, above that before it; None on a CPU, which cannot tell."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -89,19 +88,7 @@ def peak_megabytes(run: Callable[[], Any], device: str) -> float | None:
         run()
         torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else what was freed before hides what is taken
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts anew
-        before = _status("VmRSS")
-        run()
-        return max(_status("VmHWM") - before, 0.0)
-    except (OSError, AttributeError):
-        return None
-
-
-def _status(field: str) -> float:
-    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(lines[field].split()[0]) / 1024
+    return None
 
 
 def operations(run: Callable[[], Any]) -> int:
@@ -262,7 +249,9 @@ def measure_augmentations(artifact: Artifact, options: argparse.Namespace) -> li
     for name, run in runs.items():
         words, taken = name.split(), spent[name]
         line: dict[str, Any] = {"kind": "augmentation", "name": name, "batch": n, "images_per_s": n / taken}
-        line |= {"share_of_step": taken / step_seconds, "peak_MB": peak_megabytes(run, device)}
+        line["share_of_step"] = taken / step_seconds
+        if (peak := peak_megabytes(run, device)) is not None:
+            line["peak_MB"] = peak
         if words[0] in ("plain", "ours"):
             line["ratio"] = spent[f"plain {words[1]}"] / taken
             precision = "bfloat16" if "bfloat16" in words else "float32"

@@ -175,6 +175,42 @@ def test_other_measurements_are_checked_too(stored, tmp_path, monkeypatch):
     assert tables.main([*stored, "--check", str(path)]) == 1
 
 
+def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    path = tmp_path / "README.md"
+    text = """<!-- runs: expanded file=e.jsonl -->
+<!-- runs end -->
+<!-- runs: speed file=t.jsonl kind=augmentation -->
+<!-- runs end -->
+"""
+    path.write_text(text)
+    assert tables.main([*stored, "--write", str(path)]) == 0
+    assert path.read_text().count("not measured yet") == 2
+    runs = [
+        {"data": "faces", "test": "test", "classifier": "resnet34", "arm": arm, "seed": seed, "steps": 9, "batch": 4,
+         "accuracy": 0.5, "balanced_accuracy": base + seed / 100, "device": "cpu", "versions": {"torch": "2"}}
+        for seed in (0, 1) for arm, base in (("unbalanced", 0.4), ("expanded", 0.45))
+    ]  # fmt: skip
+    (tmp_path / "e.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
+    common = {"device": "cpu", "threads": 2, "load": 0.1, "quick": False, "versions": {"torch": "2"}}
+    lines = [
+        {"kind": "augmentation", "name": "none", "images_per_s": 9.5} | common,
+        {"kind": "augmentation", "name": "ours", "images_per_s": 3.5, "ratio": 2.5} | common,
+        {"kind": "augmentation", "name": "none", "images_per_s": 8.5} | common,
+        {"kind": "augmentation", "name": "none", "images_per_s": 1.5} | common | {"device": "a GPU"},
+        {"kind": "augmentation", "name": "none", "images_per_s": 2.5} | common | {"quick": True},
+        {"kind": "start", "name": "import", "seconds": 7.5} | common,
+    ]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert tables.main([*stored, "--write", str(path)]) == 0
+    text = path.read_text()
+    assert "| unbalanced | 2 | 50.00 ± 0.00 | 40.50 ± 0.71 |  |" in text
+    assert "| expanded | 2 | 50.00 ± 0.00 | 45.50 ± 0.71 | +5.00 [+5.00, +5.00] |" in text
+    assert (
+        "| name | images per s | ratio |\n| --- | --- | --- |\n| none | 8.5 |  |\n| ours | 3.5 | 2.5 |\n\ncpu" in text
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,7 +1,6 @@
 """The speed benchmark at its smallest size; its arithmetic on what is known."""
 
 import json
-import sys
 from functools import partial
 
 import pytest
@@ -32,5 +31,4 @@ def test_operations_and_memory_are_what_they_must_be():
     assert throughput.operations(lambda: a @ b) == 2 * 8 * 16 * 4
     convolution = torch.nn.Conv2d(3, 5, 3, padding=1)
     assert throughput.operations(partial(convolution, torch.rand(2, 3, 8, 8))) == 2 * 2 * 5 * 3 * 9 * 64
-    if sys.platform == "linux":
-        assert throughput.peak_megabytes(lambda: torch.ones(2**25).sum(), "cpu") > 100
+    assert throughput.peak_megabytes(lambda: torch.ones(4), "cpu") is None
