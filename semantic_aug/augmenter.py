@@ -4,6 +4,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Literal
 
 import PIL.Image
@@ -123,8 +124,8 @@ class Augmenter(v2.Transform):
         self._domain_errors: list[float] = []
         self._worker_seed: int | None = None
         self._function: Callable[..., Tensor] = semantic_augment_image
-        if self._compile:  # the number of chosen images differs from batch to batch
-            self._function = torch.compile(semantic_augment_image, fullgraph=True, dynamic=True)
+        if self._compile:  # the number of chosen images may differ from batch to batch
+            self._function = torch.compile(_copied(semantic_augment_image), fullgraph=True, dynamic=True)
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers get the reference, not the weights; an artifact without a directory goes whole.
@@ -372,12 +373,12 @@ class Augmenter(v2.Transform):
         try:
             return self._function(*arguments, **settings)
         except RuntimeError as error:
-            from torch._dynamo.exc import BackendCompilerFailed
+            from torch._dynamo.exc import TorchDynamoException
 
-            if not isinstance(error, BackendCompilerFailed):
+            if not isinstance(error, TorchDynamoException):
                 raise
             reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
-            warnings.warn(f"compile=True is not followed, nothing can be compiled here: {reason}", stacklevel=2)
+            warnings.warn(f"compile=True is given up, for the compiler failed: {reason}", stacklevel=2)
             self._function = semantic_augment_image
             return self._function(*arguments, **settings)
 
@@ -470,6 +471,16 @@ def leading_shape(image: Any) -> tuple[int, ...]:
 def rows(tensor: Tensor, leading: int) -> Tensor:
     """The first ``leading`` dimensions of a tensor made one: (N, ...)."""
     return tensor.reshape(math.prod(tensor.shape[:leading]), *tensor.shape[leading:])
+
+
+def _copied(function: Any) -> FunctionType:
+    """The same function in a code object of its own, by which torch.compile counts how often it may compile anew."""
+    copied = FunctionType(
+        function.__code__.replace(), function.__globals__, function.__name__, function.__defaults__,
+        function.__closure__,
+    )  # fmt: skip
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
 
 
 def _coins(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

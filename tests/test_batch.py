@@ -17,7 +17,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from semantic_aug import SemanticAugmentBatch, augmenter
+from semantic_aug.artifact import MODES
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.perturb import PERTURBATIONS
 from tests.conftest import build_artifact
 
 ARTIFACT = build_artifact()
@@ -151,6 +153,23 @@ def test_a_precision_that_the_gpu_lacks_is_refused(monkeypatch):
         augmenter._check_dtype(torch.bfloat16, torch.device("cuda"))
     augmenter._check_dtype(torch.float16, torch.device("cuda"))
     augmenter._check_dtype(torch.bfloat16, torch.device("cpu"))
+
+
+def test_many_compiled_wrappers_in_one_process(monkeypatch, no_warnings):
+    """torch.compile gives a function up that it compiled for more than 8 settings; each wrapper has one of its own."""
+    whole = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda *args, **options: whole(*args, **options, backend="eager"))
+    torch.compiler.reset()
+    images, labels = batch()
+    for mode in MODES:
+        for perturbation in PERTURBATIONS:
+            outs = []
+            for compile in (True, False):
+                torch.manual_seed(1)
+                augment = wrapper(mode=mode, perturbation=perturbation, compile=compile)
+                outs.append(augment(images, labels)[0])
+            assert_close(*outs)
+    torch.compiler.reset()
 
 
 @pytest.mark.slow
