@@ -90,4 +90,6 @@ def test_the_preset_table_has_the_figures_of_the_checkpoints():
 def test_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)]+)\)", README):
         if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+            path, _, heading = target.partition("#")
+            assert (ROOT / path).exists(), target
+            assert f"\n## {heading.capitalize()}\n" in (ROOT / path).read_text() if heading else True, target
