@@ -92,4 +92,5 @@ def test_links_lead_somewhere():
         if not target.startswith("http"):
             path, _, heading = target.partition("#")
             assert (ROOT / path).exists(), target
-            assert f"\n## {heading.capitalize()}\n" in (ROOT / path).read_text() if heading else True, target
+            title = heading.replace("-", " ").capitalize()
+            assert f"\n## {title}\n" in (ROOT / path).read_text() if heading else True, target
