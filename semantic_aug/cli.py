@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semantic_aug import completion
 
@@ -53,20 +53,27 @@ def _parser() -> argparse.ArgumentParser:
     completion.add_option(parser)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
+    data = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
+    checkpoint = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
+    drawn = f"{data} (default: images that the checkpoint draws itself)"
+    # What several verbs take; a verb may say otherwise.
+    shared: dict[str, dict[str, Any]] = {
+        "checkpoint": {"metavar": "CHECKPOINT", "help": checkpoint},
+        "data": {"metavar": "DATA", "help": data},
+        "--seed": {"metavar": "S", "type": int, "default": 0, "help": "default: 0"},
+        "--device": {"metavar": "D", "help": "cpu, cuda, cuda:1, mps (default: the best there is)"},
+        "--skip-bad": {"action": "store_true", "help": "leave out images that cannot be read"},
+    }
+
     def verb(run: Callable[[argparse.Namespace], None], summary: str, example: str) -> Callable[..., argparse.Action]:
         name = run.__name__.removeprefix("_")
         sub = verbs.add_parser(name, help=summary, description=summary, epilog=f"example: semantic-aug {example}")
         sub.set_defaults(run=run)
         sub.add_argument("--traceback", action="store_true", help="show where an error came from")
-        return sub.add_argument
-
-    checkpoint = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
-    data = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
-    device = "cpu, cuda, cuda:1, mps (default: the best there is)"
-    skip_bad = "leave out images that cannot be read"
+        return lambda name, **own: sub.add_argument(name, **(shared.get(name, {}) | own))
 
     add = verb(_demo, "See a checkpoint at work, per sample and per batch.", "demo path/to/images")
-    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
+    add("data", nargs="?", help=drawn)
     add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{checkpoint}; default: fer2013-48")
     add("--output", metavar="PNG", default=DEMO_PICTURE, help=f"default: {DEMO_PICTURE}")
 
@@ -75,14 +82,14 @@ def _parser() -> argparse.ArgumentParser:
         "Train a checkpoint. Running the same command again goes on where it stopped.",
         "train faces/train --output runs/faces --preset fer2013-48 --minutes 60",
     )
-    add("data", metavar="DATA", help=data)
+    add("data")
     add("--output", metavar="DIR", required=True, help="gets state/, previews/, log.jsonl and, at the end, checkpoint/")
     add("--preset", metavar="NAME", help="tiny, fer2013-48, fashion-mnist-32, rgb-32, rafdb-96; not with --init")
     add("--init", metavar="CHECKPOINT", help=f"fine-tune: start from {checkpoint}")
     add("--images", metavar="N", type=int, help="training images to see; the horizon of every schedule")
     add("--minutes", metavar="M", type=float, help="end this sitting after M minutes; the state is saved")
-    add("--seed", metavar="S", type=int, default=0, help="default: 0")
-    add("--device", metavar="D", help=device)
+    add("--seed")
+    add("--device")
     add(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
@@ -95,37 +102,37 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", metavar="N", type=int, help="images per step over all processes (default: 64)")
     add("--accumulate", metavar="N", type=int, default=1, help="compute each batch in N parts, to save memory")
     add("--compile", action="store_true", help="run the networks through torch.compile")
-    add("--skip-bad", action="store_true", help=skip_bad)
+    add("--skip-bad")
 
     add = verb(
         _fit,
         "New class statistics for your own classes on an existing checkpoint; no training.",
         "fit fer2013-48 faces/train --output my-checkpoint",
     )
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", help=data)
+    add("checkpoint")
+    add("data")
     add("--output", metavar="DIR", required=True, help="the new artifact; must not exist")
-    add("--device", metavar="D", help=device)
-    add("--skip-bad", action="store_true", help=skip_bad)
+    add("--device")
+    add("--skip-bad")
 
     add = verb(
         _encode,
         "Encode a data set once, so that augmenting it costs the decoder alone (LatentCache).",
         "encode fer2013-48 faces/train --output latents.safetensors",
     )
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", help=data)
+    add("checkpoint")
+    add("data")
     add("--output", metavar="FILE", required=True, help="must not exist")
     add("--reconstructions", action="store_true", help="keep the decoded images too, which detail mode subtracts")
-    add("--device", metavar="D", help=device)
+    add("--device")
 
     add = verb(
         _expand,
         "Write an expanded data set, originals and new images. Running the same command again goes on.",
         "expand fer2013-48 faces/train --output balanced --balance",
     )
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", help=data)
+    add("checkpoint")
+    add("data")
     add("--output", metavar="DIR", required=True, help="new, empty, or begun by the same command")
     add("--balance", action="store_true", help="raise every class to the largest")
     add("--per-class", metavar="N", type=int, help="raise every class to N images, originals included")
@@ -133,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--strength", metavar="S", type=float, help="scale of the covariance (default: the checkpoint's own)")
     add("--mode", choices=("detail", "decode"), help="default: the checkpoint's own")
     add("--perturbation", metavar="NAME", default="covariance", help="as of SemanticAugment; default: covariance")
-    add("--seed", metavar="S", type=int, default=0, help="default: 0")
+    add("--seed")
     add("--format", choices=("folder", "webdataset"), default="folder", help="an image folder (default), or tar shards")
     add(
         "--originals",
@@ -143,32 +150,32 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--engine", choices=("local", "ray"), default="local", help="ray: actors on a Ray cluster, or on this machine")
     add("--verify", metavar="N", type=int, help="in the end, make N new images again and compare them bit for bit")
-    add("--device", metavar="D", help=device)
-    add("--skip-bad", action="store_true", help=skip_bad)
+    add("--device")
+    add("--skip-bad")
 
     add = verb(
         _evaluate,
         "Quality of a checkpoint on held-out images: reconstruction, realism, diversity, class agreement.",
         "evaluate fer2013-48 faces/validation --train faces/train --json figures.json",
     )
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", help=f"held-out images, {data}")
+    add("checkpoint")
+    add("data", help=f"held-out images, {data}")
     add("--train", metavar="DATA", help="real images to train the judge classifier on, where there is none yet")
     add("--judge", metavar="FILE", help=f"where the judge is kept (default: {JUDGE})")
     add("--compared", metavar="N", type=int, default=2000, help="augment and judge at most N images (default: 2000)")
     add("--json", metavar="FILE", help="also write the figures there")
     add("--picture", metavar="PNG", help="an image of each class, and what the judge says of its augmentations")
-    add("--seed", metavar="S", type=int, default=0, help="default: 0")
-    add("--device", metavar="D", help=device)
-    add("--skip-bad", action="store_true", help=skip_bad)
+    add("--seed")
+    add("--device")
+    add("--skip-bad")
 
     add = verb(
         _preview,
         "Pictures of what a checkpoint does: one as PNG, or all of them as an HTML page that needs no network.",
         "preview fer2013-48 faces/validation --output page.html",
     )
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
-    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
+    add("checkpoint")
+    add("data", nargs="?", help=drawn)
     add("--output", metavar="FILE", required=True, help="NAME.png or NAME.html")
     add(
         "--figure",
@@ -177,27 +184,27 @@ def _parser() -> argparse.ArgumentParser:
         "(default: overview, without DATA samples; on a page all)",
     )
     add("--per-class", metavar="N", type=int, default=1, help="images of each class (default: 1)")
-    add("--seed", metavar="S", type=int, default=0, help="default: 0")
-    add("--skip-bad", action="store_true", help=skip_bad)
+    add("--seed")
+    add("--skip-bad")
 
     add = verb(_app, "A page to play with, served on this machine (Gradio).", "app fer2013-48 faces/validation")
-    add("checkpoint", metavar="CHECKPOINT", nargs="?", default="fer2013-48", help=f"{checkpoint}; default: fer2013-48")
-    add("data", metavar="DATA", nargs="?", help=f"{data} (default: images that the checkpoint draws itself)")
+    add("checkpoint", nargs="?", default="fer2013-48", help=f"{checkpoint}; default: fer2013-48")
+    add("data", nargs="?", help=drawn)
     add("--judge", metavar="FILE", help="a judge, as evaluate keeps it, to say which class it sees")
     add("--host", metavar="H", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     add("--port", metavar="P", type=int, help="default: the first free one from 7860 on")
     add("--share", action="store_true", help="a public link, through Gradio's servers")
-    add("--skip-bad", action="store_true", help=skip_bad)
+    add("--skip-bad")
 
     add = verb(_inspect, "What a checkpoint holds: classes, counts, sizes, hashes, figures.", "inspect fer2013-48")
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("checkpoint")
 
     add = verb(
         _push,
         "Upload a checkpoint to the Hugging Face Hub, with the pictures preview.png and samples.png beside it.",
         "push my-checkpoint user/repo --tag v1.0",
     )
-    add("checkpoint", metavar="CHECKPOINT", help=checkpoint)
+    add("checkpoint")
     add("repository", metavar="USER/REPO", help="made where there is none; the token is HF_TOKEN or `hf auth login`'s")
     add("--private", action="store_true", default=None, help="make a new repository private")
     add("--tag", metavar="NAME", help="a new name for this state of the repository, such as v1.0")
@@ -240,9 +247,7 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f"--preset is needed ({', '.join(PRESETS)}), or --init CHECKPOINT")
     if options.preset is not None and options.preset not in PRESETS:
         raise ValueError(f"unknown preset {options.preset!r}; there are {', '.join(PRESETS)}")
-    output = Path(options.output)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file; --output takes a directory")
+    output = _directory(options.output)
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
     if options.imbalance is not None and not options.imbalance >= 1:
@@ -286,7 +291,7 @@ def _train(options: argparse.Namespace) -> None:
             cache=output / STATE / "cache",
         )
     if processes.is_main_process:
-        _say_skipped(everything)
+        _say_skipped(everything.skipped)
     if options.imbalance is not None:
         everything = cut_to_imbalance(everything, options.imbalance, options.seed)
     if len(everything.classes) == 1 and processes.is_main_process:
@@ -311,9 +316,7 @@ def _fit(options: argparse.Namespace) -> None:
     from semantic_aug.trainer.evaluate import reconstruction
     from semantic_aug.trainer.fit import fit_statistics
 
-    output = Path(options.output)
-    if output.exists():
-        raise FileExistsError(f"{output} exists; choose another --output")
+    output = _new(options.output)
     device = _device(options.device)
     artifact = Artifact.load(options.checkpoint)
     processes = distributed.join(device)
@@ -338,9 +341,7 @@ def _encode(options: argparse.Namespace) -> None:
     from semantic_aug.artifact import Artifact
     from semantic_aug.latents import LatentCache
 
-    output = _writable(options.output)
-    if output.exists():
-        raise FileExistsError(f"{output} exists; choose another --output")
+    output = _new(_writable(options.output))
     device = _device(options.device)
     artifact = Artifact.load(options.checkpoint)
     data = _load(artifact, options.data, skip_bad=False, same_classes=False)
@@ -368,9 +369,7 @@ def _expand(options: argparse.Namespace) -> None:
     from semantic_aug.trainer.data import readable, stamp
     from semantic_aug.trainer.sources import find_source
 
-    output, device = _writable(options.output), _device(options.device)
-    if output.exists() and not output.is_dir():
-        raise ValueError(f"{output} is a file; --output takes a directory")
+    output, device = _directory(_writable(options.output)), _device(options.device)
     if Path(options.data).is_dir() and output.resolve().is_relative_to(Path(options.data).resolve()):
         raise ValueError(f"{output} lies in {options.data}, whose images would then change; choose another --output")
     artifact = Artifact.load(options.checkpoint)
@@ -405,8 +404,7 @@ def _expand(options: argparse.Namespace) -> None:
         layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
         total, done, finished = expand.work(layout, rank=rank, world_size=world_size, engine=engine)
         if rank == 0:
-            if skipped:
-                print(f"left out {len(skipped)} images that cannot be read")
+            _say_skipped(len(skipped))
             there = f", {done} of them there already" if done else ""
             print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
         try:
@@ -571,7 +569,7 @@ def _load(artifact: "Artifact", folder: str, *, skip_bad: bool, same_classes: bo
 
     network = artifact.network
     data = load_data(folder, network.channels, network.image_size, skip_bad=skip_bad)
-    _say_skipped(data)
+    _say_skipped(data.skipped)
     if not same_classes:
         return data
     table = label_table(data.classes, artifact.classes)
@@ -591,14 +589,26 @@ def _sources(artifact: "Artifact", options: argparse.Namespace) -> "Sources":
     return Sources(data.images, data.labels, name)
 
 
-def _say_skipped(data: "ImageSet") -> None:
-    if data.skipped:
-        print(f"left out {data.skipped} images that cannot be read")
+def _say_skipped(skipped: int) -> None:
+    if skipped:
+        print(f"left out {skipped} images that cannot be read")
 
 
 def _writable(path: str) -> Path:
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(f"{Path(path).parent}: no such folder to write {Path(path).name} to")
+    return Path(path)
+
+
+def _directory(path: str | Path) -> Path:
+    if Path(path).exists() and not Path(path).is_dir():
+        raise ValueError(f"{path} is a file; --output takes a directory")
+    return Path(path)
+
+
+def _new(path: str | Path) -> Path:
+    if Path(path).exists():
+        raise FileExistsError(f"{path} exists; choose another --output")
     return Path(path)
 
 
