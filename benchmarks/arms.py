@@ -20,8 +20,8 @@ from torchvision.transforms import v2
 
 from semantic_aug import Artifact, ClassStatistics, SemanticAugmentBatch
 from semantic_aug.artifact import MODES
-from semantic_aug.functional import model_input
-from semantic_aug.images import add_change, model_to_unit, resize, tensor_to_unit, to_model_channels, unit_to_tensor
+from semantic_aug.functional import blend, decoded, model_input
+from semantic_aug.images import tensor_to_unit, unit_to_tensor
 from semantic_aug.sampling import evenly
 from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet, seeded
 
@@ -99,10 +99,6 @@ def latent_smote(context: Context) -> Change:
         with autocast:
             return artifact.encode(model_input(tensor_to_unit(images.to(context.device)), artifact)).float()
 
-    def decode(latents: Tensor) -> Tensor:
-        with autocast:
-            return model_to_unit(artifact.decode(latents).float())
-
     latents = torch.cat([encode(part) for part in context.data.images.split(512)])
     table, count = neighbours(latents, context.data.labels.to(context.device), settings["neighbours"])
     generator = seeded(context.seed, "smote")
@@ -116,13 +112,12 @@ def latent_smote(context: Context) -> Change:
         source = indices[chosen].to(context.device, non_blocking=True)
         chosen = chosen.to(context.device, non_blocking=True)
         z, unit = latents[source], tensor_to_unit(images[chosen])
-        decoded = decode(smote(z, latents[table[source]], count[source], uniform))
-        if settings["mode"] == "detail":
-            difference = decoded - decode(z)
-        else:
-            difference = resize(decoded, unit.shape[-2:]) - to_model_channels(unit, artifact.network.channels)
+        with autocast:
+            before, after = decoded(
+                z, smote(z, latents[table[source]], count[source], uniform), artifact, settings["mode"]
+            )
         out = images.clone()
-        out[chosen] = unit_to_tensor(add_change(unit, difference), images.dtype)
+        out[chosen] = unit_to_tensor(blend(unit, before, after), images.dtype)
         return out
 
     return change

@@ -41,7 +41,7 @@ import semantic_aug
 from semantic_aug import Artifact
 from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
-from semantic_aug.labels import class_key, label_table
+from semantic_aug.labels import label_table, same_names
 from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data, seeded
 from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
@@ -193,7 +193,7 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
 
 def same_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
     """``other`` with the labels of ``data``. Raises ValueError with both lists where they differ."""
-    if {class_key(c) for c in other.classes} != {class_key(c) for c in data.classes}:
+    if not same_names(other.classes, data.classes):
         raise ValueError(f"train has the classes {data.classes}, {name} has {other.classes}")
     return replace(other, labels=label_table(other.classes, data.classes)[other.labels], classes=data.classes)
 
@@ -201,7 +201,7 @@ def same_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
 def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:
     """The checkpoint. Raises ValueError with both lists where its classes are not those of ``data``."""
     artifact = Artifact.load(checkpoint)
-    if {class_key(c) for c in artifact.classes} != {class_key(c) for c in data.classes}:
+    if not same_names(artifact.classes, data.classes):
         raise ValueError(f"the data has the classes {data.classes}, checkpoint {checkpoint} has {artifact.classes}")
     return artifact
 

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from semantic_aug import Artifact
-from semantic_aug.artifact import MODES
-from semantic_aug.images import add_change, bytes_to_model, model_to_unit, resize, unit_to_model
+from semantic_aug.artifact import MODES, Mode
+from semantic_aug.functional import blend, decoded
+from semantic_aug.images import bytes_to_model, model_to_unit, resize, unit_to_model
 from semantic_aug.labels import label_table
 from semantic_aug.trainer.data import ImageSet, load_data, seeded
 from semantic_aug.trainer.judge import Judge
@@ -89,16 +90,13 @@ def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict
     return made | {"to another class": (way / way.norm() * factor[:, 0].norm()).expand(n, d)}
 
 
-def moved(artifact: Artifact, x: Tensor, step: Tensor, mode: str) -> tuple[Tensor, Tensor]:
+def moved(artifact: Artifact, x: Tensor, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     """Images (N, C, S, S) in [-1, 1] of the latents moved forward and back, made as the augmentation makes them."""
     mu = artifact.encode(x)
     made = []
     for z in (mu + step, mu - step):
-        decoded = artifact.decode(z)
-        if mode == "detail":
-            change = model_to_unit(decoded) - model_to_unit(artifact.decode(mu))
-            decoded = unit_to_model(add_change(model_to_unit(x), change).clamp(0, 1))
-        made.append(decoded)
+        before, after = decoded(mu, z, artifact, mode)
+        made.append(unit_to_model(blend(model_to_unit(x), before, after).clamp(0, 1)))
     return made[0], made[1]
 
 

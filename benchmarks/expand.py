@@ -120,8 +120,7 @@ def wanted(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def finished(path: Path) -> list[dict[str, Any]]:
     """The descriptions of the runs in a file of results."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return [{key: run[key] for key in IDENTITY} for run in map(json.loads, lines)]
+    return [{key: run[key] for key in IDENTITY} for run in store.read(path, IDENTITY)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,16 @@ def identity(run: Mapping[str, Any]) -> str:
     return json.dumps({name: run[name] for name in IDENTITY}, sort_keys=True)
 
 
-def read(path: Path) -> list[Run]:
-    """The runs of a file, none where there is no file; a line that is not whole is warned of, and stays where it is."""
+def read(path: Path, needed: Sequence[str] = (*IDENTITY, *FIGURES)) -> list[Run]:
+    """The runs of a file, none where there is no file; a line that is not whole is warned of, and stays where it is.
+
+    ``needed``: the fields without which a line is not whole.
+    """
     runs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [], 1):
         try:
             run = json.loads(line)
-            missing = [name for name in (*IDENTITY, *FIGURES) if name not in run]
+            missing = [name for name in needed if name not in run]
             if not isinstance(run, dict) or missing:
                 raise ValueError(f"it lacks {missing}")
         except (ValueError, TypeError) as error:

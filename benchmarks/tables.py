@@ -212,15 +212,10 @@ def _stored(name: str) -> Any:
         raise ValueError(f"there is no {name}") from error
 
 
-def _stored_lines(name: str) -> list[Any]:
-    path = ROOT / name
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
-
-
 def expanded(query: Mapping[str, str]) -> str:
     """Classifiers trained on a folder as it is, oversampled, and expanded, as ``expand.py`` stored them."""
     arms: dict[str, dict[int, store.Run]] = {}
-    for run in _stored_lines(query["file"]):
+    for run in store.read(ROOT / query["file"], ("arm", "seed")):
         arms.setdefault(run["arm"], {})[run["seed"]] = run
     if not arms:
         return f"\n{NOTHING}\n"
@@ -246,7 +241,7 @@ def speed(query: Mapping[str, str]) -> str:
     """One kind of the figures of ``throughput.py``, on one device (cpu), the newest of each name."""
     device = query.get("device", "cpu")
     chosen = [
-        line for line in _stored_lines(query["file"])
+        line for line in store.read(ROOT / query["file"], ("kind", "device", "quick"))
         if line["kind"] == query["kind"] and line["device"] == device and not line["quick"]
     ]  # fmt: skip
     if not chosen:

@@ -36,6 +36,11 @@ def class_key(name: str) -> str:
     return folder_name(name).casefold()
 
 
+def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether two lists name the same classes, in whatever order."""
+    return {class_key(name) for name in names} == {class_key(name) for name in others}
+
+
 def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
     """Index in ``known`` of each of ``names``, compared by ``class_key``: int64 (len(names),).
 

@@ -11,6 +11,7 @@ import os
 import shutil
 import tarfile
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +33,7 @@ Line = dict[str, Any]
 How = Literal["link", "copy", "symlink"]
 
 
-class Layout:
+class Layout(ABC):
     """Where originals and new images lie below ``directory``, and what writes them; the base of both layouts."""
 
     def __init__(
@@ -49,32 +50,33 @@ class Layout:
         self.maker = Maker(self.artifact, self.recipe, self.device)
         return self
 
+    @abstractmethod
     def units(self) -> range:
         """All units of work."""
-        raise NotImplementedError
 
+    @abstractmethod
     def numbers(self, unit: int) -> list[int]:
         """The new images in a unit."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, numbers: Iterable[int]) -> None:
         """Put originals where they belong, as far as they lie outside the units."""
 
+    @abstractmethod
     def write(self, unit: int) -> list[Line]:
         """Make a unit and write it; its lines of the manifest."""
-        raise NotImplementedError
 
+    @abstractmethod
     def intact(self, unit: int, lines: dict[int, Line]) -> bool:
         """Whether a unit is there, every new image with the hash in its line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def original(self, number: int) -> str:
         """The path of an original below the directory."""
-        raise NotImplementedError
 
+    @abstractmethod
     def new(self, number: int) -> str:
         """The path of a new image below the directory."""
-        raise NotImplementedError
 
     def make(self, block: int) -> list[tuple[Line, bytes]]:
         """A block of new images, as lines of the manifest and PNG files."""
@@ -227,6 +229,9 @@ class Shards(Layout):
     def new(self, number: int) -> str:
         """``shard/name.png``."""
         return self.keys[len(self.originals.files) + number] + ".png"
+
+    def place(self, numbers: Iterable[int]) -> None:
+        """Nothing to do: they lie in the shards."""
 
     def write(self, unit: int) -> list[Line]:
         """One tar file; the new images of a shard are in memory until it is written."""

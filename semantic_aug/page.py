@@ -11,6 +11,7 @@ from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.artifact import Artifact
 from semantic_aug.figures import Bars, Figure, Grid, Sources, imbalance
+from semantic_aug.files import write_whole
 
 NAMED = 12  # classes that the head lists
 # What a grid and a bar chart look like, for pages of others too; colours come from the page's own variables.
@@ -200,6 +201,4 @@ def thousands(number: int) -> str:
 def save(text: str, path: str | Path) -> None:
     """Write a page by way of a temporary file, so that a viewer never sees half of one."""
     path = Path(path)
-    temporary = path.with_suffix(".part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(text.encode(), path, path.with_suffix(".part"))

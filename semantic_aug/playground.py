@@ -39,7 +39,7 @@ def read_upload(path: str | Path) -> Tensor:
     try:
         with PIL.Image.open(path, formats=FORMATS) as file:
             if file.width * file.height <= MAX_PIXELS:  # known before any pixel is decoded
-                image = pil_to_bytes(file, 1 if file.mode in ("1", "L", "LA") or file.mode.startswith("I") else 3)
+                image = pil_to_bytes(file, None)
     except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
         pass
     except Exception as error:  # whatever a damaged file makes Pillow raise

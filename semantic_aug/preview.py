@@ -1,5 +1,6 @@
 """Drawing: labelled grids of images, bar charts, and the two grids that a training and the demo write."""
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.artifact import MODES, Artifact
+from semantic_aug.files import write_whole
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
 
@@ -126,9 +128,9 @@ def save(picture: Image.Image, path: str | Path) -> None:
     """Write a PNG by way of a temporary file, so that a viewer never sees half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    picture.save(temporary, format="PNG")
-    temporary.replace(path)
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    write_whole(file.getvalue(), path, path.with_suffix(".part"))
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -132,3 +132,15 @@ def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield
+
+
+@pytest.fixture
+def line(capsys):
+    """The single line on stderr."""
+
+    def read():
+        text = capsys.readouterr().err
+        assert text.count("\n") == 1, text
+        return text
+
+    return read

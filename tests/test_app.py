@@ -254,6 +254,7 @@ def test_a_perturbation_without_a_class_is_explained(tab):
         tab.get_by_label(field).click()
         tab.get_by_role("option", name=choice).click()
     tab.locator("#draws", has_text="class-gaussian needs a class").wait_for()
+    assert not pictures(tab, "#draws")
 
 
 @pytest.mark.browser

@@ -34,18 +34,6 @@ def train_command(folder, output, *more):
     return [*RUN, *(str(argument) for argument in command)]
 
 
-@pytest.fixture
-def line(capsys):
-    """The single line on stderr."""
-
-    def read():
-        text = capsys.readouterr().err
-        assert text.count("\n") == 1, text
-        return text
-
-    return read
-
-
 # --- Help and errors ----------------------------------------------------------------------------------------------
 
 

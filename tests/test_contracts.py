@@ -185,9 +185,10 @@ def test_a_gpu_is_not_waited_for(mode):
     torch.cuda.set_sync_debug_mode("error")
     try:
         for _ in range(3):
-            augment.apply((images, labels), augment.draw((images, labels)))
+            out, _ = augment.apply((images, labels), augment.draw((images, labels)))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert not torch.equal(out, images)
 
 
 @pytest.mark.gpu

@@ -69,18 +69,6 @@ def once(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def line(capsys):
-    """The single line on stderr."""
-
-    def read():
-        text = capsys.readouterr().err
-        assert text.count("\n") == 1, text
-        return text
-
-    return read
-
-
 def check_whole(output, data, counts):
     """Every image of a class once, none broken, all in the manifest, nothing else."""
     lines = manifest(output)

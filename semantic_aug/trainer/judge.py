@@ -17,7 +17,7 @@ from torchvision.models.resnet import BasicBlock
 
 from semantic_aug.files import save_whole
 from semantic_aug.images import resize, to_model_channels
-from semantic_aug.labels import class_key, label_table
+from semantic_aug.labels import label_table, same_names
 from semantic_aug.trainer.data import EndlessOrder, ImageSet, seeded
 
 FORMAT = "semantic-aug-judge/1"
@@ -106,7 +106,7 @@ class Judge:
 
         Raises ValueError with both lists unless they hold the same names.
         """
-        if {class_key(name) for name in classes} != {class_key(name) for name in self.classes}:
+        if not same_names(classes, self.classes):
             raise ValueError(
                 f"the judge knows the classes {self.classes}, asked about {list(classes)}; "
                 f"train a judge on images of these classes"
