@@ -249,7 +249,11 @@ def speed(query: Mapping[str, str]) -> str:
     common = ("kind", "device", "threads", "load", "quick", "versions")
     head = list(dict.fromkeys(name for line in chosen for name in line if name not in common))
     named = [name for name in head if not isinstance(chosen[0].get(name), float)]
-    newest = {tuple(str(line.get(name)) for name in named): line for line in chosen}
+    newest: dict[tuple[str, ...], store.Run] = {}
+    for line in chosen:
+        key = tuple(str(line.get(name)) for name in named)
+        newest.pop(key, None)  # so that the order is the newest run's
+        newest[key] = line
     lines = [[_text(line.get(name, "")) for name in head] for line in newest.values()]
     last = chosen[-1]
     note = f"{device}, {last['threads']} threads, torch {last['versions']['torch']}."

@@ -1,4 +1,4 @@
-"""Speed beside other augmentations: python benchmarks/throughput.py [--device D] [--quick] [--no-compile] [--json FILE]
+"""Speed beside other augmentations: python benchmarks/throughput.py [--device D] [--parts PART...] [--json FILE]
 
 Every contender augments the same batch of RGB images, in turns in one run; medians. Ours runs at p = 0.5 from the
 bundled checkpoint; "latents" is given cached latents, "reconstructions" also the cached G(mu). The plain path, encode
@@ -11,7 +11,7 @@ it where matplotlib is there:
 - "rate": those measured rates, of a large matrix product and of the networks' convolutions alone;
 - "step": a ResNet-34 training step through ``SemanticLoader``, and what augmenting adds to it;
 - "scaling": cost against batch, image size, classes K and latent dimension d;
-- "workers": a DataLoader with the augmentation in its data set;
+- "workers": a DataLoader with the augmentation in its data set, or in its ``collate_fn``;
 - "start": seconds to import, and from construction until the first batch is there, in fresh processes.
 """
 
@@ -34,7 +34,7 @@ from typing import Any
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
@@ -223,9 +223,10 @@ def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, 
 # --- Parts --------------------------------------------------------------------------------------------------------
 
 
-def measure_augmentations(artifact: Artifact, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The table of contenders, the measured rates, and what augmenting adds to a training step."""
     device, n, size = options.device, options.batch, options.size
+    artifact = Artifact.load("fer2013-48").to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
     contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in ("decode", "detail")}
     contenders |= ours(artifact, images, compiled=options.compile) | others(len(artifact.classes), device)
@@ -333,32 +334,51 @@ def batch_of(n: int, size: int, classes: int, device: str) -> tuple[Tensor, Tens
 
 
 class Images(Dataset):
-    """uint8 images, each augmented as it is read."""
+    """uint8 images and labels, each image augmented as it is read."""
 
     def __init__(self, count: int, size: int, augment: v2.Transform | None) -> None:
-        self.images = (batch_of(count, size, 7, "cpu")[0] * 255).to(torch.uint8)
+        images, self.labels = batch_of(count, size, 7, "cpu")
+        self.images = (images * 255).to(torch.uint8)
         self.augment = augment
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> Tensor:
-        return self.augment(self.images[index]) if self.augment else self.images[index]
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        image = self.images[index]
+        return self.augment(image) if self.augment else image, self.labels[index]
+
+
+class Collate:
+    """Augment the batch where it is put together, in a worker."""
+
+    def __init__(self, augment: SemanticAugmentBatch) -> None:
+        self.augment = augment
+
+    def __call__(self, samples: list[Any]) -> Any:
+        """Images (B, 3, S, S) and labels (B,)."""
+        return self.augment(*default_collate(samples))
 
 
 def measure_workers(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Images per second of a DataLoader, its persistent workers running already."""
-    augments = {
-        "none": None,
-        "torchvision RandAugment": v2.RandAugment(),
-        "ours detail": SemanticAugment(P, STRENGTH, mode="detail", domain_check=False),
+    one = partial(SemanticAugment, P, STRENGTH, mode="detail", domain_check=False)
+    batch = partial(SemanticAugmentBatch, P, STRENGTH, mode="detail", domain_check=False)
+    # Per sample, and where a batch is put together.
+    contenders: dict[str, tuple[v2.Transform | None, Callable[[list[Any]], Any]]] = {
+        "none": (None, default_collate),
+        "torchvision RandAugment": (v2.RandAugment(), default_collate),
+        "ours detail": (one(), default_collate),
+        "ours detail bfloat16": (one(dtype=torch.bfloat16), default_collate),
+        "ours detail, in collate_fn": (None, Collate(batch())),
+        "ours detail bfloat16, in collate_fn": (None, Collate(batch(dtype=torch.bfloat16))),
     }
     lines = []
     for workers in (0, 2):
         runs = {}
-        for name, augment in augments.items():
+        for name, (augment, collate) in contenders.items():
             data = Images(options.worker_images, options.size, augment)
-            loader = DataLoader(data, 32, num_workers=workers, persistent_workers=workers > 0)
+            loader = DataLoader(data, 32, num_workers=workers, persistent_workers=workers > 0, collate_fn=collate)
             runs[name] = partial(list, loader)
         for name, taken in seconds(runs, "cpu", options.step_repeats).items():
             rate = options.worker_images / taken
@@ -397,6 +417,14 @@ def measure_start(options: argparse.Namespace) -> list[dict[str, Any]]:
     return [*lines, {"kind": "start", "name": "import ratio", "ratio": ratio}]
 
 
+PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
+    "augmentation": measure_augmentations,
+    "scaling": measure_scaling,
+    "workers": measure_workers,
+    "start": measure_start,
+}
+
+
 # --- Output -------------------------------------------------------------------------------------------------------
 
 
@@ -433,12 +461,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--quick", action="store_true", help="smallest sizes: shows that it runs, measures nothing")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--json", default="benchmarks/results/throughput.jsonl", metavar="FILE")
     options = parser.parse_args(arguments)
     gpu = options.device.startswith("cuda")
     options.step_repeats, options.steps, options.matrix = (20, 12, 8192) if gpu else (3, 1, 1024)
-    options.worker_images = 256
+    options.worker_images = 1024
     options.scaling = {
         "batch": [16, 64, 256, 1024], "size": [48, 96, 224], "K": [7, 100, 1000], "d": [32, 128, 256],
     }  # fmt: skip
@@ -446,7 +475,6 @@ def main(arguments: list[str] | None = None) -> None:
         options.batch, options.repeats, options.step_repeats, options.compile = 4, 1, 1, False
         options.steps, options.worker_images, options.matrix = 1, 4, 64
         options.scaling = {"batch": [2, 4], "K": [2, 3]}
-    artifact = Artifact.load("fer2013-48").to(options.device)
     common = {
         "device": torch.cuda.get_device_name(options.device) if gpu else "cpu",
         "threads": torch.get_num_threads(),
@@ -456,8 +484,8 @@ def main(arguments: list[str] | None = None) -> None:
                      "torchvision": torchvision.__version__},
     }  # fmt: skip
     lines = []
-    for part in (partial(measure_augmentations, artifact), measure_scaling, measure_workers, measure_start):
-        for line in part(options):
+    for part in options.parts:
+        for line in PARTS[part](options):
             lines.append(line)
             print(*(f"{value:.4g}" if isinstance(value, float) else value for value in line.values()), flush=True)
     path = Path(options.json)
@@ -465,7 +493,8 @@ def main(arguments: list[str] | None = None) -> None:
         for line in lines:
             rounded = {key: float(f"{x:.4g}") if isinstance(x, float) else x for key, x in line.items()}
             file.write(json.dumps(rounded | common) + "\n")
-    plot(lines, path.with_suffix(".png"))
+    if {"augmentation", "scaling"} <= set(options.parts):
+        plot(lines, path.with_suffix(".png"))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Augmenter(v2.Transform):
         device: str | torch.device | None,
         domain_check: bool,
         rank: int | None,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | None,
         compile: bool = False,
     ) -> None:
         super().__init__()

@@ -23,7 +23,6 @@ class SemanticAugmentBatch(Augmenter):
     All other arguments are those of ``SemanticAugment``.
 
     Args:
-        dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
         compile: compile the augmentation with ``torch.compile``; the first batches then take long.
 
     Raises as ``SemanticAugment`` does, and ValueError where a batch has no labels.
@@ -51,8 +50,7 @@ class SemanticAugmentBatch(Augmenter):
         super().__init__(
             p, strength, checkpoint=checkpoint, perturbation=perturbation, mode=mode, labels_getter=labels_getter,
             classes=classes, mean=mean, std=std, generator=generator, device=device, domain_check=domain_check,
-            rank=rank,
-            dtype=dtype, compile=compile,
+            rank=rank, dtype=dtype, compile=compile,
         )  # fmt: skip
 
     def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:

@@ -43,6 +43,7 @@ class SemanticAugment(Augmenter):
         domain_check: warn once where images look unlike those that the checkpoint was trained on.
         rank: how many leading directions of each latent covariance are used, 1..d (None: all). With thousands of
             classes it saves memory: the factors of K classes take K d r numbers instead of K d d.
+        dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
 
     Raises ValueError for settings out of range, labels that the checkpoint does not know, and float images outside
     [0, 1]; TypeError for boxes, masks and keypoints, and for other dtypes and modes; RuntimeError for CUDA in a worker.
@@ -64,9 +65,10 @@ class SemanticAugment(Augmenter):
         device: str | torch.device | None = None,
         domain_check: bool = True,
         rank: int | None = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(
             p, strength, checkpoint=checkpoint, perturbation=perturbation, mode=mode, labels_getter=labels_getter,
             classes=classes, mean=mean, std=std, generator=generator, device=device, domain_check=domain_check,
-            rank=rank,
+            rank=rank, dtype=dtype,
         )  # fmt: skip

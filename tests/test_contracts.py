@@ -112,18 +112,19 @@ def test_the_fraction_augmented_on_20_000_images(form):
         assert abs(count - of * expected) <= 4.5 * (of * expected * (1 - expected)) ** 0.5, label
 
 
+@pytest.mark.parametrize("transform", [per_sample, per_batch])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_low_precision_is_close(dtype):
+def test_low_precision_is_close(dtype, transform):
     images, labels = torch.rand(6, 1, 32, 32), torch.arange(6) % 3
     outs = []
     for precision in (None, torch.float32, dtype):
         torch.manual_seed(1)
-        outs.append(per_batch("detail", "covariance", strength=0.1, dtype=precision)(images, labels)[0])
+        outs.append(transform("detail", "covariance", strength=0.1, dtype=precision)(images, labels)[0])
     assert torch.equal(outs[0], outs[1])
     assert outs[2].dtype == torch.float32
     assert 0 < float((outs[2] - outs[0]).abs().mean()) < 0.02
     with pytest.raises(ValueError, match="dtype must be None"):
-        per_batch("detail", "covariance", dtype=torch.int8)
+        transform("detail", "covariance", dtype=torch.int8)
 
 
 def test_compiled_whole_equals_eager(no_warnings):
