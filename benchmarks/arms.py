@@ -22,8 +22,8 @@ from semantic_aug import Artifact, ClassStatistics, SemanticAugmentBatch
 from semantic_aug.artifact import MODES
 from semantic_aug.functional import blend, decoded, model_input
 from semantic_aug.images import tensor_to_unit, unit_to_tensor
-from semantic_aug.sampling import evenly
-from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet, seeded
+from semantic_aug.sampling import evenly, seeded
+from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet
 
 Change = Callable[[Tensor, Tensor, Tensor], Tensor]  # images on the device, labels and indices on the CPU => images
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # images, labels, both on the device => images, soft labels

@@ -42,7 +42,8 @@ from semantic_aug import Artifact
 from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import label_table, same_names
-from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data, seeded
+from semantic_aug.sampling import seeded
+from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}

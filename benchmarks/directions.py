@@ -26,7 +26,8 @@ from semantic_aug.artifact import MODES, Mode
 from semantic_aug.functional import blend, decoded
 from semantic_aug.images import bytes_to_model, model_to_unit, resize, unit_to_model
 from semantic_aug.labels import label_table
-from semantic_aug.trainer.data import ImageSet, load_data, seeded
+from semantic_aug.sampling import seeded
+from semantic_aug.trainer.data import ImageSet, load_data
 from semantic_aug.trainer.judge import Judge
 
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 import semantic_aug
 from semantic_aug import preview
 from semantic_aug.artifact import Artifact
+from semantic_aug.sampling import seeded
 from semantic_aug.trainer import distributed, losses
 from semantic_aug.trainer.alarms import alarms, spread
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet, seeded
+from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet
 from semantic_aug.trainer.diffaugment import diffaugment
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics
