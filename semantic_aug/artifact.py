@@ -7,9 +7,11 @@ Nothing in it is executable or pickled. What a file claims is checked before mem
 import copy
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
+import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +30,7 @@ FORMAT = "semantic-aug/1"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
 PICTURES = ("preview.png", "samples.png")  # of the card
 MAX_CONFIG_BYTES = 16 << 20
+MOMENT = 0.1  # seconds, far longer than two renames take
 DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
 Mode = Literal["decode", "detail"]
 MODES: tuple[Mode, ...] = ("decode", "detail")
@@ -50,7 +53,8 @@ class Artifact:
         recommended: ``mode``, ``p``, ``shrinkage`` and ``strength`` that did best on validation data.
         reconstruction: mean and standard deviation of the L1 (and LPIPS) of held-out images, or empty.
         training: what the networks were trained on and with, or empty.
-        directory: where it was loaded from or saved to, or None.
+        directory: where it was loaded from or saved to, or None. Worker processes load it from there: set it to None
+            after changing anything, so that it travels to them whole.
         card: the text of the model card (README.md).
     """
 
@@ -112,8 +116,10 @@ class Artifact:
     ) -> Tensor:
         """``n`` new images (n, channels, S, S) in [-1, 1] of a class, decoded from N(mean_c, temperature^2 Sigma_c).
 
-        A temperature below 1 gives more typical and less varied images.
+        A temperature below 1 gives more typical and less varied images. Raises ValueError for an unknown label.
         """
+        if not 0 <= label < len(self.classes):
+            raise ValueError(f"label must lie in 0..{len(self.classes) - 1}, got {label}")
         mean = self.statistics.mean[label].float()
         noise = temperature * torch.randn(n, len(mean), generator=generator)
         latents = mean + noise @ self.statistics.factor(label, self.shrinkage).T
@@ -151,10 +157,9 @@ class Artifact:
         Raises FileNotFoundError, with the reason, where there is no such checkpoint to be had, and ArtifactError for
         anything wrong with it. Where the Hub does not answer, what was downloaded before is used, with a UserWarning.
         """
-        _restore_previous(Path(checkpoint))
         path = resolve(
-            checkpoint, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
-            force_download=force_download,
+            _present(checkpoint), revision=revision, token=token, cache_dir=cache_dir,
+            local_files_only=local_files_only, force_download=force_download,
         )  # fmt: skip
         config = _read_config(path / CONFIG)
         network = _network_config(path / CONFIG, config)
@@ -182,7 +187,7 @@ class Artifact:
             statistics=ClassStatistics.from_tensors(statistics), classes=config["classes"],
             recommended=config["recommended"], reconstruction=config["reconstruction"],
             training=config["training"], directory=path,
-            card=card.read_text(encoding="utf-8") if card.is_file() else "",
+            card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         )  # fmt: skip
 
     def save(self, directory: str | Path, *, overwrite: bool = False, half: bool = False) -> Path:
@@ -192,7 +197,7 @@ class Artifact:
         stay. Raises FileExistsError where ``directory`` exists and ``overwrite`` is False, and OSError where the disk
         is full (an old artifact is then intact).
         """
-        target = Path(directory)
+        target = Path(directory).resolve()  # behind a link, which stays
         _restore_previous(target)
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
@@ -200,7 +205,10 @@ class Artifact:
         temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         try:
             if target.exists():  # the pictures of its card, and whatever else is there
-                shutil.copytree(target, temporary, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*FILES))
+                shutil.copytree(
+                    target, temporary, dirs_exist_ok=True,
+                    ignore=lambda folder, names: [name for name in names if Path(folder) == target and name in FILES],
+                )  # fmt: skip
             self._write(temporary, half)
             temporary.chmod(0o755)  # mkdtemp's 0700 and safetensors' 0600 would lock other users out
             for file in (MODEL, STATISTICS):
@@ -213,8 +221,8 @@ class Artifact:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             _restore_previous(target)
-        self.directory = target
-        return target
+        self.directory = Path(directory)
+        return self.directory
 
     def push_to_hub(
         self,
@@ -300,6 +308,15 @@ def _previous(target: Path) -> Path:
     return target.with_name(f".{target.name}.previous")
 
 
+def _present(checkpoint: str | Path) -> str | Path:
+    """``checkpoint`` or, where its replacement was cut off between the two renames, what was to be replaced."""
+    target = Path(checkpoint).resolve()
+    if target.exists() or not _previous(target).exists():
+        return checkpoint
+    time.sleep(MOMENT)  # another process may be between the two
+    return checkpoint if target.exists() else _previous(target)
+
+
 def _restore_previous(target: Path) -> None:
     """Undo a replacement that was cut off between its two renames."""
     if not target.exists() and _previous(target).exists():
@@ -344,18 +361,24 @@ def _read_config(path: Path) -> dict[str, Any]:
     if config.get("rank") is not None:
         raise ArtifactError(f"{path}: 'rank' is {config['rank']!r:.80}, expected null (a full covariance)")
     _check_recommended(path, config["recommended"])
+    for key, value in config["reconstruction"].items():
+        if not _number(value, 0, math.inf) or not math.isfinite(value):
+            raise ArtifactError(f"{path}: reconstruction {key!r} is {value!r:.80}, expected a finite number >= 0")
+    if len(config["reconstruction"].keys() & {"l1_mean", "l1_std"}) == 1:
+        raise ArtifactError(f"{path}: 'reconstruction' has one of 'l1_mean' and 'l1_std', expected both or neither")
     return config
 
 
-def _check_recommended(path: Path, recommended: dict[str, Any]) -> None:
-    def number(value: Any, low: float, high: float) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+def _number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
+
+def _check_recommended(path: Path, recommended: dict[str, Any]) -> None:
     checks = {
         "mode": (lambda v: v in MODES, f"one of {MODES}"),
-        "p": (lambda v: number(v, 0, 1), "a number in [0, 1]"),
-        "strength": (lambda v: number(v, 0, 1e6), "a number >= 0"),
-        "shrinkage": (lambda v: v in ("oas", "pooled", None) or number(v, 0, 1), '"oas", "pooled", null or in [0, 1]'),
+        "p": (lambda v: _number(v, 0, 1), "a number in [0, 1]"),
+        "strength": (lambda v: _number(v, 0, 1e6), "a number >= 0"),
+        "shrinkage": (lambda v: v in ("oas", "pooled", None) or _number(v, 0, 1), '"oas", "pooled", null or in [0, 1]'),
     }
     for key, (valid, expected) in checks.items():
         if key not in recommended or not valid(recommended[key]):

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
 from pathlib import Path
 from types import FunctionType
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from semantic_aug.fast import fast_copy
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.hub import pin
 from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
-from semantic_aug.labels import class_key, default_labels, label_table
+from semantic_aug.labels import default_labels, label_table
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED
 
@@ -73,8 +74,7 @@ class Augmenter(v2.Transform):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        _check_per_class("p", p, 1.0)
-        _check_per_class("strength", strength, math.inf)
+        p, strength = _per_class("p", p, 1.0), _per_class("strength", strength, math.inf)
         if mode is not None and mode not in MODES:
             raise ValueError(f"mode must be one of {MODES} or None (the checkpoint's own), got {mode!r}")
         if perturbation not in PERTURBATIONS:
@@ -126,6 +126,13 @@ class Augmenter(v2.Transform):
         self._function: Callable[..., Tensor] = semantic_augment_image
         if self._compile:  # the number of chosen images may differ from batch to batch
             self._function = torch.compile(_copied(semantic_augment_image), fullgraph=True, dynamic=True)
+
+    def __copy__(self) -> "Augmenter":
+        # With the very same generator and artifact, which pickling would replace.
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        copied._forget()
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers get the reference, not the weights; an artifact without a directory goes whole.
@@ -194,9 +201,12 @@ class Augmenter(v2.Transform):
         names = list(value) if isinstance(value, Mapping) else (self._classes or known)
         values = torch.tensor(list(value.values() if isinstance(value, Mapping) else value), dtype=torch.float32)
         needed = self._classes or known
-        if len(values) != len(names) or {class_key(n) for n in names} < {class_key(n) for n in needed}:
+        table = torch.full((len(known),), math.nan)
+        if len(values) == len(names):
+            table[label_table(names, known)] = values
+        if table[label_table(needed, known)].isnan().any():
             raise ValueError(f"{name} must have a value for each of {list(needed)}, got {value!r}")
-        return torch.full((len(known),), math.nan).scatter(0, label_table(names, known), values)
+        return table
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw everything random for images of one leading shape: ``coin`` (...) in [0, 1) and ``noise`` (..., d)."""
@@ -282,8 +292,8 @@ class Augmenter(v2.Transform):
             found = default_labels(sample) if self._labels_getter == "default" else None
         if found is None or not images:
             return None
-        if isinstance(found, int):
-            found = torch.tensor(found)
+        if isinstance(found, Integral):  # numpy's too
+            found = torch.tensor(int(found))
         if not isinstance(found, Tensor):
             raise TypeError(f"labels must be a tensor or an int, got {type(found).__name__}; pass labels_getter=")
         shape = leading_shape(images[0])
@@ -353,6 +363,11 @@ class Augmenter(v2.Transform):
         if self._mean is not None and self._std is not None:
             if not images.is_floating_point():
                 raise TypeError(f"mean and std are given, so normalised floats were expected, got {images.dtype}")
+            if not len(self._mean) == len(self._std) == images.shape[-3]:
+                raise ValueError(
+                    f"mean and std have {len(self._mean)} and {len(self._std)} values, the images {images.shape[-3]} "
+                    f"channels; expected one value a channel, as given to Normalize"
+                )
             unit = denormalise(unit, self._mean, self._std)
         if device.type == "cpu" or device not in self._range_checked:  # on a GPU the check waits for the device
             check_unit(unit, images.dtype)
@@ -418,7 +433,11 @@ class Augmenter(v2.Transform):
                 f"labels must lie in 0..{known - 1}, got {int(labels.min())}..{int(labels.max())}; "
                 f"the checkpoint's classes are {names}; pass classes=dataset.classes to map your labels by name"
             )
-        return labels if self._classes is None else label_table(self._classes, names)[labels]
+        if self._classes is None:
+            return labels
+        if "classes" not in self._tables:
+            self._tables["classes"] = label_table(self._classes, names)
+        return self._tables["classes"][labels]
 
     def extra_repr(self) -> str:
         """The settings that differ from their defaults, and p and strength."""
@@ -508,17 +527,19 @@ def _check_dtype(dtype: torch.dtype | None, device: torch.device) -> None:
         )
 
 
-def _check_per_class(name: str, value: PerClass | None, maximum: float) -> None:
+def _per_class(name: str, value: Any, maximum: float) -> PerClass | None:
+    """``value``, checked; numpy's and torch's numbers and arrays as Python's."""
     if value is None:
-        return
-    if isinstance(value, Mapping):
-        values = list(value.values())
-    else:
-        values = [value] if isinstance(value, int | float) else list(value)
+        return None
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    several = value.values() if isinstance(value, Mapping) else value
+    values = [value] if isinstance(value, Real) else list(several)
     for number in values:
-        valid = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
-        if not (valid and 0 <= number <= maximum):
+        valid = isinstance(number, Real) and not isinstance(number, bool) and math.isfinite(number)
+        if not (valid and 0 <= float(number) <= maximum):
             expected = f"in [0, {maximum:g}]" if math.isfinite(maximum) else "finite and >= 0"
             raise ValueError(f"{name} must be {expected}, got {number!r}")
     if not values:
         raise ValueError(f"{name} must be a number or one number per class, got {value!r}")
+    return value

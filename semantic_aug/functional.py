@@ -13,7 +13,7 @@ from semantic_aug.images import (
     unit_to_model,
     unit_to_tensor,
 )
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED, Shrinkage
 
 
@@ -50,6 +50,8 @@ def semantic_augment_image(
         reconstruction: G(mu) in [0, 1], (..., channels, S, S) as the artifact's networks take them, where it is known;
             mode "detail" then decodes z' alone.
 
+    Raises ValueError for settings out of range and, where that can be seen without waiting for a device, labels.
+
     Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow. On plain tensors it can be
     compiled whole: ``torch.compile(semantic_augment_image, fullgraph=True)``, once ``artifact.statistics`` is warm
     (``statistics.factors(shrinkage, rank, device)`` called before).
@@ -61,6 +63,9 @@ def semantic_augment_image(
     *leading, channels, height, width = image.shape
     if channels not in (1, 3):
         raise ValueError(f"expected images with 1 or 3 channels, got {channels} in shape {tuple(image.shape)}")
+    _check_labels(labels, artifact.statistics.num_classes, perturbation)
+    if not isinstance(strength, Tensor) and not strength >= 0:
+        raise ValueError(f"strength must be >= 0, got {strength}")
     if not image.numel():
         return image.clone()
     d = artifact.network.latent_dim
@@ -69,8 +74,9 @@ def semantic_augment_image(
     if isinstance(strength, Tensor):
         strength = strength.to(image.device).expand(leading).reshape(-1)
     unit = tensor_to_unit(image).reshape(-1, channels, height, width)
-    autocast = torch.autocast(image.device.type, dtype=dtype, enabled=dtype is not None)
-    with torch.no_grad():
+    device = image.device.type
+    autocast = torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+    with torch.no_grad(), torch.autocast(device, enabled=False):  # the caller's, if there is one, is not ours
         if mu is None:
             with autocast:
                 mu = artifact.encode(model_input(unit, artifact)).float()
@@ -85,6 +91,18 @@ def semantic_augment_image(
         if perturbation == "interpolate":  # an image without a partner comes back as it was
             augmented = torch.where((z != mu).any(1)[:, None, None, None], augmented, unit)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
+
+
+def _check_labels(labels: Tensor | int, classes: int, perturbation: str) -> None:
+    if isinstance(labels, Tensor):
+        if torch.compiler.is_compiling() or labels.device.type != "cpu" or not labels.numel():
+            return
+        low, high = int(labels.min()), int(labels.max())
+    else:
+        low = high = labels
+    lowest = 0 if perturbation in NEEDS_LABELS else POOLED
+    if low < lowest or high >= classes:
+        raise ValueError(f"labels must lie in {lowest}..{classes - 1} for {perturbation!r}, got {low}..{high}")
 
 
 def decoded(mu: Tensor, z: Tensor, artifact: Artifact, mode: Mode) -> tuple[Tensor | None, Tensor]:

@@ -128,7 +128,7 @@ def check_unit(images: Tensor, stored: torch.dtype) -> None:
     """Raise ValueError where floats are not in [0, 1], the rounding error of dtype ``stored`` aside, or not finite."""
     if not images.is_floating_point() or not images.numel():
         return
-    low, high = (float(value) for value in images.aminmax())
+    low, high = (float(value) for value in images.detach().aminmax())
     tolerance = 1e-3 if stored in (torch.float32, torch.float64) else 2e-2
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("the image holds NaN or infinite pixels; expected finite values in [0, 1]")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from torchvision.transforms.v2.functional import is_pure_tensor
 def default_labels(sample: Any) -> Any:
     """The labels of ``(image, labels, ...)`` or of a mapping, as v2.MixUp finds them; None where there are none.
 
-    In a tuple or list it is the second element: a plain tensor, an int, or a mapping that holds labels. In a mapping
-    it is the value of the key "labels" (in any case), else of the first key that contains "label".
+    In a tuple or list it is the second element: a plain tensor, an integer, or a mapping that holds labels. In a
+    mapping it is the value of the key "labels" (in any case), else of the first key that contains "label".
     """
     found = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else sample
     if isinstance(found, Mapping):
@@ -22,7 +23,7 @@ def default_labels(sample: Any) -> Any:
         found = found[keys[0]] if keys else None
     elif found is sample:  # a lone image
         return None
-    is_label = is_pure_tensor(found) or (isinstance(found, int) and not isinstance(found, bool))
+    is_label = is_pure_tensor(found) or (isinstance(found, Integral) and not isinstance(found, bool))
     return found if is_label else None
 
 
@@ -38,16 +39,20 @@ def class_key(name: str) -> str:
 
 def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two lists name the same classes, in whatever order."""
-    return {class_key(name) for name in names} == {class_key(name) for name in others}
+    return sorted(map(class_key, names)) == sorted(map(class_key, others))
 
 
 def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
-    """Index in ``known`` of each of ``names``, compared by ``class_key``: int64 (len(names),).
+    """Index in ``known`` of each of ``names``, compared as they are, else by ``class_key``: int64 (len(names),).
 
-    Raises ValueError with both lists where a name is not known.
+    Raises ValueError with both lists where a name is not known, or could be several that are.
     """
-    index = {class_key(name): label for label, name in enumerate(known)}
-    unknown = [name for name in names if class_key(name) not in index]
-    if unknown:
-        raise ValueError(f"unknown classes {unknown}: got {list(names)}, the checkpoint has {list(known)}")
-    return torch.tensor([index[class_key(name)] for name in names])
+    exact = {name: label for label, name in enumerate(known)}
+    alike: dict[str, list[int]] = {}
+    for label, name in enumerate(known):
+        alike.setdefault(class_key(name), []).append(label)
+    found = [[exact[name]] if name in exact else alike.get(class_key(name), []) for name in names]
+    for problem, wrong in (("unknown", lambda labels: not labels), ("ambiguous", lambda labels: len(labels) > 1)):
+        if bad := [name for name, labels in zip(names, found, strict=True) if wrong(labels)]:
+            raise ValueError(f"{problem} classes {bad}: got {list(names)}, the checkpoint has {list(known)}")
+    return torch.tensor([labels[0] for labels in found], dtype=torch.int64)

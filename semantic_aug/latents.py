@@ -178,28 +178,38 @@ DIFFERENCES = {
 }
 
 
-class IndexedDataset(Dataset):
+class IndexedDataset(Subset):
     """A data set whose samples end in their index: (image, label) => (image, label, index), a mapping gets "index".
 
-    Every other attribute (``classes``, ``targets``) is that of the data set.
+    A ``Subset`` of everything, for whoever looks through those. Every other attribute (``classes``, ``targets``) is
+    that of the data set.
     """
 
     def __init__(self, data: Any) -> None:
-        self.data = data
+        super().__init__(data, range(len(data)))
 
     def __getattr__(self, name: str) -> Any:
-        if name == "data":  # not there yet while being unpickled
+        if name == "dataset" or name.startswith("__"):  # not there yet while being unpickled; its own, not ours
             raise AttributeError(name)
-        return getattr(self.data, name)
-
-    def __len__(self) -> int:
-        return len(self.data)
+        return getattr(self.dataset, name)
 
     def __getitem__(self, index: int) -> Any:
-        sample = self.data[index]
-        if isinstance(sample, Mapping):
-            return {**sample, "index": index}
-        return (*sample, index) if isinstance(sample, tuple | list) else (sample, index)
+        return _with_index(self.dataset[index], index)
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        read = getattr(self.dataset, "__getitems__", None)
+        samples = read(indices) if read else [self.dataset[index] for index in indices]
+        return [_with_index(sample, index) for sample, index in zip(samples, indices, strict=True)]
+
+
+def _with_index(sample: Any, index: int) -> Any:
+    if isinstance(sample, Mapping):
+        if "index" in sample:
+            raise ValueError(
+                'the samples have an "index" of their own, where that of their latents would go; rename it'
+            )
+        return {**sample, "index": index}
+    return (*sample, index) if isinstance(sample, tuple | list) else (sample, index)
 
 
 def split_index(batch: Any) -> tuple[Any, Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
-from torch.utils.data import Subset
+from torch.utils.data import ConcatDataset, Subset
 
 from semantic_aug.batch import SemanticAugmentBatch
 from semantic_aug.latents import LatentCache, LatentsError, split_index
@@ -66,14 +66,15 @@ class SemanticLoader:
     def set_epoch(self, epoch: int) -> None:
         """Say which epoch the next iteration is; the loader's samplers are told too."""
         self.epoch = epoch
-        for part in (self.loader, getattr(self.loader, "sampler", None), getattr(self.loader, "batch_sampler", None)):
+        sampler, batch_sampler = (getattr(self.loader, name, None) for name in ("sampler", "batch_sampler"))
+        for part in (self.loader, sampler, batch_sampler, getattr(batch_sampler, "sampler", None)):
             if hasattr(part, "set_epoch"):
                 part.set_epoch(epoch)  # type: ignore[union-attr]
 
     @property
     def clean(self) -> bool:
         """Whether the epoch to come is one of the last, on originals only."""
-        return self.epochs is not None and self.epoch >= self.epochs - self.clean_epochs
+        return bool(self.clean_epochs) and self.epoch >= (self.epochs or 0) - self.clean_epochs
 
     def __iter__(self) -> Iterator[Any]:
         clean = self.clean
@@ -121,15 +122,24 @@ def _recorded(leaf: Any, stream: torch.cuda.Stream) -> Any:
     return leaf
 
 
-def _classes(dataset: Any) -> list[str] | None:
+def _classes(dataset: Any) -> Any:
+    """What a data set, or what it is made of, calls its classes; None where it says nothing, or its parts differ."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
+    if isinstance(dataset, ConcatDataset):
+        first, *others = map(_classes, dataset.datasets)
+        return first if all(other == first for other in others) else None
     return getattr(dataset, "classes", None)
 
 
-def _with_classes(augment: SemanticAugmentBatch, classes: list[str] | None) -> SemanticAugmentBatch:
+def _with_classes(augment: SemanticAugmentBatch, classes: Any) -> SemanticAugmentBatch:
     if classes is None or augment.classes is not None:
         return augment
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(
+            f"the data set's classes are {classes!r:.80}, not a list of names; pass classes= to the augmentation, the "
+            f"checkpoint's names in the order of your labels"
+        )
     copied = copy.copy(augment)
     copied.classes = list(classes)
     return copied

@@ -150,7 +150,7 @@ def domain(artifact: Artifact, error: float) -> str:
     known = artifact.reconstruction
     if "l1_mean" not in known:
         return f"Reconstruction error (L1): {error:.3f}."
-    mean, std = known["l1_mean"], known.get("l1_std", 0.0)
+    mean, std = known["l1_mean"], known["l1_std"]
     text = f"Reconstruction error (L1): {error:.3f}; of this checkpoint's held-out images {mean:.3f} ± {std:.3f}."
     if error > mean + DOMAIN_FACTOR * std:
         text += " <strong>This image does not look like what the checkpoint was trained on.</strong>"

@@ -98,6 +98,9 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
     assert a.shape == (4, 1, 32, 32)
     assert torch.equal(a, b)
     assert not torch.equal(a, artifact.sample(1, 4, torch.Generator().manual_seed(3)))
+    for label in (-1, 3):
+        with pytest.raises(ValueError, match=r"label must lie in 0\.\.2"):
+            artifact.sample(label, 1)
     coldest = artifact.sample(0, 2, temperature=0.0)
     assert torch.equal(coldest, artifact.decode(artifact.statistics.mean[0].float().expand(2, -1)))
 
@@ -124,6 +127,8 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
         ({"recommended": {"mode": "detail", "p": 1, "strength": -1, "shrinkage": "oas"}}, "recommended 'strength'"),
         ({"recommended": {"mode": "detail", "p": 1, "strength": 1, "shrinkage": "x"}}, "recommended 'shrinkage'"),
         ({"files": {}}, "safetensors: found .* says None"),
+        ({"reconstruction": {"l1_mean": 0.1}}, "one of 'l1_mean' and 'l1_std'"),
+        ({"reconstruction": {"l1_mean": None, "l1_std": 0.1}}, "reconstruction 'l1_mean' is None, expected a finite"),
     ],
 )
 def test_a_wrong_config_is_refused(saved, change, message):
@@ -227,6 +232,54 @@ def test_pictures_beside_an_artifact_survive_its_replacement(saved):
     build_artifact().save(saved, overwrite=True)
     assert (saved / "pictures" / "a.png").read_bytes() == b"picture"
     assert not (saved / "README.md").exists(), "this artifact has no card"
+
+
+def test_directories_below_an_artifact_survive_its_replacement(saved):
+    inner = build_artifact().save(saved / "epoch20")
+    (saved / "notes").mkdir()
+    (saved / "notes" / "README.md").write_text("notes")
+    build_artifact().save(saved, overwrite=True)
+    assert (saved / "notes" / "README.md").read_text() == "notes"
+    Artifact.load(inner)
+
+
+def test_a_link_stays_a_link(saved, tmp_path, monkeypatch):
+    link = tmp_path / "elsewhere" / "latest"
+    link.parent.mkdir()
+    link.symlink_to(saved)
+    for number in range(2):
+        artifact = build_artifact()
+        artifact.training = {"number": number}
+        assert artifact.save(link, overwrite=True) == link
+        assert link.is_symlink()
+        assert Artifact.load(saved).training == Artifact.load(link).training == {"number": number}
+    assert os.listdir(link.parent) == ["latest"]
+    assert os.listdir(saved.parent).count(saved.name) == 1
+    monkeypatch.chdir(saved)
+    build_artifact().save(".", overwrite=True)
+    assert Artifact.load(saved).training == {}
+
+
+def test_loading_between_the_renames_of_another_process_disturbs_nothing(saved, monkeypatch):
+    monkeypatch.setattr(module, "MOMENT", 0.0)
+    replace, seen = os.replace, []
+
+    def replace_and_load(source, target):
+        replace(source, target)
+        if not saved.exists():
+            seen.append(Artifact.load(saved).training)
+
+    monkeypatch.setattr(module.os, "replace", replace_and_load)
+    artifact = build_artifact()
+    artifact.training = {"new": True}
+    artifact.save(saved, overwrite=True)
+    assert seen == [{}], "the old one"
+    assert Artifact.load(saved).training == {"new": True}
+
+
+def test_a_card_that_is_no_text_does_not_matter(saved):
+    (saved / "README.md").write_bytes(b"\xff\xfe card")
+    assert Artifact.load(saved).card.endswith(" card")
 
 
 def test_a_full_disk_leaves_the_old_artifact(saved, monkeypatch):

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from semantic_aug import images
 from semantic_aug.artifact import MODES
 from semantic_aug.functional import direction_noise, semantic_augment_image
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED
 from tests.conftest import build_artifact
 
@@ -49,8 +49,9 @@ def test_shape_dtype_range_and_input_are_kept(leading, channels, model, size, dt
     artifact = ARTIFACTS[model]
     image = images.unit_to_tensor(torch.rand(*leading, channels, *size), dtype)
     before = image.clone()
+    labels = torch.randint(0 if perturbation in NEEDS_LABELS else POOLED, 3, leading)
     out = semantic_augment_image(
-        image, torch.randn(*leading, D), artifact, strength=strength, mode=mode, perturbation=perturbation
+        image, torch.randn(*leading, D), artifact, labels, strength=strength, mode=mode, perturbation=perturbation
     )
     assert out.shape == image.shape
     assert out.dtype == dtype
@@ -132,3 +133,28 @@ def test_direction_noise_walks_along_the_leading_directions(label):
 def test_direction_noise_of_too_many_directions():
     with pytest.raises(ValueError, match="at most 8 directions, the length of a latent, got 9"):
         direction_noise(torch.zeros(9), ARTIFACTS[1])
+
+
+@pytest.mark.parametrize("perturbation", PERTURBATIONS)
+@pytest.mark.parametrize("label", [-2, 3])
+@pytest.mark.parametrize("form", ["int", "tensor"])
+def test_unknown_labels_and_strengths_are_refused(perturbation, label, form):
+    image, noise = torch.rand(2, 1, 32, 32), torch.randn(D)
+    labels = label if form == "int" else torch.tensor([0, label])
+    with pytest.raises(ValueError, match=r"labels must lie in (0|-1)\.\.2 for"):
+        semantic_augment_image(image, noise, ARTIFACTS[1], labels, perturbation=perturbation)
+    with pytest.raises(ValueError, match=r"strength must be >= 0, got -1\.0"):
+        semantic_augment_image(image, noise, ARTIFACTS[1], 0, perturbation=perturbation, strength=-1.0)
+
+
+@pytest.mark.parametrize("perturbation", NEEDS_LABELS)
+def test_the_pooled_label_is_none_for_what_needs_labels(perturbation):
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.2"):
+        semantic_augment_image(torch.rand(1, 32, 32), torch.randn(D), ARTIFACTS[1], perturbation=perturbation)
+
+
+def test_the_callers_autocast_does_not_reach_in():
+    arguments = torch.rand(3, 1, 32, 32), torch.randn(3, D), ARTIFACTS[1], torch.tensor([0, 1, 2])
+    expected = semantic_augment_image(*arguments)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(semantic_augment_image(*arguments), expected)

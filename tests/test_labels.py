@@ -1,7 +1,8 @@
+import numpy as np
 import pytest
 import torch
 
-from semantic_aug.labels import default_labels, folder_name, label_table
+from semantic_aug.labels import default_labels, folder_name, label_table, same_names
 
 IMAGE, LABELS, OTHER = torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([5, 6])
 
@@ -22,8 +23,10 @@ def test_the_second_element(sample):
     assert default_labels(sample) is LABELS
 
 
-def test_a_plain_int():
-    assert default_labels((IMAGE, 3)) == 3
+@pytest.mark.parametrize("label", [3, np.int64(3), np.uint8(3)])
+def test_a_plain_integer(label):
+    assert default_labels((IMAGE, label)) == 3
+    assert default_labels({"image": IMAGE, "label": label}) == 3
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,14 @@ def test_label_table():
     assert label_table(["B", "a"], ["A", "b", "c"]).tolist() == [1, 0]
     with pytest.raises(ValueError, match=r"unknown classes \['d'\]: got \['a', 'd'\], the checkpoint has \['A', 'b'\]"):
         label_table(["a", "d"], ["A", "b"])
+
+
+def test_names_that_differ_in_case_alone():
+    known = ["A", "B", "a", "b"]
+    assert label_table(["b", "A", "a"], known).tolist() == [3, 0, 2]
+    assert not same_names(known, ["A", "B"])
+    with pytest.raises(ValueError, match=r"ambiguous classes \['C'\]: got \['C', 'b'\], .* has \['c', 'ç', 'C_', 'c'"):
+        label_table(["C", "b"], ["c", "ç", "C_", "c", "b"])
 
 
 def test_a_class_is_known_by_what_its_folder_is_called():

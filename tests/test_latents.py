@@ -123,6 +123,30 @@ def test_an_epoch_through_the_loader(data, path, workers, kind):
     assert not torch.equal(torch.cat([a for a, _ in results[0]]), data.tensors[0][subset.indices])
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_cache_of_a_subset(data, path, workers):
+    subset = Subset(data, [5, 1, 8, 2, 11])
+    cache = LatentCache.build(path, ARTIFACT, subset)
+    asked = []
+    augment = wrapper()
+    draw = augment.draw
+    augment.draw = lambda batch, known: (asked.append(known["mu"]), draw(batch, known))[1]
+    loader = DataLoader(cache.dataset(subset), 2, num_workers=workers)
+    batches = list(SemanticLoader(loader, augment, device="cpu", latents=cache))
+    assert [len(batch) for batch in batches] == [2, 2, 2], "the indices are taken off again"
+    assert torch.equal(torch.cat(asked), cache.mu)
+
+
+def test_an_index_of_the_samples_own_is_not_written_over(data, path):
+    class WithIndex(AsDict):
+        def __getitem__(self, index):
+            return super().__getitem__(index) | {"index": 7}
+
+    cache = LatentCache.build(path, ARTIFACT, WithIndex(data))
+    with pytest.raises(ValueError, match=r'"index" of their own, .*; rename it'):
+        cache.dataset(WithIndex(data))[0]
+
+
 class AsDict(torch.utils.data.Dataset):
     classes = CLASSES
 

@@ -2,9 +2,11 @@ import pickle
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Subset, TensorDataset, default_collate
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset, TensorDataset, default_collate
 
 from semantic_aug import ClassBalancedSampler, SemanticAugmentBatch, SemanticLoader
+from semantic_aug.latents import IndexedDataset
+from semantic_aug.sampling import dataset_labels
 from tests.conftest import CLASSES, build_artifact
 
 ARTIFACT = build_artifact()
@@ -93,6 +95,48 @@ def test_classes_of_the_data_set_map_labels():
     assert make(classes=names, augment=own)[1].augment is own
     with pytest.raises(ValueError, match=r"unknown classes \['x'\]"):
         next(iter(make(classes=["x"])[1]))
+
+
+def test_classes_behind_subsets_caches_and_parts():
+    names = CLASSES[::-1]
+    data, other = (make(classes=names)[1].dataset for _ in range(2))
+    cut = Subset(data, [0, 1, 2])
+    augment = SemanticAugmentBatch(checkpoint=ARTIFACT)
+    for dataset in (IndexedDataset(data), IndexedDataset(cut), ConcatDataset([cut, other])):
+        assert SemanticLoader(DataLoader(dataset), augment).augment.classes == names
+        assert dataset_labels(dataset)[:3].tolist() == [0, 1, 2]
+    other.classes = CLASSES
+    assert SemanticLoader(DataLoader(ConcatDataset([cut, other])), augment).augment.classes is None
+    for classes in (3, [("a", "b")]):
+        data.classes = classes
+        with pytest.raises(ValueError, match="not a list of names; pass classes= to the augmentation"):
+            SemanticLoader(DataLoader(data), augment)
+
+
+def test_the_users_generator_goes_on_when_classes_were_mapped():
+    generator = torch.Generator().manual_seed(1)
+    augment = SemanticAugmentBatch(1.0, checkpoint=ARTIFACT, generator=generator)
+    _, first = make(augment=augment, classes=CLASSES)
+    second = SemanticLoader(first.loader, augment, device="cpu")
+    a, b = (torch.cat([images for images, _ in wrapped]) for wrapped in (first, second))
+    assert not torch.equal(a, b)
+    generator.manual_seed(1)
+    assert torch.equal(torch.cat([images for images, _ in second]), a)
+
+
+def test_without_clean_epochs_none_is_clean():
+    _, wrapped = make(epochs=1)
+    original = wrapped.dataset.tensors[0]
+    for _ in range(3):
+        assert not torch.equal(torch.cat([images for images, _ in wrapped]), original)
+
+
+def test_samplers_of_batch_samplers_are_told_the_epoch():
+    data = make()[1].dataset
+    sampler = ClassBalancedSampler(data.tensors[1])
+    loader = DataLoader(data, batch_sampler=BatchSampler(sampler, 2, drop_last=False))
+    SemanticLoader(loader, SemanticAugmentBatch(checkpoint=ARTIFACT)).set_epoch(5)
+    assert sampler.epoch == 5
 
 
 def test_enabled_still_reaches_it_when_classes_were_mapped():

@@ -196,5 +196,7 @@ def test_other_misuse_is_refused():
     for shrinkage in ("ledoit", 1.5, -0.1):
         with pytest.raises(ValueError, match="shrinkage must be"):
             statistics.covariance(0, shrinkage)
-    with pytest.raises(ValueError, match="label must lie in"):
-        statistics.covariance(3)
+    for of in (statistics.covariance, statistics.factor):
+        for label in (3, -2):
+            with pytest.raises(ValueError, match="label must lie in"):
+                of(label)

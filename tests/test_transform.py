@@ -1,6 +1,7 @@
 import copy
 import pickle
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -248,12 +249,44 @@ def test_per_class_values_follow_the_users_classes():
     image = grey()
     assert augment(image, 1)[0] is image
     assert augment(image, 0)[0] is not image
+    assert transform({"sad": 1.0, "angry": 0.0, "happy": 0.0}, classes=["sad", "angry"])(image, 0)[0] is not image
 
 
 @pytest.mark.parametrize("value", [[0.5, 0.5], {"angry": 0.5}, {"angry": 0.1, "happy": 0.1, "joy": 0.1}])
 def test_per_class_values_that_do_not_fit_are_refused(value):
     with pytest.raises(ValueError, match=r"(for each of|has) \['angry', 'happy', 'sad'\]"):
         transform(value)(grey(), 0)
+
+
+@pytest.mark.parametrize("name", ["p", "strength"])
+def test_a_value_for_another_class_does_not_stand_for_a_missing_one(name):
+    augment = transform(**{name: {"angry": 0.5, "happy": 0.5}}, classes=["sad", "angry"])
+    with pytest.raises(ValueError, match=rf"{name} must have a value for each of \['sad', 'angry'\], got"):
+        augment(grey(), 1)
+
+
+@pytest.mark.parametrize("value", [np.float32(0.5), torch.tensor(0.5), np.full(3, 0.5), torch.full((3,), 0.5)])
+def test_numbers_of_numpy_and_torch(value):
+    image = grey(8)
+    labels = torch.zeros(8, dtype=torch.int64)
+    torch.manual_seed(1)
+    expected, _ = transform(0.5, 0.5)(image, labels)
+    torch.manual_seed(1)
+    assert torch.equal(transform(value, value)(image, labels)[0], expected)
+
+
+def test_an_integer_of_numpy_is_a_label():
+    image = grey()
+    outs = []
+    for label in (2, np.int64(2)):
+        torch.manual_seed(1)
+        outs.append(transform()(image, label)[0])
+    assert torch.equal(*outs)
+
+
+def test_classes_that_differ_in_case_alone_are_kept_apart():
+    augment = transform(checkpoint=replace(ARTIFACT, classes=["A", "B", "a"], directory=None), classes=["a", "A", "B"])
+    assert augment.class_indices(torch.tensor([0, 1, 2])).tolist() == [2, 0, 1]
 
 
 # --- Ranges and settings ----------------------------------------------------------------------------------------
@@ -271,6 +304,16 @@ def test_normalised_images_are_refused_or_undone_and_redone():
     assert_close(transform(mean=mean, std=std)(normalised), expected, rtol=0, atol=1e-4)
     with pytest.raises(TypeError, match="normalised floats were expected"):
         transform(mean=mean, std=std)(torch.zeros(3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(ValueError, match="mean and std have 3 and 3 values, the images 1 channels"):
+        transform(mean=mean, std=std)(grey())
+
+
+def test_images_that_require_gradients(no_warnings):
+    images = grey(2)
+    torch.manual_seed(1)
+    expected = transform()(images)
+    torch.manual_seed(1)
+    assert torch.equal(transform()(images.requires_grad_()), expected)
 
 
 def test_pixels_that_are_not_finite_are_refused():
@@ -354,6 +397,19 @@ def test_an_artifact_in_memory_goes_whole():
     expected = transform()(image)
     torch.manual_seed(1)
     assert torch.equal(augment(image), expected)
+
+
+def test_a_shallow_copy_shares_generator_and_artifact(saved):
+    artifact, generator = Artifact.load(saved), torch.Generator().manual_seed(1)
+    artifact.recommended["strength"] = 0.0
+    augment = transform(strength=None, checkpoint=artifact, generator=generator)
+    copied = copy.copy(augment)
+    copied.classes = CLASSES[::-1]
+    assert augment.classes is None
+    assert copied.artifact is artifact
+    before = generator.get_state()
+    copied(grey())
+    assert not torch.equal(generator.get_state(), before)
 
 
 def test_it_leaves_a_model_around_it_alone():
