@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import tempfile
-import time
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from semantic_aug.card import model_card
-from semantic_aug.hub import CARD, CONFIG, MODEL, STATISTICS, push, resolve
+from semantic_aug.hub import CARD, CONFIG, MODEL, STATISTICS, previous, push, resolve
 from semantic_aug.networks import Encoder, Generator, NetworkConfig
 from semantic_aug.statistics import ClassStatistics, Shrinkage
 
@@ -30,7 +29,6 @@ FORMAT = "semantic-aug/1"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
 PICTURES = ("preview.png", "samples.png")  # of the card
 MAX_CONFIG_BYTES = 16 << 20
-MOMENT = 0.1  # seconds, far longer than two renames take
 DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
 Mode = Literal["decode", "detail"]
 MODES: tuple[Mode, ...] = ("decode", "detail")
@@ -158,8 +156,8 @@ class Artifact:
         anything wrong with it. Where the Hub does not answer, what was downloaded before is used, with a UserWarning.
         """
         path = resolve(
-            _present(checkpoint), revision=revision, token=token, cache_dir=cache_dir,
-            local_files_only=local_files_only, force_download=force_download,
+            checkpoint, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+            force_download=force_download,
         )  # fmt: skip
         config = _read_config(path / CONFIG)
         network = _network_config(path / CONFIG, config)
@@ -198,7 +196,7 @@ class Artifact:
         is full (an old artifact is then intact).
         """
         target = Path(directory).resolve()  # behind a link, which stays
-        _restore_previous(target)
+        _restore(target)
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -213,14 +211,14 @@ class Artifact:
             temporary.chmod(0o755)  # mkdtemp's 0700 and safetensors' 0600 would lock other users out
             for file in (MODEL, STATISTICS):
                 (temporary / file).chmod(0o644)
-            previous = _previous(target)
+            old = previous(target)
             if target.exists():
-                os.replace(target, previous)
+                os.replace(target, old)
             os.replace(temporary, target)
-            shutil.rmtree(previous, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            _restore_previous(target)
+            _restore(target)
         self.directory = Path(directory)
         return self.directory
 
@@ -304,23 +302,10 @@ class Artifact:
             os.close(descriptor)
 
 
-def _previous(target: Path) -> Path:
-    return target.with_name(f".{target.name}.previous")
-
-
-def _present(checkpoint: str | Path) -> str | Path:
-    """``checkpoint`` or, where its replacement was cut off between the two renames, what was to be replaced."""
-    target = Path(checkpoint).resolve()
-    if target.exists() or not _previous(target).exists():
-        return checkpoint
-    time.sleep(MOMENT)  # another process may be between the two
-    return checkpoint if target.exists() else _previous(target)
-
-
-def _restore_previous(target: Path) -> None:
+def _restore(target: Path) -> None:
     """Undo a replacement that was cut off between its two renames."""
-    if not target.exists() and _previous(target).exists():
-        os.replace(_previous(target), target)
+    if not target.exists() and previous(target).exists():
+        os.replace(previous(target), target)
 
 
 def _fingerprint(path: Path) -> dict[str, int | str]:
@@ -338,7 +323,8 @@ Spec = dict[str, tuple[tuple[int, ...], tuple[str, ...]]]  # tensor name => shap
 
 def _read_config(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ArtifactError(f"{path}: missing; a directory with {CONFIG}, {MODEL} and {STATISTICS} was expected")
+        below = next((f"; did you mean {other.parent}?" for other in path.parent.glob(f"*/{CONFIG}")), "")
+        raise ArtifactError(f"{path}: missing; a directory with {CONFIG}, {MODEL} and {STATISTICS} was expected{below}")
     if path.stat().st_size > MAX_CONFIG_BYTES:
         raise ArtifactError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_CONFIG_BYTES}")
     try:

@@ -18,11 +18,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.artifact import MODES, Artifact, Mode
+from semantic_aug.domain import Domain
 from semantic_aug.fast import fast_copy
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.hub import pin
-from semantic_aug.images import check_unit, denormalise, normalise, tensor_to_unit
-from semantic_aug.labels import default_labels, label_table
+from semantic_aug.images import check_channels, check_unit, denormalise, normalise, tensor_to_unit
+from semantic_aug.labels import are_names, default_labels, label_table
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from semantic_aug.statistics import POOLED
 
@@ -42,13 +43,11 @@ LOADED = (
     "_fast",
     "_tables",
     "_range_checked",
-    "_domain_errors",
+    "_domain",
     "_worker_seed",
     "_function",
 )  # what pickling leaves behind
 KNOWN = ("mu", "reconstruction")  # what need not be computed where a cache gives it
-DOMAIN_IMAGES = 64  # augmented images after which the domain check decides
-DOMAIN_FACTOR = 4.0  # standard deviations above the checkpoint's own error that are called far
 
 
 class Augmenter(v2.Transform):
@@ -90,9 +89,12 @@ class Augmenter(v2.Transform):
         if labels_getter not in ("default", None) and not callable(labels_getter):
             raise ValueError(f'labels_getter must be a callable, "default" or None, got {labels_getter!r}')
         self._p, self._strength, self._mode, self._perturbation = p, strength, mode, perturbation
-        # A Hub id is downloaded here, once, so that workers find one and the same commit in the cache.
+        # A Hub id is downloaded here, once, so that workers find one and the same commit in the cache; and a wrong path
+        # is found out here, not in a worker.
         self._checkpoint = checkpoint if isinstance(checkpoint, Artifact) else pin(checkpoint)
         self._labels_getter = labels_getter
+        if classes is not None and not are_names(classes):
+            raise ValueError(f"classes must be the names of your classes in label order, got {classes!r}")
         self._classes = None if classes is None else list(classes)
         self._mean = None if mean is None else tuple(mean)
         self._std = None if std is None else tuple(std)
@@ -121,7 +123,7 @@ class Augmenter(v2.Transform):
         self._fast: dict[torch.device, Artifact] = {}
         self._tables: dict[str, Tensor] = {}
         self._range_checked: set[torch.device] = set()
-        self._domain_errors: list[float] = []
+        self._domain = Domain()
         self._worker_seed: int | None = None
         self._function: Callable[..., Tensor] = semantic_augment_image
         if self._compile:  # the number of chosen images may differ from batch to batch
@@ -300,7 +302,8 @@ class Augmenter(v2.Transform):
         if found.is_floating_point():
             if found.shape[:-1] != shape or found.ndim == 0 or found.shape[-1] != self._num_classes():
                 raise ValueError(
-                    f"soft labels must have shape {(*shape, self._num_classes())}, got {tuple(found.shape)}"
+                    f"soft labels must have shape {(*shape, self._num_classes())}, got {tuple(found.shape)}; class "
+                    f"indices are integers (labels.long())"
                 )
             found = found.argmax(-1)
         elif found.shape != shape:
@@ -358,6 +361,7 @@ class Augmenter(v2.Transform):
                 "CUDA cannot be used in a DataLoader worker; augment on the GPU after the loader, with "
                 "SemanticAugmentBatch or SemanticLoader, or leave images and device on the CPU"
             )
+        check_channels(images)
         artifact = self._artifact_on(device)
         unit = images.to(device)
         if self._mean is not None and self._std is not None:
@@ -398,24 +402,21 @@ class Augmenter(v2.Transform):
             return self._function(*arguments, **settings)
 
     def _check_domain(self, unit: Tensor, artifact: Artifact) -> None:
-        """Warn once where images are reconstructed far worse than the checkpoint's own held-out images."""
+        """Warn once where images are none of the checkpoint's; one that was never measured has none of its own."""
         worker = get_worker_info()
-        if "l1_mean" not in artifact.reconstruction or (worker is not None and worker.id != 0):
+        if not artifact.reconstruction or (worker is not None and worker.id != 0):
             return
-        unit = unit.reshape(-1, *unit.shape[-3:])[: DOMAIN_IMAGES - len(self._domain_errors)]
-        x = model_input(tensor_to_unit(unit), artifact)
-        error = (artifact.decode(artifact.encode(x)) - x).abs().mean(dim=(1, 2, 3))
-        self._domain_errors += error.tolist()
-        if len(self._domain_errors) < DOMAIN_IMAGES:
+        first = unit[:, 0] if unit.ndim == 5 else unit  # of a video, whose frames are much alike
+        self._domain.look(model_input(tensor_to_unit(first[: self._domain.missing]), artifact), artifact)
+        if self._domain.missing:
             return
         self._flags[1] = True
-        found = sum(self._domain_errors) / DOMAIN_IMAGES
-        mean, std = artifact.reconstruction["l1_mean"], artifact.reconstruction["l1_std"]
-        if found > mean + DOMAIN_FACTOR * std:
+        complaint = self._domain.complaint(artifact)
+        if complaint is not None:
             warnings.warn(
-                f"these images do not look like what the checkpoint was trained on: their reconstruction error (L1) is "
-                f"{found:.3f}, that of its own held-out images {mean:.3f} +- {std:.3f}. Train a checkpoint on your "
-                f"images (semantic-aug train), or pass domain_check=False to silence this",
+                f"these images do not look like what the checkpoint was trained on: {complaint}. Look at them "
+                f"(semantic-aug preview), train a checkpoint on your images (semantic-aug train), or pass "
+                f"domain_check=False to silence this",
                 UserWarning,
                 stacklevel=2,
             )
@@ -431,7 +432,11 @@ class Augmenter(v2.Transform):
         if labels.numel() and (labels.min() < 0 or labels.max() >= known):
             raise ValueError(
                 f"labels must lie in 0..{known - 1}, got {int(labels.min())}..{int(labels.max())}; "
-                f"the checkpoint's classes are {names}; pass classes=dataset.classes to map your labels by name"
+                + (
+                    f"the checkpoint's classes are {names}; pass classes=dataset.classes to map your labels by name"
+                    if self._classes is None
+                    else f"classes= has {self._classes}"
+                )
             )
         if self._classes is None:
             return labels

@@ -62,7 +62,10 @@ class SemanticAugmentBatch(Augmenter):
             )
         labels = super().labels_of(sample, images)
         if labels is None:
+            second = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else None
+            got = "" if second is None else f" (its second element is a {type(second).__name__})"
             raise ValueError(
-                "found no labels in the batch; call augment(images, labels), or pass labels_getter= to find them"
+                f"found no labels in the batch{got}; call augment(images, labels) with a tensor of labels, or pass "
+                f"labels_getter= to find them"
             )
         return labels

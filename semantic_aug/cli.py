@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from semantic_aug import completion
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from semantic_aug.artifact import Artifact
     from semantic_aug.figures import Sources
     from semantic_aug.trainer.data import ImageSet
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DEMO_PICTURE = "semantic-aug-demo.png"
 JUDGE = "judge.safetensors"
+TRAINING = ("accelerate", "lpips", "tensorboard")  # of the extra "train"
+REFUSALS = (ValueError, TypeError, FileNotFoundError, FileExistsError, ModuleNotFoundError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.traceback:
             traceback.print_exc()
         message = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
+            message += '; this verb needs pip install "semantic-aug[train]"'
         print(f"semantic-aug {options.verb}: {message}", file=sys.stderr)
-        return REFUSED if isinstance(error, ValueError | TypeError | FileNotFoundError | FileExistsError) else FAILED
+        return REFUSED if isinstance(error, REFUSALS) else FAILED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--output", metavar="FILE", required=True, help="must not exist")
     add("--reconstructions", action="store_true", help="keep the decoded images too, which detail mode subtracts")
     add("--device")
+    add("--skip-bad")
 
     add = verb(
         _expand,
@@ -223,7 +230,7 @@ def _demo(options: argparse.Namespace) -> None:
     from semantic_aug.artifact import Artifact
     from semantic_aug.demo import draw_folder, measure
 
-    output = _writable(options.output)
+    output = _png(options.output, "--output")
     artifact = Artifact.load(options.checkpoint)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.data
@@ -245,6 +252,8 @@ def _train(options: argparse.Namespace) -> None:
 
     if options.preset is None and options.init is None:
         raise ValueError(f"--preset is needed ({', '.join(PRESETS)}), or --init CHECKPOINT")
+    if options.preset is not None and options.init is not None:
+        raise ValueError("--init brings the networks of its checkpoint, so --preset cannot be given too")
     if options.preset is not None and options.preset not in PRESETS:
         raise ValueError(f"unknown preset {options.preset!r}; there are {', '.join(PRESETS)}")
     output = _directory(options.output)
@@ -254,7 +263,7 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError(f"--imbalance must be at least 1, the ratio of equal classes, got {options.imbalance}")
     device = _device(options.device)
     init = None if options.init is None else Artifact.load(options.init)
-    network = init.network if init and options.preset is None else PRESETS[options.preset]
+    network = init.network if init else PRESETS[options.preset]
 
     from semantic_aug.trainer import distributed
     from semantic_aug.trainer.config import TrainConfig
@@ -329,12 +338,24 @@ def _fit(options: argparse.Namespace) -> None:
         statistics=statistics,
         classes=data.classes,
         reconstruction=reconstruction(artifact, data),
-        training=artifact.training | {"fitted_on": len(data), "fitted_in_processes": processes.num_processes},
+        training=artifact.training
+        | {
+            "fitted_from": Path(options.checkpoint).name,
+            "fitted_on": len(data),
+            "fitted_in_processes": processes.num_processes,
+        },
         card="",
     )
     if processes.is_main_process:
         fitted.save(output)
         print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+        few = [f"{name} ({n})" for name, n in zip(data.classes, data.counts(), strict=True) if n < 2]
+        if few:
+            print(f"too few images for a covariance of their own, the pooled one is taken: {', '.join(few)}")
+        if "l1_mean" in artifact.reconstruction:
+            own, error = artifact.reconstruction["l1_mean"], fitted.reconstruction["l1_mean"]
+            print(f"reconstruction error (L1) {error:.3f}; of {options.checkpoint} on images of its own {own:.3f}")
+            _warn_of_strangers(fitted, lambda i: data.batch(slice(i, i + 1)), len(data))
 
 
 def _encode(options: argparse.Namespace) -> None:
@@ -344,7 +365,7 @@ def _encode(options: argparse.Namespace) -> None:
     output = _new(_writable(options.output))
     device = _device(options.device)
     artifact = Artifact.load(options.checkpoint)
-    data = _load(artifact, options.data, skip_bad=False, same_classes=False)
+    data = _load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     if not all(path.is_file() for path in data.files):
         raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")
     cache = LatentCache.build(
@@ -360,6 +381,8 @@ def _expand(options: argparse.Namespace) -> None:
 
     from semantic_aug import expand
     from semantic_aug.artifact import Artifact
+    from semantic_aug.functional import model_input
+    from semantic_aug.images import tensor_to_unit
     from semantic_aug.labels import label_table
     from semantic_aug.layouts import LAYOUTS
     from semantic_aug.plan import Originals, Plan, new_images
@@ -406,7 +429,14 @@ def _expand(options: argparse.Namespace) -> None:
         if rank == 0:
             _say_skipped(len(skipped))
             there = f", {done} of them there already" if done else ""
+            there = there if len(plan) else ": every class has as many images as are asked for"
             print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
+            if artifact.reconstruction:
+                _warn_of_strangers(
+                    artifact,
+                    lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact),
+                    len(originals.files),
+                )
         try:
             shown(finished, total, done, "new images", silent=rank != 0)
         except KeyboardInterrupt:
@@ -432,7 +462,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from semantic_aug.trainer.perceptual import Perceptual
 
     device = _device(options.device)
-    output = [_writable(path) for path in (options.json, options.picture) if path is not None]
+    output = [] if options.json is None else [_writable(options.json)]
+    if options.picture is not None:
+        output.append(_png(options.picture, "--picture"))
     artifact = Artifact.load(options.checkpoint)
     processes = distributed.join(device)
     artifact = artifact.to(processes.device)
@@ -461,13 +493,27 @@ def _judge(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") 
     """The judge of ``--judge``, trained on ``--train`` where there is none yet and kept there."""
     from semantic_aug.trainer import distributed
     from semantic_aug.trainer.judge import Judge, train_judge
+    from semantic_aug.trainer.sources import find_source
 
     path = Path(options.judge or JUDGE)
     if options.judge is None and options.train is None:
         print("no --judge and no --train: class agreement is left out", file=sys.stderr)
         return None
     if path.exists():
-        return Judge.load(path)
+        judge = Judge.load(path)
+        if options.train is not None:
+            found = len(find_source(options.train).files)
+            if found != judge.images and not options.skip_bad:
+                raise ValueError(
+                    f"{path} was trained on {judge.images} images, {options.train} has {found}; pass --judge FILE for "
+                    f"another judge, or leave --train out to use this one"
+                )
+        try:
+            judge.table(artifact.classes)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}; pass --judge FILE for another judge") from error
+        print(f"judge: {path}, trained on {judge.images} images before", file=sys.stderr)
+        return judge
     if options.train is None:
         raise FileNotFoundError(f"{path}: no such judge; --train DATA trains it on real images and keeps it there")
     _writable(str(path))
@@ -589,6 +635,20 @@ def _sources(artifact: "Artifact", options: argparse.Namespace) -> "Sources":
     return Sources(data.images, data.labels, name)
 
 
+def _warn_of_strangers(artifact: "Artifact", read: "Callable[[int], Tensor]", n: int) -> None:
+    """Look at some of ``n`` images, each (1, channels, S, S) in [-1, 1], and say if they are not the checkpoint's."""
+    from semantic_aug.domain import IMAGES, Domain
+
+    domain = Domain()
+    for number in sorted({i * n // IMAGES for i in range(IMAGES)}):
+        domain.look(read(number).to(artifact.device), artifact)
+    complaint = domain.complaint(artifact)
+    if complaint:
+        print(
+            f"warning: these images do not look like what the checkpoint was trained on: {complaint}", file=sys.stderr
+        )
+
+
 def _say_skipped(skipped: int) -> None:
     if skipped:
         print(f"left out {skipped} images that cannot be read")
@@ -598,6 +658,12 @@ def _writable(path: str) -> Path:
     if not Path(path).absolute().parent.is_dir():
         raise FileNotFoundError(f"{Path(path).parent}: no such folder to write {Path(path).name} to")
     return Path(path)
+
+
+def _png(path: str, option: str) -> Path:
+    if Path(path).suffix.lower() != ".png":
+        raise ValueError(f"{option} must end in .png, got {Path(path).name}")
+    return _writable(path)
 
 
 def _directory(path: str | Path) -> Path:

@@ -6,6 +6,7 @@ from torch import Tensor
 from semantic_aug.artifact import MODES, Artifact, Mode
 from semantic_aug.images import (
     add_change,
+    check_channels,
     model_to_unit,
     resize,
     tensor_to_unit,
@@ -61,8 +62,7 @@ def semantic_augment_image(
     if perturbation not in PERTURBATIONS:
         raise ValueError(f"perturbation must be one of {tuple(PERTURBATIONS)}, got {perturbation!r}")
     *leading, channels, height, width = image.shape
-    if channels not in (1, 3):
-        raise ValueError(f"expected images with 1 or 3 channels, got {channels} in shape {tuple(image.shape)}")
+    check_channels(image)
     _check_labels(labels, artifact.statistics.num_classes, perturbation)
     if not isinstance(strength, Tensor) and not strength >= 0:
         raise ValueError(f"strength must be >= 0, got {strength}")

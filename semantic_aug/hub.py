@@ -6,6 +6,7 @@ And the way back, to a Hub repository. A Hub id is ``user/repo``, or ``user/repo
 
 import json
 import re
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistic
 NEEDED = (CONFIG, MODEL, STATISTICS)
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>.+))?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
+MOMENT = 0.1  # seconds, far longer than two renames take
 TIMEOUT = 5.0  # seconds that the Hub has to answer whether it knows a repository
 
 
@@ -56,17 +58,30 @@ def pin(checkpoint: str | Path) -> str | Path:
     """``checkpoint`` in words that mean the same files in every process from now on.
 
     A Hub id is downloaded, where it is not in the cache, and becomes ``user/repo@commit``, which is then found in the
-    cache without a request. Everything else comes back as it is. Raises as ``resolve`` does for a Hub id.
+    cache without a request. Everything else comes back as it is. Raises as ``resolve`` does.
     """
+    directory = resolve(checkpoint)
     match = None if _local(checkpoint) else _hub_id(checkpoint)
-    return checkpoint if match is None else f"{match['repo']}@{resolve(checkpoint).name}"
+    return checkpoint if match is None else f"{match['repo']}@{directory.name}"
 
 
 def _local(checkpoint: str | Path) -> Path | None:
     directories = bundled()
     if isinstance(checkpoint, str) and checkpoint in directories:
         return directories[checkpoint]
-    return Path(checkpoint) if Path(checkpoint).is_dir() else None
+    directory = Path(checkpoint)
+    if directory.is_dir():
+        return directory
+    old = previous(directory.resolve())
+    if not old.is_dir():
+        return None
+    time.sleep(MOMENT)  # another process may be between its two renames; else it was stopped there
+    return directory if directory.is_dir() else old
+
+
+def previous(directory: Path) -> Path:
+    """Where a directory is while another takes its place, until that is there."""
+    return directory.with_name(f".{directory.name}.previous")
 
 
 def _hub_id(checkpoint: str | Path) -> re.Match[str] | None:

@@ -124,6 +124,16 @@ def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (images - images.new_tensor(mean)[:, None, None]) / images.new_tensor(std)[:, None, None]
 
 
+def check_channels(images: Tensor) -> None:
+    """Raise ValueError unless (..., C, H, W) has 1 or 3 channels."""
+    if images.shape[-3] not in (1, 3):
+        last = "; its channels come last, call permute" if images.shape[-1] in (1, 3) else ""
+        raise ValueError(
+            f"expected images (..., C, H, W) with 1 or 3 channels, got {images.shape[-3]} in shape "
+            f"{tuple(images.shape)}{last}"
+        )
+
+
 def check_unit(images: Tensor, stored: torch.dtype) -> None:
     """Raise ValueError where floats are not in [0, 1], the rounding error of dtype ``stored`` aside, or not finite."""
     if not images.is_floating_point() or not images.numel():

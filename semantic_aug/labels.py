@@ -37,6 +37,11 @@ def class_key(name: str) -> str:
     return folder_name(name).casefold()
 
 
+def are_names(value: Any) -> bool:
+    """Whether ``value`` is a list or tuple of names."""
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
 def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
     """Whether two lists name the same classes, in whatever order."""
     return sorted(map(class_key, names)) == sorted(map(class_key, others))
@@ -54,5 +59,8 @@ def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
     found = [[exact[name]] if name in exact else alike.get(class_key(name), []) for name in names]
     for problem, wrong in (("unknown", lambda labels: not labels), ("ambiguous", lambda labels: len(labels) > 1)):
         if bad := [name for name, labels in zip(names, found, strict=True) if wrong(labels)]:
-            raise ValueError(f"{problem} classes {bad}: got {list(names)}, the checkpoint has {list(known)}")
+            raise ValueError(
+                f"{problem} classes {bad}: got {list(names)}, the checkpoint has {list(known)}; rename yours, or fit "
+                f"the checkpoint to them (semantic-aug fit)"
+            )
     return torch.tensor([labels[0] for labels in found], dtype=torch.int64)

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.data import ConcatDataset, Subset
 
 from semantic_aug.batch import SemanticAugmentBatch
+from semantic_aug.labels import are_names
 from semantic_aug.latents import LatentCache, LatentsError, split_index
 
 
@@ -135,7 +136,7 @@ def _classes(dataset: Any) -> Any:
 def _with_classes(augment: SemanticAugmentBatch, classes: Any) -> SemanticAugmentBatch:
     if classes is None or augment.classes is not None:
         return augment
-    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+    if not are_names(classes):
         raise ValueError(
             f"the data set's classes are {classes!r:.80}, not a list of names; pass classes= to the augmentation, the "
             f"checkpoint's names in the order of your labels"

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from semantic_aug import page, preview
 from semantic_aug.artifact import Artifact, Mode
-from semantic_aug.augmenter import DOMAIN_FACTOR
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
 from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
 from semantic_aug.perturb import NEEDS_LABELS
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from semantic_aug.trainer.judge import Judge
 
 DRAWS = 8
+FAR = 4.0  # standard deviations above the error of a checkpoint's own images
 LARGEST = 256  # pixels an uploaded image keeps on a side
 MAX_BYTES, MAX_PIXELS = 10 << 20, 25_000_000  # of an upload
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: some of them run programs
@@ -152,6 +152,6 @@ def domain(artifact: Artifact, error: float) -> str:
         return f"Reconstruction error (L1): {error:.3f}."
     mean, std = known["l1_mean"], known["l1_std"]
     text = f"Reconstruction error (L1): {error:.3f}; of this checkpoint's held-out images {mean:.3f} ± {std:.3f}."
-    if error > mean + DOMAIN_FACTOR * std:
+    if error > mean + FAR * std:
         text += " <strong>This image does not look like what the checkpoint was trained on.</strong>"
     return text

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Sampler, Subset, TensorDataset
+from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset, TensorDataset
 
 
 class ClassBalancedSampler(Sampler[int]):
@@ -23,8 +23,8 @@ class ClassBalancedSampler(Sampler[int]):
         seed: of the draw; the same on all ranks.
         rank, world_size: None: those of ``torch.distributed`` where it is initialised, else 0 and 1.
 
-    Call ``set_epoch`` before each epoch: without it every epoch repeats the first. Raises ValueError for labels that
-    are not a list of integers, and for a rank outside the world.
+    Epochs are counted by iterations, unless ``set_epoch`` says otherwise, as a training that is resumed must. Raises
+    ValueError for labels that are not a list of integers, and for a rank outside the world.
     """
 
     def __init__(
@@ -36,6 +36,11 @@ class ClassBalancedSampler(Sampler[int]):
         rank: int | None = None,
         world_size: int | None = None,
     ) -> None:
+        if isinstance(labels, Dataset):
+            raise TypeError(
+                f"labels must be class indices (N,), got a {type(labels).__name__}; pass its targets, or "
+                f"semantic_aug.sampling.dataset_labels(data)"
+            )
         table = torch.as_tensor(labels)
         if table.ndim != 1 or not len(table) or table.is_floating_point() or table.dtype == torch.bool:
             raise ValueError(f"labels must be class indices (N,), N >= 1, got {tuple(table.shape)} of {table.dtype}")
@@ -53,7 +58,7 @@ class ClassBalancedSampler(Sampler[int]):
         self._members = [(table == label).nonzero().flatten() for label in table.unique()]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose draw the next iteration gives."""
+        """Choose the epoch whose draw the next iteration gives; the one after it gives the next epoch's."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -61,6 +66,7 @@ class ClassBalancedSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.epoch) % 2**63)
+        self.epoch += 1
         classes = evenly(torch.arange(len(self._members)), self.num_samples, generator)
         indices = torch.empty(self.num_samples, dtype=torch.int64)
         for label, members in enumerate(self._members):

@@ -114,6 +114,14 @@ class ClassStatistics:
             raise ValueError("no class has two images, so no covariance is known; use more images per class")
         return self.scatter[known].sum(0) / self.count[known].sum()
 
+    def total(self) -> tuple[Tensor, Tensor]:
+        """Mean (d,) and covariance (d, d) of all images, whatever their class: float64, shrunk by "oas"."""
+        n = int(self.count.sum())
+        weights = self.count.double() / n
+        mean = weights @ self.mean
+        between = (self.mean - mean).T @ (weights[:, None] * (self.mean - mean))
+        return mean, _oas(self.scatter.sum(0) / n + between, n)
+
     def factor(self, label: int, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
         """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``; see ``factors``."""
         if label != POOLED:

@@ -12,7 +12,7 @@ PACKAGE = Path(semantic_aug.__file__).parent
 ROWS = [
     {"card", "completion", "files", "images", "networks", "statistics", "hub", "labels", "sampling", "progress"},
     {"perturb", "artifact", "plan"},
-    {"functional", "fast"},
+    {"functional", "fast", "domain"},
     {"augmenter", "preview", "recipe"},
     {"transform", "batch", "latents", "figures", "layouts"},
     {"demo", "loader", "page", "expand", "cluster"},

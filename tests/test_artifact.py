@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -171,6 +172,11 @@ def test_a_missing_file_is_named(saved, name):
         Artifact.load(saved)
 
 
+def test_one_level_too_high_says_where(saved):
+    with pytest.raises(ArtifactError, match=rf"config.json: missing; .* did you mean {re.escape(str(saved))}\?"):
+        Artifact.load(saved.parent)
+
+
 def test_a_missing_directory_says_what_there_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither a bundled one"):
         Artifact.load(tmp_path / "nowhere")
@@ -261,7 +267,7 @@ def test_a_link_stays_a_link(saved, tmp_path, monkeypatch):
 
 
 def test_loading_between_the_renames_of_another_process_disturbs_nothing(saved, monkeypatch):
-    monkeypatch.setattr(module, "MOMENT", 0.0)
+    monkeypatch.setattr("semantic_aug.hub.MOMENT", 0.0)
     replace, seen = os.replace, []
 
     def replace_and_load(source, target):

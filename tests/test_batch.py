@@ -230,7 +230,14 @@ def second_of_meta(sample):
 @pytest.mark.parametrize(
     ("sample", "error", "message"),
     [
-        ((torch.rand(2, 1, 8, 8),), ValueError, "found no labels in the batch"),
+        ((torch.rand(2, 1, 8, 8),), ValueError, "found no labels in the batch;"),
+        (
+            (torch.rand(2, 1, 8, 8), [0, 1]),
+            ValueError,
+            r"found no labels in the batch \(its second element is a list\)",
+        ),
+        ((torch.rand(2, 8, 8, 3), torch.tensor([0, 1])), ValueError, r"got 8 in shape .*; its channels come last"),
+        ((torch.rand(2, 1, 8, 8), torch.rand(2)), ValueError, r"got \(2,\); class indices are integers"),
         ((torch.rand(1, 8, 8), torch.tensor(0)), ValueError, r"expected one batch .*Tensor\(1, 8, 8\)"),
         ((PIL.Image.new("L", (8, 8)), 0), ValueError, "expected one batch .* use SemanticAugment"),
         (([tv_tensors.Image(torch.rand(1, 8, 8))] * 2, torch.tensor([0, 1])), ValueError, "expected one batch"),

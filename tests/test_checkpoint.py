@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch.testing import assert_close
+from torchvision.transforms import v2
 
 from semantic_aug import Artifact, SemanticAugment
 from semantic_aug.hub import bundled
@@ -100,12 +102,40 @@ def test_the_statistics_are_those_of_the_training_images(shipped, fer2013):
         assert float((a - b).norm() / b.norm()) < 0.02
 
 
-def test_the_domain_check_knows_faces_from_noise(shipped, fer2013, recwarn):
+FACES_STILL = {
+    "as they are": lambda images: images,
+    "mirrored": v2.functional.horizontal_flip,
+    "other light": v2.Lambda(lambda images: torch.stack([v2.ColorJitter(0.4, 0.4)(image) for image in images])),
+    "cropped": v2.Lambda(lambda images: torch.stack([v2.RandomResizedCrop(48, (0.8, 1.0))(image) for image in images])),
+    "one face again and again": lambda images: images[:1].expand(64, -1, -1, -1),
+}
+
+
+@pytest.mark.parametrize("change", FACES_STILL)
+def test_the_domain_check_lets_faces_pass(shipped, fer2013, change, no_warnings):
     from semantic_aug.trainer.data import load_folder
 
-    faces = load_folder(fer2013 / "test", 1, 48).images[::40]
-    augment = SemanticAugment(1.0)
-    augment(faces)
-    assert not [warning for warning in recwarn if issubclass(warning.category, UserWarning)]
-    with pytest.warns(UserWarning, match="trained on"):
-        SemanticAugment(1.0)(torch.rand(64, 1, 48, 48))
+    images = load_folder(fer2013 / "test", 1, 48).images
+    SemanticAugment(1.0)(FACES_STILL[change](images[torch.randperm(len(images))[:64]]))
+
+
+def scratched_metal():
+    generator = torch.Generator().manual_seed(0)
+    images = v2.functional.resize(torch.rand(64, 1, 6, 6, generator=generator) * 0.1 + 0.5, [48, 48])
+    images += 0.03 * torch.randn(64, 1, 48, 48, generator=generator)
+    images[::2, :, 20:22, 5:40] += 0.3
+    return images.clamp(0, 1)
+
+
+NO_FACES = {
+    "noise": lambda: torch.rand(64, 1, 48, 48),
+    "digits": lambda: torch.from_numpy(load_digits().images[:64, None] / 16).float(),
+    "metal": scratched_metal,
+    "black": lambda: torch.zeros(64, 3, 48, 48),
+}
+
+
+@pytest.mark.parametrize("images", NO_FACES)
+def test_the_domain_check_knows_what_is_no_face(shipped, images):
+    with pytest.warns(UserWarning, match="do not look like what the checkpoint was trained on"):
+        SemanticAugment(1.0)(NO_FACES[images]())

@@ -18,7 +18,7 @@ from torchvision.datasets import ImageFolder
 from semantic_aug import Artifact, cli
 from semantic_aug.latents import LatentCache
 from semantic_aug.trainer.data import ImageSet
-from tests.conftest import CLASSES, write_folder
+from tests.conftest import CLASSES, build_artifact, write_folder
 from tests.hub_server import TOKEN
 
 VERBS = ("demo", "train", "fit", "encode", "expand", "evaluate", "preview", "app", "inspect", "push")
@@ -63,7 +63,8 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
     [
         ([*TRAIN, "--preset", "huge"], "unknown preset 'huge'; there are tiny, fer2013-48"),
         (TRAIN[:4], "--preset is needed (tiny, fer2013-48"),
-        ([*TRAIN, "--init", "{tmp}/no"], "no checkpoint"),
+        (["train", "{folder}", "--output", "{tmp}/o", "--init", "{tmp}/no"], "no checkpoint"),
+        ([*TRAIN, "--init", "{saved}"], "--preset cannot be given too"),
         ([*TRAIN, "--batch", "9"], "batch must be a multiple of 2"),
         ([*TRAIN, "--accumulate", "0"], "accumulate must be above 0, got 0"),
         ([*TRAIN, "--imbalance", "0.5"], "--imbalance must be at least 1"),
@@ -91,6 +92,8 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         (["encode", "{saved}", "{folder}", "--output", "{tmp}/no/l.safetensors"], "no such folder to write l.safe"),
         (["encode", "{saved}", "{tmp}/no", "--output", "{tmp}/l.safetensors"], "no such folder"),
         (["evaluate", "{saved}", "{tmp}/no"], "no such folder"),
+        (["evaluate", "{saved}", "{folder}", "--picture", "{tmp}/v.gif"], "--picture must end in .png, got v.gif"),
+        (["demo", "{folder}", "--output", "{tmp}/demo.xyz"], "--output must end in .png, got demo.xyz"),
         (["evaluate", "{saved}", "{folder}", "--json", "{tmp}/no/a.json"], "no such folder to write a.json to"),
         (["evaluate", "{saved}", "{folder}", "--judge", "{tmp}/j"], "no such judge; --train DATA trains it"),
         (["evaluate", "{saved}", "{folder}", "--judge", "{saved}/config.json"], "config.json"),
@@ -203,6 +206,55 @@ def test_fit_gives_new_classes(saved, tmp_path, capsys):
     assert torch.equal(fitted.decode(z), original.decode(z))
 
 
+@pytest.fixture
+def measured(tmp_path):
+    """A checkpoint that knows how well it reconstructs, which untrained networks do worse than an even grey."""
+    artifact = build_artifact()
+    artifact.reconstruction = {"l1_mean": 0.1, "l1_std": 0.02}
+    return artifact.save(tmp_path / "measured")
+
+
+def test_fit_says_what_the_networks_make_of_the_images(measured, tmp_path, capsys):
+    folder = write_folder(tmp_path / "pets", 5, classes=["cat", "dog"])
+    (folder / "emu").mkdir()
+    (folder / "cat" / "0.png").rename(folder / "emu" / "0.png")
+    assert run("fit", measured, folder, "--output", tmp_path / "fitted") == 0
+    out, err = capsys.readouterr()
+    assert "the pooled one is taken: emu (1)\n" in out
+    fitted = Artifact.load(tmp_path / "fitted")
+    error = fitted.reconstruction["l1_mean"]
+    assert f"reconstruction error (L1) {error:.3f}; of {measured} on images of its own 0.100" in out
+    assert "warning: these images do not look like" in err
+    assert fitted.training["fitted_from"] == "measured"
+
+
+def test_expand_says_so_too(measured, folder, tmp_path, capsys):
+    assert run("expand", measured, folder, "--output", tmp_path / "o", "--per-class", "2") == 0
+    out, err = capsys.readouterr()
+    assert "18 originals, 0 new images: every class has as many images as are asked for\n" in out
+    assert "warning: these images do not look like" in err
+
+
+def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, line):
+    (folder / "sad" / "broken.png").write_bytes(b"x")
+    encode = ("encode", saved, folder, "--output", tmp_path / "a")
+    assert run(*encode) == 2
+    assert "--skip-bad leaves them out" in line()
+    assert run(*encode, "--skip-bad") == 0
+    data = ImageFolder(folder, is_valid_file=lambda path: "broken" not in path)
+    assert len(LatentCache.load(tmp_path / "a", Artifact.load(saved), data)) == 18
+
+
+@pytest.mark.parametrize("verb", ["fit", "evaluate"])
+def test_without_the_training_packages_it_says_what_to_install(verb, saved, folder, tmp_path, line, monkeypatch):
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    for name in [name for name in sys.modules if name.startswith("semantic_aug.trainer.distributed")]:
+        monkeypatch.delitem(sys.modules, name)
+    more = ("--output", tmp_path / "fitted") if verb == "fit" else ()
+    assert run(verb, saved, folder, *more) == 2
+    assert 'pip install "semantic-aug[train]"' in line()
+
+
 def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsys):
     for name, more in (("a", []), ("b", ["--reconstructions"])):
         assert run("encode", saved, folder, "--output", tmp_path / name, "--device", "cpu", *more) == 0
@@ -244,8 +296,15 @@ def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, t
     assert run(*common) == 0
     again, err = capsys.readouterr()
     assert again == out
-    assert "training" not in err
+    assert f"judge: {tmp_path / 'judge'}, trained on 18 images before" in err
     assert (tmp_path / "judge").read_bytes() == written
+    few = write_folder(tmp_path / "few", 2)
+    assert run(*common, "--train", few) == 2
+    assert f"was trained on 18 images, {few} has 6; pass --judge FILE for another" in capsys.readouterr().err
+    others = write_folder(tmp_path / "others", 2, classes=["a", "b", "c"])
+    assert run("fit", saved, others, "--output", tmp_path / "fitted") == 0
+    assert run("evaluate", tmp_path / "fitted", others, *common[3:]) == 2
+    assert f"{tmp_path / 'judge'}: the judge knows the classes" in capsys.readouterr().err
 
 
 def test_push_and_every_verb_takes_what_was_pushed(saved, folder, tmp_path, capsys, line, hub, monkeypatch):
@@ -352,8 +411,6 @@ def test_train_fine_tunes_a_cut_data_set(saved, folder, tmp_path, capsys, torch_
     capsys.readouterr()
     assert run(*common, "--images", "16", "--sampling", "natural") == 2
     assert "sampling: balanced there, natural here" in capsys.readouterr().err
-    assert run("train", folder, "--output", tmp_path / "p", "--init", saved, "--preset", "fer2013-48") == 2
-    assert "image_size: 32 there, 48 here" in capsys.readouterr().err
 
 
 def test_train_without_lpips_weights_names_the_file(folder, tmp_path, monkeypatch, line):

@@ -65,7 +65,8 @@ def test_a_bundled_name_a_path_and_a_string_resolve(tmp_path, monkeypatch):
 def test_what_is_no_hub_id_is_not_asked_for(name, hub):
     with pytest.raises(FileNotFoundError, match="nor a Hub id such as 'user/repo'"):
         module.resolve(name)
-    assert module.pin(name) == name
+    with pytest.raises(FileNotFoundError, match="nor a Hub id such as 'user/repo'"):
+        module.pin(name)
     assert hub.requests == []
 
 

@@ -49,6 +49,24 @@ def test_class_frequencies_on_20_000():
     assert sorted(Counter(labels.tolist()).values()) == [6666, 6667, 6667]
 
 
+def test_epochs_are_counted_unless_told():
+    def sampler():
+        return ClassBalancedSampler([0, 0, 0, 0, 1, 1, 2])
+
+    told, counted = sampler(), sampler()
+    draws = []
+    for epoch in range(4):
+        told.set_epoch(epoch)
+        draws.append(list(told))
+    assert [list(counted) for _ in range(4)] == draws
+    assert len({tuple(draw) for draw in draws}) == 4
+
+
+def test_a_data_set_is_no_labels():
+    with pytest.raises(TypeError, match="got a TensorDataset; pass its targets, or semantic_aug"):
+        ClassBalancedSampler(TensorDataset(torch.rand(3)))
+
+
 def test_epochs_and_seeds_differ_and_repeat():
     def draw(seed, epoch):
         sampler = ClassBalancedSampler(LABELS, seed=seed)

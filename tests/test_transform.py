@@ -200,7 +200,7 @@ def test_classes_map_labels_by_name():
     assert torch.equal(transform(classes=["Sad", "Angry"])(image, 1)[0], expected)
     with pytest.raises(ValueError, match=r"unknown classes \['joy'\].*'angry', 'happy', 'sad'"):
         transform(classes=["joy", "sad"])(image, 0)
-    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1, got 2\.\.2"):
+    with pytest.raises(ValueError, match=r"labels must lie in 0\.\.1, got 2\.\.2; classes= has \['sad', 'angry'\]"):
         transform(classes=["sad", "angry"])(image, 2)
 
 
@@ -356,11 +356,18 @@ def test_images_that_cannot_be_augmented(image, error, message):
         ({"mean": [0.5]}, "mean and std go together"),
         ({"mean": [0.5], "std": [0.0]}, "std must be above 0"),
         ({"labels_getter": 3}, "labels_getter must be"),
+        ({"classes": 7}, "classes must be the names of your classes in label order, got 7"),
+        ({"classes": "sad"}, "classes must be the names"),
     ],
 )
 def test_settings_are_checked_at_once(arguments, message):
     with pytest.raises(ValueError, match=message):
         SemanticAugment(**({"p": 0.5} | arguments))
+
+
+def test_a_checkpoint_that_is_not_there_is_found_out_at_once():
+    with pytest.raises(FileNotFoundError, match="no checkpoint 'runs/fases/checkpoint'"):
+        SemanticAugment(checkpoint="runs/fases/checkpoint")
 
 
 def test_none_takes_what_the_artifact_recommends():
@@ -508,17 +515,27 @@ def test_cuda_in_a_worker_is_refused_by_name(saved):
 # --- Domain check -------------------------------------------------------------------------------------------------
 
 
-def test_images_unlike_the_checkpoints_are_told_once():
+def test_images_unlike_the_checkpoints_are_told_once(monkeypatch):
     artifact = build_artifact()
     artifact.reconstruction = {"l1_mean": 0.01, "l1_std": 0.001}
     augment = transform(checkpoint=artifact)
     augment(grey(40))
-    with pytest.warns(UserWarning, match=r"trained on.*0\.010 \+- 0\.001.*domain_check=False"):
+    with pytest.warns(UserWarning, match=r"trained on: their reconstructions .* an even grey .*domain_check=False"):
         augment(grey(40))
     augment(grey(80))  # warnings are errors here: it does not come twice
     transform(checkpoint=artifact, domain_check=False)(grey(80))
-    artifact.reconstruction = {"l1_mean": 10.0, "l1_std": 1.0}
+    monkeypatch.setattr("semantic_aug.domain.Domain.complaint", lambda *_: None)
     transform(checkpoint=artifact)(grey(80))
+
+
+def test_of_a_video_the_first_frame_is_looked_at(monkeypatch):
+    looked = []
+    monkeypatch.setattr("semantic_aug.domain.Domain.look", lambda self, images, artifact: looked.append(len(images)))
+    artifact = build_artifact()
+    artifact.reconstruction = {"l1_mean": 0.01, "l1_std": 0.001}
+    transform(checkpoint=artifact)(tv_tensors.Video(grey(5)))
+    transform(checkpoint=artifact)(grey(70))
+    assert looked == [1, 64]
 
 
 def test_of_several_workers_only_the_first_warns(saved, tmp_path):
