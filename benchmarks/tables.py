@@ -13,6 +13,7 @@ run, or of its settings, and the values that they must have. Other measurements 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
     <!-- runs: expanded file=benchmarks/results/expand.jsonl -->
+    <!-- runs: expanded-difference file=benchmarks/results/expand.jsonl arm=expanded to=unbalanced --> (for a sentence)
     <!-- runs: speed file=benchmarks/results/throughput.jsonl kind=augmentation -->
     <!-- runs: value file=checkpoints/fer2013-48/config.json key=reconstruction/l1_mean format=.4f --> (for a sentence)
 
@@ -155,7 +156,7 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
     first = runs[0]
     note = (
-        f"Percent, mean ± standard deviation over seeds; paired differences with 95 % intervals. "
+        f"Percent; over several seeds mean ± standard deviation, and paired differences with 95 % intervals. "
         f"{first['data']}, {first['split']}, {first['classifier']}, base {first['base']}, {first['epochs']} epochs; "
         f"{'; '.join(devices)}."
     )
@@ -214,12 +215,9 @@ def _stored(name: str) -> Any:
 
 def expanded(query: Mapping[str, str]) -> str:
     """Classifiers trained on a folder as it is, oversampled, and expanded, as ``expand.py`` stored them."""
-    arms: dict[str, dict[int, store.Run]] = {}
-    for run in store.read(ROOT / query["file"], ("arm", "seed")):
-        arms.setdefault(run["arm"], {})[run["seed"]] = run
-    if not arms:
+    made = _expanded_rows(query)
+    if not made:
         return f"\n{NOTHING}\n"
-    made = [Row(arm, arm, runs) for arm, runs in arms.items()]
     first = reference(made, "unbalanced")
     names = ("accuracy", "balanced_accuracy")
     lines = [
@@ -235,6 +233,20 @@ def expanded(query: Mapping[str, str]) -> str:
     )
     head = ["trained on", "seeds", "accuracy", "balanced accuracy", "balanced accuracy - unbalanced"]
     return f"\n{_markdown(head, lines)}\n\n{note}\n"
+
+
+def expanded_difference(query: Mapping[str, str]) -> str:
+    """Balanced accuracy of ``arm`` minus that of ``to``, in points, with its interval, as ``expand.py`` stored them."""
+    made = _expanded_rows(query)
+    row, other = _only(made, query["arm"]), _only(made, query["to"])
+    return str(paired(row, other, "balanced_accuracy") or NOTHING) if row and other else NOTHING
+
+
+def _expanded_rows(query: Mapping[str, str]) -> list[Row]:
+    arms: dict[str, dict[int, store.Run]] = {}
+    for run in store.read(ROOT / query["file"], ("arm", "seed")):
+        arms.setdefault(run["arm"], {})[run["seed"]] = run
+    return [Row(arm, arm, runs) for arm, runs in arms.items()]
 
 
 def speed(query: Mapping[str, str]) -> str:
@@ -281,6 +293,7 @@ FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
     "quality": lambda query: f"\n{quality.table([ROOT / name for name in query['files'].split(',')])}\n",
     "directions": moves,
     "expanded": expanded,
+    "expanded-difference": expanded_difference,
     "speed": speed,
     "value": value,
 }

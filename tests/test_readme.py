@@ -33,7 +33,7 @@ def test_commands_and_code_blocks_in_order(here, torch_home, monkeypatch, no_war
     for verb in verbs:
         assert cli.main(documents.tiny(verb)) == 0, verb
     assert len(list((here / "faces" / "balanced").glob("*/*.png"))) == 28
-    assert len((here / "faces" / "shards" / "manifest.jsonl").read_text().splitlines()) == 29
+    assert len((here / "faces" / "shards" / "manifest.jsonl").read_text().splitlines()) == 27
     assert (here / "grid.png").stat().st_size > 1000
     assert (here / "page.html").read_text(encoding="utf-8").count("<img ") > 300
     assert "agreement" in json.loads((here / "figures.json").read_text())

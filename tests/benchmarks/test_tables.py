@@ -205,6 +205,9 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
     assert tables.main([*stored, "--write", str(path)]) == 0
     text = path.read_text()
     assert "| unbalanced | 2 | 50.00 ± 0.00 | 40.50 ± 0.71 |  |" in text
+    marker = "expanded-difference file=e.jsonl arm=expanded to=unbalanced"
+    assert tables.block(marker, []) == "+5.00 [+5.00, +5.00]"
+    assert tables.block(marker.replace("expanded to", "oversampled to"), []) == "not measured yet"
     assert "| expanded | 2 | 50.00 ± 0.00 | 45.50 ± 0.71 | +5.00 [+5.00, +5.00] |" in text
     assert (
         "| name | images per s | ratio |\n| --- | --- | --- |\n| ours | 3.5 | 2.5 |\n| none | 8.5 |  |\n\ncpu" in text
