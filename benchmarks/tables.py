@@ -6,9 +6,10 @@ A document asks for them by markers, between which this program writes and nobod
     <!-- runs end -->
 
 The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
-class), ``paper`` (the paper's figures beside ours), ``difference`` (one number with its interval, to stand in a
-sentence; it needs ``arm=``, and may have ``figure=`` and ``to=``) or ``mean`` (one number). The others are fields of a
-run, or of its settings, and the values that they must have. Other measurements are read from JSON files:
+class), ``paper`` (the paper's figures beside ours), ``forest`` (differences with their intervals, drawn in characters;
+it may have ``figure=`` and ``to=``), ``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or
+``mean`` (one number). The others are fields of a run, or of its settings, and the values that they must have. Other
+measurements are read from JSON files:
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
@@ -30,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import forest
 import quality
 import store
 
@@ -206,6 +208,29 @@ def mean(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     return f"{statistics.mean(row.values(query.get('figure', 'mAP'))):.2f}" if row else NOTHING
 
 
+def differences(runs: Sequence[store.Run], to: str, figure: str) -> list[tuple[str, Difference]]:
+    """The paired difference of every arm to one, the largest first."""
+    made = rows(runs)
+    base = reference(made, to)
+    if base is None:
+        raise ValueError(f"no run of {to}, to compare to")
+    pairs = [(row.label, paired(row, base, figure)) for row in made if row is not base]
+    return sorted(((label, d) for label, d in pairs if d is not None), key=lambda pair: -pair[1].mean)
+
+
+def drawn(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """The forest plot of ``figure`` (mAP), against ``to`` (balanced), in characters."""
+    title, points = _titled(runs, query.get("to", "balanced"), query.get("figure", "mAP"))
+    return f"\n```text\n{title}\n{forest.text(points)}\n```\n"
+
+
+def _titled(runs: Sequence[store.Run], to: str, figure: str) -> tuple[str, list[tuple[str, Difference]]]:
+    points = differences(runs, to, figure)
+    if not points:
+        raise ValueError(f"no arm shares a seed with {to}")
+    return f"{FIGURES[figure]} minus that of {to}, percentage points, 95 % interval", points
+
+
 def _stored(name: str) -> Any:
     try:
         return json.loads((ROOT / name).read_text(encoding="utf-8"))
@@ -299,6 +324,7 @@ FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
 }
 KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {
     "table": table, "recall": recall, "paper": paper, "difference": difference, "mean": mean,
+    "forest": drawn,
 }  # fmt: skip
 IN_PROSE = ("difference", "mean")
 
@@ -360,68 +386,16 @@ def stale(document: str, runs: Sequence[store.Run]) -> list[str]:
     return [old[1] for old, new in zip(found, made, strict=True) if old[2] != new[2]]
 
 
-# --- Forest plot ------------------------------------------------------------------------------------------------
-
-
-def forest(runs: Sequence[store.Run], to: str, figure: str) -> list[tuple[str, Difference]]:
-    """The paired difference of every arm to one, the largest first."""
-    made = rows(runs)
-    base = reference(made, to)
-    if base is None:
-        raise ValueError(f"no run of {to}, to compare to")
-    pairs = [(row.label, paired(row, base, figure)) for row in made if row is not base]
-    return sorted(((label, d) for label, d in pairs if d is not None), key=lambda pair: -pair[1].mean)
-
-
-def text_plot(points: Sequence[tuple[str, Difference]], width: int = 61) -> str:
-    """A forest plot in characters: o the mean, - its interval, | zero."""
-    ends = [d.mean + sign * (d.half or 0) for _, d in points for sign in (-1, 1)]
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    scale = (width - 1) / ((high - low) or 1)
-
-    def column(value: float) -> int:
-        return round((value - low) * scale)
-
-    lines = []
-    longest = max(len(label) for label, _ in points)
-    for label, d in points:
-        line = [" "] * width
-        for place in range(column(d.mean - (d.half or 0)), column(d.mean + (d.half or 0)) + 1):
-            line[place] = "-"
-        line[column(0)] = "|"
-        line[column(d.mean)] = "o"
-        lines.append(f"{label:<{longest}} {''.join(line)} {d}")
-    return "\n".join(lines)
-
-
-def plot(points: Sequence[tuple[str, Difference]], title: str, path: Path) -> None:
-    """The forest plot as a picture; needs matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 0.8 + 0.32 * len(points)), layout="constrained")
-    axes = figure.add_subplot()
-    for place, (_, d) in enumerate(reversed(points)):
-        axes.errorbar(d.mean, place, xerr=d.half, fmt="o", color="black", capsize=3)
-    axes.set_yticks(range(len(points)), [label for label, _ in reversed(points)])
-    axes.axvline(0, color="grey", linewidth=1)
-    axes.set_xlabel(title)
-    FigureCanvasAgg(figure).print_png(str(path))
-
-
 def draw(runs: Sequence[store.Run], to: str, figure: str, path: Path | None) -> None:
     """Draw to ``path``, or print as text where there is no path, or no matplotlib."""
-    points = forest(runs, to, figure)
-    if not points:
-        raise ValueError(f"no arm shares a seed with {to}")
-    title = f"{FIGURES[figure]} minus that of {to}, percentage points, 95 % interval"
+    title, points = _titled(runs, to, figure)
     if path is not None:
         try:
-            plot(points, title, path)
+            forest.picture(points, title, path)
             return
         except ModuleNotFoundError:
             print(f"matplotlib is not there (extra bench): as text, {path} is not written", file=sys.stderr)
-    print(f"{title}\n{text_plot(points)}")
+    print(f"{title}\n{forest.text(points)}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

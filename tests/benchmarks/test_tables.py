@@ -240,7 +240,7 @@ def test_printing(stored, capsys):
     assert "no stored run is of classifier=dan" in capsys.readouterr().err
 
 
-def test_forest_plot_as_text(stored, capsys):
+def test_forest_plot_as_text(stored, runs, capsys):
     assert tables.main([*stored, "--forest", "--figure", "accuracy"]) == 0
     title, ours, none = capsys.readouterr().out.splitlines()
     assert title == "accuracy minus that of balanced, percentage points, 95 % interval"
@@ -248,6 +248,7 @@ def test_forest_plot_as_text(stored, capsys):
     assert ours.endswith("+3.00 [+3.00, +3.00]")
     assert ours.index("|") < ours.index("o", 12)
     assert none.index("o", 12) < none.index("|")
+    assert tables.block("forest figure=accuracy", runs) == f"\n```text\n{title}\n{ours}\n{none}\n```\n"
     assert tables.main([*stored, "--forest", "--to", "mixup"]) == 2
     assert "no run of mixup" in capsys.readouterr().err
 
