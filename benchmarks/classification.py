@@ -48,7 +48,9 @@ from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}
 HELD_OUT = 0.1  # of the training images, where no validation images are given
-DATA_SEED = 0  # of the held-out part and of the cut to a long tail, which is then the one that semantic-aug train makes
+DATA_SEED = (
+    0  # of the cut to a long tail, which is then the one that semantic-aug train makes, and of the held-out part
+)
 EVALUATED = 512  # images a batch
 
 
@@ -176,7 +178,7 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
     if held_out is not None:
         measured = images(held_out)
     elif options.stage == "screen":
-        # Before the cut, so that the tail is measured on as many images as there are. The checkpoint may know them.
+        # Before the cut, so that the tail is measured on as many images as there are.
         data, measured = hold_out(data, HELD_OUT, DATA_SEED)
     else:
         raise ValueError("stage report measures on test images; pass --test")
@@ -277,6 +279,11 @@ def _main(options: argparse.Namespace) -> int:
         raise ValueError(f"--epochs and --seeds must be at least 1, got {options.epochs} and {options.seeds}")
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    if options.stage == "screen" and options.validation is None and any(ARMS[arm].artifact for arm in options.arms):
+        raise ValueError(
+            "a screen without --validation measures on a part of --train, on which a checkpoint may have been trained; "
+            "pass --validation, or leave out the arms that use one"
+        )
     data, measured = load(options)
     artifact = load_artifact(options.checkpoint, data) if any(ARMS[arm].artifact for arm in options.arms) else None
     runs = wanted(options, data, artifact)

@@ -40,6 +40,8 @@ DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md", "do
 BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
 NOTHING = "not measured yet"
+SHARED = ("batch", "learning_rate", "size", "channels", "precision")  # settings of arms.COMMON but the sampling
+EXPANDED = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size", "expand")  # of expand.IDENTITY
 # Of Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; beyond, the last one, which is a little too wide.
 T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
@@ -133,9 +135,16 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
     return made
 
 
-def reference(table: Sequence[Row], arm: str) -> Row | None:
-    """The row that others are compared to: of several, the one with most seeds."""
-    return max((row for row in table if row.arm == arm), key=lambda row: len(row.runs), default=None)
+def reference(table: Sequence[Row], arm: str, row: Row) -> Row | None:
+    """What ``row`` is compared to: of the rows of ``arm`` that were trained alike, the one with most seeds."""
+    alike = [other for other in table if other.arm == arm and trained_alike(row, other)]
+    return max(alike, key=lambda other: len(other.runs), default=None)
+
+
+def trained_alike(row: Row, other: Row) -> bool:
+    """Whether two rows share the settings that every arm has, but for the sampling, which is what arms differ in."""
+    a, b = (next(iter(each.runs.values())).get("settings", {}) for each in (row, other))
+    return all(a.get(name) == b.get(name) for name in SHARED)
 
 
 # --- What is made -----------------------------------------------------------------------------------------------
@@ -144,15 +153,16 @@ def reference(table: Sequence[Row], arm: str) -> Row | None:
 def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     """Accuracy, mAP and balanced accuracy of every arm, and the paired differences."""
     made = rows(runs)
-    against = [other for arm in ("balanced", "none") if (other := reference(made, arm))]
+    against = [arm for arm in ("balanced", "none") if any(row.arm == arm for row in made)]
     head = ["arm", "seeds", *FIGURES.values()]
-    head += [f"{FIGURES[figure]} - {other.arm}" for other in against for figure in ("accuracy", "mAP")]
+    head += [f"{FIGURES[figure]} - {arm}" for arm in against for figure in ("accuracy", "mAP")]
     lines = []
     for row in made:
         cells = [row.label, str(len(row.runs)), *(_mean_sd(row.values(figure)) for figure in FIGURES)]
-        for other in against:
+        for arm in against:
+            other = reference(made, arm, row)
             cells += [
-                "" if row is other else str(paired(row, other, figure) or "") for figure in ("accuracy", "mAP")
+                "" if other in (row, None) else str(paired(row, other, figure) or "") for figure in ("accuracy", "mAP")
             ]  # fmt: skip
         lines.append(cells)
     devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
@@ -184,8 +194,8 @@ def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
             base = arms["balanced"]
             cells = (f"{accuracy - base[0]:+.2f}", f"{average - base[1]:+.2f}") if arm != "balanced" else ("", "")
             lines.append([f"the paper, RAF-DB, {classifier}", arm, f"{accuracy:.2f}", f"{average:.2f}", *cells])
-    balanced = reference(made, "balanced")
     for row in made:
+        balanced = reference(made, "balanced", row)
         if row.arm in ("none", "balanced") or row.arm.startswith("ours"):
             run = next(iter(row.runs.values()))
             cells = [f"{statistics.mean(row.values(figure)):.2f}" for figure in ("accuracy", "mAP")]
@@ -211,10 +221,10 @@ def mean(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 def differences(runs: Sequence[store.Run], to: str, figure: str) -> list[tuple[str, Difference]]:
     """The paired difference of every arm to one, the largest first."""
     made = rows(runs)
-    base = reference(made, to)
-    if base is None:
+    if not any(row.arm == to for row in made):
         raise ValueError(f"no run of {to}, to compare to")
-    pairs = [(row.label, paired(row, base, figure)) for row in made if row is not base]
+    bases = [(row, reference(made, to, row)) for row in made if row.arm != to]
+    pairs = [(row.label, paired(row, base, figure)) for row, base in bases if base is not None]
     return sorted(((label, d) for label, d in pairs if d is not None), key=lambda pair: -pair[1].mean)
 
 
@@ -243,7 +253,7 @@ def expanded(query: Mapping[str, str]) -> str:
     made = _expanded_rows(query)
     if not made:
         return f"\n{NOTHING}\n"
-    first = reference(made, "unbalanced")
+    first = next((row for row in made if row.arm == "unbalanced"), None)
     names = ("accuracy", "balanced_accuracy")
     lines = [
         [row.label, str(len(row.runs)), *(_mean_sd(row.values(name)) for name in names),
@@ -269,7 +279,12 @@ def expanded_difference(query: Mapping[str, str]) -> str:
 
 def _expanded_rows(query: Mapping[str, str]) -> list[Row]:
     arms: dict[str, dict[int, store.Run]] = {}
-    for run in store.read(ROOT / query["file"], ("arm", "seed")):
+    runs = store.read(ROOT / query["file"], ("arm", "seed", *EXPANDED))
+    for name in EXPANDED:
+        found = {json.dumps(run[name], sort_keys=True) for run in runs if name != "expand" or run[name] is not None}
+        if len(found) > 1:
+            raise ValueError(f"the runs of {query['file']} differ in {name} ({', '.join(sorted(found))})")
+    for run in runs:
         arms.setdefault(run["arm"], {})[run["seed"]] = run
     return [Row(arm, arm, runs) for arm, runs in arms.items()]
 

@@ -224,30 +224,27 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> None:
-    import tempfile
-
     from semantic_aug import preview
     from semantic_aug.artifact import Artifact
-    from semantic_aug.demo import draw_folder, measure
+    from semantic_aug.demo import measure
 
     output = _png(options.output, "--output")
     artifact = Artifact.load(options.checkpoint)
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = options.data
-        if folder is None:
-            draw_folder(artifact, Path(temporary))
-            folder = temporary
-            print(f"no DATA given: the sources are drawn by {options.checkpoint} itself, of nobody")
-        data = _load(artifact, folder, skip_bad=True)
-        for line in measure(artifact, folder):
-            print(line)
-    chosen = preview.first_of_each_class(data.labels)
-    preview.save(preview.overview(artifact, data.images[chosen], data.labels[chosen]), output)
+    if options.data is None:
+        print(f"no DATA given: the sources are drawn by {options.checkpoint} itself, of nobody")
+    sources = _sources(artifact, options, skip_bad=True)
+    for line in measure(artifact, sources.images, sources.labels):
+        print(line)
+    chosen = preview.first_of_each_class(sources.labels)
+    preview.save(preview.overview(artifact, sources.images[chosen], sources.labels[chosen]), output)
     print(f"wrote {output}")
 
 
 def _train(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from semantic_aug.artifact import Artifact
+    from semantic_aug.labels import label_table
     from semantic_aug.networks import PRESETS
 
     if options.preset is None and options.init is None:
@@ -256,7 +253,7 @@ def _train(options: argparse.Namespace) -> None:
         raise ValueError("--init brings the networks of its checkpoint, so --preset cannot be given too")
     if options.preset is not None and options.preset not in PRESETS:
         raise ValueError(f"unknown preset {options.preset!r}; there are {', '.join(PRESETS)}")
-    output = _directory(options.output)
+    output = _outside(_directory(options.output), options.data)
     if options.minutes is not None and not options.minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {options.minutes}")
     if options.imbalance is not None and not options.imbalance >= 1:
@@ -305,7 +302,12 @@ def _train(options: argparse.Namespace) -> None:
         everything = cut_to_imbalance(everything, options.imbalance, options.seed)
     if len(everything.classes) == 1 and processes.is_main_process:
         print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
+    if max(everything.counts()) < 2:
+        raise ValueError("no class has two images, so no covariance would be known; use more images per class")
     training = everything
+    if held_out is not None:
+        table = label_table(held_out.classes, everything.classes)
+        held_out = replace(held_out, labels=table[held_out.labels], classes=everything.classes)
     if held_out is None:
         training, held_out = hold_out(everything, TrainConfig.held_out, options.seed)
     config = TrainConfig(
@@ -384,7 +386,7 @@ def _expand(options: argparse.Namespace) -> None:
     from semantic_aug.functional import model_input
     from semantic_aug.images import tensor_to_unit
     from semantic_aug.labels import label_table
-    from semantic_aug.layouts import LAYOUTS
+    from semantic_aug.layouts import LAYOUTS, folder_names
     from semantic_aug.plan import Originals, Plan, new_images
     from semantic_aug.progress import shown
     from semantic_aug.recipe import Recipe
@@ -392,15 +394,17 @@ def _expand(options: argparse.Namespace) -> None:
     from semantic_aug.trainer.data import readable, stamp
     from semantic_aug.trainer.sources import find_source
 
-    output, device = _directory(_writable(options.output)), _device(options.device)
-    if Path(options.data).is_dir() and output.resolve().is_relative_to(Path(options.data).resolve()):
-        raise ValueError(f"{output} lies in {options.data}, whose images would then change; choose another --output")
+    output = _outside(_directory(_writable(options.output)), options.data)
+    device = _device(options.device)
+    if options.verify is not None and options.verify < 1:
+        raise ValueError(f"--verify must be at least 1, got {options.verify}")
     artifact = Artifact.load(options.checkpoint)
     recipe = Recipe.of(
         artifact, strength=options.strength, mode=options.mode, perturbation=options.perturbation, seed=options.seed
     )
     source = find_source(options.data)
     label_table(source.classes, artifact.classes)
+    folder_names(source.classes)
     target = {"balance": options.balance, "per_class": options.per_class, "times": options.times}
     new_images([1], **target)
     run = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
@@ -418,7 +422,7 @@ def _expand(options: argparse.Namespace) -> None:
     if distributed.launched() > 1:
         device = str(distributed.join(device).device)
     rank, world_size = distributed.rank_and_world()
-    run |= asdict(recipe) | expand.made_with(device)
+    run |= asdict(recipe) | expand.made_with(device) | {"originals": options.originals}
     with expand.begun(output, run, unreadable) if rank == 0 else nullcontext():
         distributed.wait()
         skipped = expand.recorded(output)["skipped"]
@@ -461,6 +465,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from semantic_aug.trainer import distributed, evaluate
     from semantic_aug.trainer.perceptual import Perceptual
 
+    if options.compared < 2:
+        raise ValueError(f"--compared must be at least 2, got {options.compared}")
     device = _device(options.device)
     output = [] if options.json is None else [_writable(options.json)]
     if options.picture is not None:
@@ -546,7 +552,7 @@ def _preview(options: argparse.Namespace) -> None:
         raise ValueError(f"unknown figure {options.figure!r}; there are {', '.join(FIGURES)}")
     default = list(FIGURES) if whole_page else ["overview" if options.data else "samples"]
     artifact = Artifact.load(options.checkpoint)
-    sources = _sources(artifact, options)
+    sources = _sources(artifact, options, skip_bad=options.skip_bad)
     figures = {
         name: FIGURES[name](artifact, sources, per_class=options.per_class, seed=options.seed)
         for name in ([options.figure] if options.figure else default)
@@ -566,9 +572,10 @@ def _app(options: argparse.Namespace) -> None:
 
     artifact = Artifact.load(options.checkpoint)
     judge = Judge.load(options.judge) if options.judge else None
+    sources = _sources(artifact, options, skip_bad=options.skip_bad)
     app.serve(
-        artifact, Path(options.checkpoint).name, _sources(artifact, options), judge, host=options.host,
-        port=options.port, share=options.share,
+        artifact, Path(options.checkpoint).name, sources, judge, host=options.host, port=options.port,
+        share=options.share,
     )  # fmt: skip
 
 
@@ -622,14 +629,14 @@ def _load(artifact: "Artifact", folder: str, *, skip_bad: bool, same_classes: bo
     return replace(data, labels=table[data.labels], classes=artifact.classes)
 
 
-def _sources(artifact: "Artifact", options: argparse.Namespace) -> "Sources":
+def _sources(artifact: "Artifact", options: argparse.Namespace, *, skip_bad: bool) -> "Sources":
     """The images of DATA, or, without it, images that the artifact draws."""
     from semantic_aug.demo import draw
     from semantic_aug.figures import Sources
 
     if options.data is None:
         return Sources(*draw(artifact))
-    data = _load(artifact, options.data, skip_bad=options.skip_bad)
+    data = _load(artifact, options.data, skip_bad=skip_bad)
     folder = Path(options.data)
     name = folder.resolve().name if folder.is_dir() else options.data.partition("@")[0]  # no path of this machine
     return Sources(data.images, data.labels, name)
@@ -670,6 +677,12 @@ def _directory(path: str | Path) -> Path:
     if Path(path).exists() and not Path(path).is_dir():
         raise ValueError(f"{path} is a file; --output takes a directory")
     return Path(path)
+
+
+def _outside(output: Path, data: str) -> Path:
+    if Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
+        raise ValueError(f"{output} lies in {data}, whose images would then change; choose another --output")
+    return output
 
 
 def _new(path: str | Path) -> Path:

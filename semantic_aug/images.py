@@ -8,12 +8,16 @@ import math
 from collections.abc import Sequence
 
 import PIL.Image
-import PIL.ImageOps
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
+TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM, 5: PIL.Image.Transpose.TRANSPOSE, 6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE, 8: PIL.Image.Transpose.ROTATE_90,
+}  # fmt: skip
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's and torchvision's conversions to grey
 
 
@@ -57,7 +61,7 @@ def file_to_bytes(path: str, channels: int | None, size: int | None = None) -> T
 
 def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None = None) -> Tensor:
     """As ``file_to_bytes``, of an image that is open already."""
-    image = PIL.ImageOps.exif_transpose(image)
+    image = upright(image)
     if channels is None:
         channels = 1 if PIL.Image.getmodebase(image.mode) == "L" else 3
     image = pil_to_mode(image, "L" if channels == 1 else "RGB")
@@ -66,8 +70,25 @@ def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None 
     return F.pil_to_tensor(image)
 
 
+def upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """``image`` turned as its EXIF orientation says; without one that can be read, as it is.
+
+    Pillow's ``exif_transpose`` writes the rest of the EXIF back, which fails where any of it is damaged.
+    """
+    try:
+        turn = TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # whatever damaged EXIF makes Pillow raise
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
 def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """``image`` in "L" or "RGB". Of greys beyond 8 bits the upper 8 of 16 are kept; transparency lies over white."""
+    """``image`` in "L" or "RGB". Of greys beyond 8 bits the upper 8 of 16 are kept; transparency lies over white.
+
+    Raises ValueError for floating point pixels, whose range no file states.
+    """
+    if image.mode == "F":
+        raise ValueError("its pixels are floating point numbers of an unknown range; save it with 8 or 16 bits")
     if image.mode.startswith("I"):
         array = torch.frombuffer(bytearray(image.convert("I").tobytes()), dtype=torch.int32)
         if image.mode != "I" or array.max() > 255:

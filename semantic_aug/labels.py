@@ -1,6 +1,7 @@
 """Labels: where a sample keeps them, and what two data sets call the same class."""
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import Any
@@ -33,8 +34,8 @@ def folder_name(name: str) -> str:
 
 
 def class_key(name: str) -> str:
-    """The same text for all names of a class: in any case, and as its folder is called."""
-    return folder_name(name).casefold()
+    """The same text for all names of a class: in any case, as its folder is called, letters composed or not (macOS)."""
+    return unicodedata.normalize("NFC", folder_name(name)).casefold()
 
 
 def are_names(value: Any) -> bool:

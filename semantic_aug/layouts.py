@@ -122,7 +122,7 @@ class Folder(Layout):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.folders = _folder_names(self.originals.classes)
+        self.folders = folder_names(self.originals.classes)
         self.names = _file_names(self.originals)
         self.prefix = "augmented-"  # which the originals have where an expanded folder is expanded
         while any(name.casefold().startswith(self.prefix) for name in self.names):
@@ -296,7 +296,7 @@ def _digest_of(path: Path) -> str | None:
         return None
 
 
-def _folder_names(classes: Sequence[str]) -> list[str]:
+def folder_names(classes: Sequence[str]) -> list[str]:
     """A folder for every class. Raises ValueError for two alike."""
     names = [folder_name(name) for name in classes]
     if len({class_key(name) for name in classes}) < len(names):

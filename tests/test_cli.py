@@ -73,6 +73,12 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         ([*TRAIN, "--device", "cuda:9"], "device 'cuda:9' is not there; this machine has "),
         ([*TRAIN, "--images", "0"], "images must be above 0, got 0"),
         ([*TRAIN, "--minutes", "0"], "--minutes must be above 0"),
+        (["train", "{folder}", "--output", "{folder}/o", "--preset", "tiny"], "whose images would then change"),
+        (
+            ["expand", "{saved}", "{folder}", "--output", "{tmp}/o", "--times", "2", "--verify", "0"],
+            "at least 1, got 0",
+        ),
+        (["evaluate", "{saved}", "{folder}", "--compared", "0"], "--compared must be at least 2, got 0"),
         ([*TRAIN, "--validation", "{tmp}/no"], "no such folder"),
         ([*TRAIN, "--output", "{folder}/angry/0.png"], "is a file; --output takes a directory"),
         (["train", "{tmp}/no", *TRAIN[2:]], "no such folder"),
@@ -115,6 +121,25 @@ def test_what_is_refused_exits_2_with_one_line(arguments, message, folder, saved
     assert text.startswith(f"semantic-aug {arguments[0]}: ")
     assert message in text
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_training_data_and_validation_data_must_fit(folder, tmp_path, line, torch_home):
+    train = ("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--device", "cpu")
+    other, single = write_folder(tmp_path / "other", 2, classes=["joy", "sad"]), write_folder(tmp_path / "single", 1)
+    assert run(*train, "--validation", other) == 2
+    assert "unknown classes ['joy']: got ['joy', 'sad']" in line()
+    assert run("train", single, *train[2:]) == 2
+    assert "no class has two images" in line()
+    assert not (tmp_path / "o" / "log.jsonl").exists()
+
+
+def test_validation_labels_are_matched_by_name(folder, tmp_path, torch_home, monkeypatch):
+    given = []
+    monkeypatch.setattr("semantic_aug.trainer.loop.train", lambda *arguments, **_: given.extend(arguments))
+    held_out = write_folder(tmp_path / "held_out", 2, classes=["Sad", "happy"])
+    assert run("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--validation", held_out) == 0
+    assert given[2].classes == CLASSES
+    assert [CLASSES[label] for label in given[2].labels.tolist()] == ["sad", "sad", "happy", "happy"]
 
 
 def test_an_empty_class_and_a_corrupt_image_are_named(folder, tmp_path, line):
@@ -324,6 +349,17 @@ def test_push_and_every_verb_takes_what_was_pushed(saved, folder, tmp_path, caps
     monkeypatch.setenv("HF_TOKEN", "hf_another")
     assert run("inspect", "user/other") == 2
     assert "nor on the Hub: your token (HF_TOKEN, `hf auth login`) is refused" in line()
+
+
+def test_demo_takes_what_the_others_take(saved, folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("semantic_aug.demo.IMAGES", 64)
+    (folder / "sad" / "broken.png").write_bytes(b"x")
+    (folder / ".ipynb_checkpoints").mkdir()
+    (folder / "sad").rename(folder / "Sad")
+    assert run("demo", folder, "--checkpoint", saved, "--output", tmp_path / "a.png") == 0
+    out = capsys.readouterr().out
+    assert "left out 1 images that cannot be read" in out
+    assert out.count("64 images, half of them augmented") == 2
 
 
 @pytest.mark.parametrize("own_data", [False, True])

@@ -190,7 +190,8 @@ def test_threads_change_nothing(once, tmp_path, threads):
 def test_processes_change_nothing(once, tmp_path):
     """Two go on with what one began."""
     alone = command(once / "saved", once / "tail", tmp_path / "o", *MORE)
-    assert kill_when(alone, (tmp_path / "o" / ".expand" / "lines-0.jsonl").exists)
+    lines = tmp_path / "o" / ".expand" / "lines-0.jsonl"
+    assert kill_when(alone, lambda: lines.exists() and lines.stat().st_size > 0)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     words += alone[1:]
     done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)

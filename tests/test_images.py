@@ -1,11 +1,15 @@
+import struct
+
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import torch
 from torch.testing import assert_close
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug import images
+from semantic_aug.images import file_to_bytes, upright
 
 
 def test_ranges():
@@ -87,7 +91,7 @@ def gradient(mode):
     return PIL.Image.fromarray(array).convert(mode)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "F"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_files_of_any_mode_are_read(tmp_path, mode, channels):
     image = gradient("RGB").convert("LAB") if mode == "LAB" else gradient(mode)
@@ -116,6 +120,31 @@ def test_exif_orientation_is_honoured(tmp_path):
     exif[0x0112] = 6  # turned by 90 degrees
     image.save(tmp_path / "a.jpg", exif=exif)
     assert images.file_to_bytes(str(tmp_path / "a.jpg"), 1).shape == (1, 40, 30)
+
+
+@pytest.mark.parametrize("orientation", range(10))
+def test_every_orientation_is_pillows(orientation):
+    image = PIL.Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    image.getexif()[0x0112] = orientation
+    assert upright(image).tobytes() == PIL.ImageOps.exif_transpose(image).tobytes()
+    assert upright(image).size == PIL.ImageOps.exif_transpose(image).size
+
+
+def test_damaged_exif_does_not_matter(tmp_path):
+    """A tag of a wrong type, which Pillow's exif_transpose cannot write back."""
+    entries = struct.pack("<HHI4s", 0x108, 2, 2, b"x\0\0\0") + struct.pack("<HHIHH", 0x112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 2) + entries + b"\0\0\0\0"
+    image = PIL.Image.linear_gradient("L").resize((20, 30))
+    image.save(tmp_path / "a.jpg", exif=exif)
+    with PIL.Image.open(tmp_path / "a.jpg") as file, pytest.raises(struct.error):
+        PIL.ImageOps.exif_transpose(file)
+    assert file_to_bytes(str(tmp_path / "a.jpg"), 1).shape == (1, 20, 30)
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    PIL.Image.new("F", (4, 4), 0.5).save(tmp_path / "a.tif")
+    with pytest.raises(ValueError, match="floating point numbers of an unknown range"):
+        file_to_bytes(str(tmp_path / "a.tif"), 1)
 
 
 @pytest.mark.parametrize(

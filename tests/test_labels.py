@@ -51,6 +51,10 @@ def test_names_that_differ_in_case_alone():
         label_table(["C", "b"], ["c", "ç", "C_", "c", "b"])
 
 
+def test_composed_and_decomposed_letters_are_the_same():
+    assert label_table(["glu\u0308cklich"], ["traurig", "gl\u00fccklich"]).tolist() == [1]
+
+
 def test_a_class_is_known_by_what_its_folder_is_called():
     names = ["T-shirt/top", ".hidden", "a\\b", "plain.name"]
     assert [folder_name(name) for name in names] == ["T-shirt_top", "_hidden", "a_b", "plain.name"]

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import PIL.Image
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -20,7 +19,6 @@ from semantic_aug.images import bytes_to_model
 from semantic_aug.sampling import ClassBalancedSampler, seeded
 from semantic_aug.trainer.sources import DataError, Source, find_source, image_folder
 
-UNREADABLE = (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError)  # all that Pillow raises for a file
 CHUNK = 16  # images that a thread reads at a time: few enough to stop soon, many enough to be worth a call
 CACHE_FORMAT = 1
 OLD_CACHES = 1  # kept beside the newest: of the training images, when the validation images are written
@@ -124,10 +122,10 @@ def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, thr
         for number in numbers:
             try:
                 read(number)
-            except DataError:
+            except (DataError, MemoryError):
                 raise
-            except UNREADABLE as error:
-                failed.append((number, str(error)))
+            except Exception as error:  # whatever a damaged file makes Pillow raise
+                failed.append((number, str(error) or type(error).__name__))
         return failed
 
     chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def join(device: str | None = None) -> "PartialState":
     """Join the other processes, if this one was launched as one of several, on "cpu", "cuda" or None (the best).
 
+    A process on its own may also name its GPU, "cuda:1".
+
     Raises RuntimeError where the launcher's number of processes is not the one that was reached:
     ``accelerate launch --cpu`` starts a single process, whatever it was asked for.
     """
@@ -28,6 +30,11 @@ def join(device: str | None = None) -> "PartialState":
             f"{expected} processes were launched but {state.num_processes} joined; "
             f"use torchrun --nproc-per-node N -m semantic_aug ..."
         )
+    if device is not None and torch.device(device).type == "cuda" and expected == 1:
+        index = torch.device(device).index
+        if index is not None:
+            torch.cuda.set_device(index)
+            state.device = torch.device("cuda", index)
     return state
 
 

@@ -77,7 +77,7 @@ def train(
     accelerator = _accelerator(config.precision, device, compile)
     rank, world_size, first = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
     share, parts = config.share(world_size), config.accumulate
-    state = TrainState(config, accelerator.device)
+    state = TrainState(config, accelerator.device, accelerator.scaler)
     resumed = state.resume(output / STATE, config)
     if not resumed:
         if init:
@@ -163,18 +163,21 @@ def train(
                         terms.add(g_loss=g_loss)
                     accelerator.backward((loss + kl_weight * kl) / parts)
 
-            norm = accelerator.clip_grad_norm_(encoder.parameters(), config.gradient_clip)
+            # Not accelerator.clip_grad_norm_, which unscales D's gradients too: with the step of one optimizer fp16's
+            # scaler forgets that the other's are unscaled already.
+            accelerator.unscale_gradients(optimizer_ae)
+            norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), config.gradient_clip)
             if config.precision != "fp16":  # whose scaler skips steps that overflow
                 terms.add(grad_norm=torch.as_tensor(norm))
             stop = interrupted() or (minutes is not None and time.monotonic() - began >= 60 * minutes)
             figures, stop = _agreed(terms, stop)
             _check_finite(figures, state.images_seen, output)
             averages.add(**figures)
+            optimizer_ae.step()
+            optimizer_ae.zero_grad(set_to_none=True)
             if adversarial:
                 optimizer_d.step()
                 optimizer_d.zero_grad(set_to_none=True)
-            optimizer_ae.step()
-            optimizer_ae.zero_grad(set_to_none=True)
 
             previous, state.images_seen = state.images_seen, state.images_seen + config.batch
             state.share_running_statistics()
@@ -214,9 +217,7 @@ def train(
 def _accelerator(precision: str, device: str | None, compile: bool) -> "Accelerator":
     from accelerate import Accelerator
 
-    state = distributed.join(device)
-    if device is not None and torch.device(device).index is not None and state.num_processes == 1:
-        torch.cuda.set_device(device)
+    distributed.join(device)
     mixed = {"fp32": "no"}.get(precision, precision)
     return Accelerator(mixed_precision=mixed, cpu=device == "cpu", dynamo_backend="inductor" if compile else "no")
 

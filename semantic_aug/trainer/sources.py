@@ -18,7 +18,10 @@ from torch import Tensor
 
 from semantic_aug.images import file_to_bytes, pil_to_bytes
 
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm"}
+EXTENSIONS = {
+    ".png", ".jpg", ".jpeg", ".jfif", ".jp2", ".webp", ".avif", ".bmp", ".gif", ".tif", ".tiff", ".tga", ".pbm", ".pgm",
+    ".ppm", ".pnm",
+}  # fmt: skip
 PREFIXED = re.compile(r"(\w[\w-]+):([^/@]*)(?:/([^@]*))?(?:@(.+))?")  # PREFIX:NAME[/SPLIT][@ROOT]
 KNOWN = (
     "an image folder, a folder written by datasets' save_to_disk, torchvision:NAME[/SPLIT][@ROOT], "
@@ -85,7 +88,7 @@ def scan_folder(folder: str | Path) -> tuple[list[str], list[Path], list[int]]:
     files: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        found = sorted(path for path in (root / name).rglob("*") if _is_image(path))
+        found = _images_below(root / name)
         if not found:
             raise DataError(f"{root / name}: no images in this class folder; add some or remove the folder")
         files += found
@@ -110,8 +113,21 @@ def image_folder(folder: str | Path) -> Source:
     return Source(str(folder), classes, labels, files, read, files)
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")  # macOS keeps notes in ._name.jpg
+def _images_below(folder: Path) -> list[Path]:
+    """In the order of torchvision's ``ImageFolder``, behind links too; no hidden ones (macOS keeps ``._name.jpg``)."""
+    found: dict[str, list[Path]] = {}
+    seen: set[str] = set()
+    for directory, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(directory)
+        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
+        if real not in seen:  # a link may lead to where one has been
+            found[directory] = [Path(directory, name) for name in sorted(names) if _is_image(name)]
+        seen.add(real)
+    return [path for directory in sorted(found) for path in found[directory]]
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
 
 
 # --- Hugging Face -----------------------------------------------------------------------------------------------
@@ -297,7 +313,7 @@ def _affectnet_folder(folder: Path) -> list[tuple[Path, int]]:
     import numpy as np
 
     labelled = []
-    for path in sorted(path for path in (folder / "images").iterdir() if _is_image(path)):
+    for path in sorted(path for path in (folder / "images").iterdir() if _is_image(path.name)):
         annotation = folder / "annotations" / f"{path.stem}_exp.npy"
         try:
             labelled.append((path, int(np.load(annotation, allow_pickle=False).item())))  # published as text

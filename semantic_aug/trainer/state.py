@@ -28,8 +28,8 @@ class TrainState:
     Random streams are no part of it: they are drawn anew from (seed, images_seen) at every step.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device) -> None:
-        self.config = config
+    def __init__(self, config: TrainConfig, device: torch.device, scaler: torch.amp.GradScaler | None = None) -> None:
+        self.config, self.scaler = config, scaler
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             self.encoder = Encoder(config.network)
@@ -89,6 +89,8 @@ class TrainState:
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / f"{self.images_seen:012d}.safetensors"
         meta = {"images_seen": self.images_seen, "seconds": self.seconds, "config": asdict(config)}
+        if self.scaler is not None:
+            meta["scaler"] = self.scaler.state_dict()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
         save_whole(tensors, path, path.with_suffix(".part"), {"state": json.dumps(meta)})
         for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
@@ -115,6 +117,8 @@ class TrainState:
             if different:
                 raise StateError(f"{path} belongs to another run ({'; '.join(different)}); choose another --output")
             self._load(tensors)
+            if self.scaler is not None:
+                self.scaler.load_state_dict(meta["scaler"])
             self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
             return True
         if problems:

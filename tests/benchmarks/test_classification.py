@@ -166,6 +166,12 @@ def test_a_class_missing_in_a_split_is_refused_with_both_lists(command, root, tm
     assert "pass --test" in capsys.readouterr().err
 
 
+def test_a_checkpoint_is_not_measured_on_images_that_it_may_know(root, capsys):
+    screen = ["tiny", "--train", str(root / "train"), "--arms"]
+    assert classification.main([*screen, "none", "ours-detail"]) == 2
+    assert "on which a checkpoint may have been trained; pass --validation" in capsys.readouterr().err
+
+
 def test_labels_are_matched_by_name(tmp_path):
     data = load_folder(write_folder(tmp_path / "a", 2, classes=["cat", "Dog"]), 1, 32)
     other = load_folder(write_folder(tmp_path / "b", 2, classes=["Cat", "dog"]), 1, 32)

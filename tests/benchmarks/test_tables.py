@@ -188,6 +188,7 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
     assert path.read_text().count("not measured yet") == 2
     runs = [
         {"data": "faces", "test": "test", "classifier": "resnet34", "arm": arm, "seed": seed, "steps": 9, "batch": 4,
+         "learning_rate": 0.1, "size": 32, "expand": None,
          "accuracy": 0.5, "balanced_accuracy": base + seed / 100, "device": "cpu", "versions": {"torch": "2"}}
         for seed in (0, 1) for arm, base in (("unbalanced", 0.4), ("expanded", 0.45))
     ]  # fmt: skip
@@ -238,6 +239,27 @@ def test_printing(stored, capsys):
     assert "| none | 3 |" in capsys.readouterr().out
     assert tables.main([*stored, "classifier=dan"]) == 2
     assert "no stored run is of classifier=dan" in capsys.readouterr().err
+
+
+def test_runs_that_were_trained_otherwise_are_not_compared(runs):
+    made = [json.loads(json.dumps(run)) for run in runs]
+    slow = [json.loads(json.dumps(run)) for run in made if run["arm"] == "ours-detail"]
+    for run in slow:
+        run["settings"]["learning_rate"] = 0.05
+    made = [run for run in made if run["arm"] != "ours-detail"] + slow
+    (line,) = [line for line in tables.table(made, {}).splitlines() if "ours-detail" in line]
+    assert line.endswith("|  |  |  |  |"), "nothing to compare to"
+    alike = [run | {"settings": run["settings"] | {"learning_rate": 0.05}} for run in runs if run["arm"] == "balanced"]
+    (line,) = [line for line in tables.table(made + alike, {}).splitlines() if "ours-detail" in line]
+    assert "[" in line
+    assert tables.differences(made + alike, "balanced", "mAP")
+
+
+def test_expanded_folders_of_several_kinds_are_refused(tmp_path):
+    run = dict.fromkeys(tables.EXPANDED, 1) | {"arm": "expanded", "seed": 0}
+    (tmp_path / "e.jsonl").write_text("".join(json.dumps(run | {"steps": steps}) + "\n" for steps in (9, 10)))
+    with pytest.raises(ValueError, match=r"differ in steps \(10, 9\)"):
+        tables.expanded({"file": str(tmp_path / "e.jsonl")})
 
 
 def test_forest_plot_as_text(stored, runs, capsys):

@@ -174,3 +174,30 @@ def test_one_class_and_no_held_out_images(tmp_path):
     artifact = train(config, data, data.subset([]), tmp_path / "run", device="cpu")
     assert artifact.classes == ["only"]
     assert artifact.reconstruction == {}
+
+
+def test_a_scaler_of_gradients_changes_nothing(data, tmp_path, monkeypatch):
+    """fp16's scaler, here on fp32: scaled and unscaled by powers of two, the weights are the same bits."""
+    from accelerate import Accelerator
+
+    class Scaled(Accelerator):
+        scaling = False
+
+        @property
+        def mixed_precision(self):
+            return "fp16" if self.scaling else "no"
+
+        def prepare(self, *objects):
+            made = super().prepare(*objects)
+            self.native_amp = self.scaling = True
+            return made
+
+    def scaled(*_):
+        accelerator = Scaled(cpu=True)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        return accelerator
+
+    run(CONFIG, data, tmp_path / "plain")
+    monkeypatch.setattr(module, "_accelerator", scaled)
+    run(CONFIG, data, tmp_path / "scaled")
+    assert weights(tmp_path / "scaled") == weights(tmp_path / "plain")

@@ -42,6 +42,15 @@ def test_round_trip_is_exact(tmp_path):
     assert (again.images_seen, again.seconds) == (4, 1.5)
 
 
+def test_the_scaler_of_fp16_is_kept(tmp_path):
+    state, again = (TrainState(CONFIG, CPU, torch.amp.GradScaler("cpu")) for _ in range(2))
+    state.scaler.load_state_dict(state.scaler.state_dict() | {"scale": 1024.0, "_growth_tracker": 7})
+    state.save(tmp_path, CONFIG)
+    assert again.resume(tmp_path, CONFIG)
+    assert again.scaler.state_dict() == state.scaler.state_dict()
+    assert again.scaler.get_scale() == 1024.0
+
+
 def test_without_a_state_there_is_nothing_to_resume(tmp_path):
     assert not TrainState(CONFIG, CPU).resume(tmp_path / "nowhere", CONFIG)
 
