@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -32,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not sys.stderr.isatty():  # bars of downloads and uploads are for terminals
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    options.command = " ".join(["semantic-aug", *(os.path.basename(word.rstrip("/")) for word in arguments)])
+    options.command = " ".join(["semantic-aug", *map(_recorded, arguments)])
     try:
         options.run(options)
         from semantic_aug.trainer.distributed import leave
@@ -654,6 +655,16 @@ def _warn_of_strangers(artifact: "Artifact", read: "Callable[[int], Tensor]", n:
         print(
             f"warning: these images do not look like what the checkpoint was trained on: {complaint}", file=sys.stderr
         )
+
+
+def _recorded(word: str) -> str:
+    """A word of the command line as artifacts and pages record it: without the paths of this machine."""
+    option, equals, value = word.partition("=")
+    if option.startswith("-") and equals:
+        return f"{option}={_recorded(value)}"
+    if re.match(r"\w+:", word):
+        return word.partition("@")[0]
+    return os.path.basename(word.rstrip("/")) if os.path.isabs(word) or os.path.exists(word) else word
 
 
 def _say_skipped(skipped: int) -> None:

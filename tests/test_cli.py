@@ -123,6 +123,20 @@ def test_what_is_refused_exits_2_with_one_line(arguments, message, folder, saved
     assert sorted(str(path) for path in tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    ("word", "recorded"),
+    [
+        ("train", "train"), ("/data/faces/train/", "train"), ("faces/", "faces"), ("user/repo@v1", "user/repo@v1"),
+        ("torchvision:FashionMNIST/test@/data/x", "torchvision:FashionMNIST/test"), ("--output=/tmp/o", "--output=o"),
+        ("--images=8", "--images=8"), ("-1", "-1"),
+    ],
+)  # fmt: skip
+def test_what_is_recorded_of_a_command(word, recorded, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "faces").mkdir()
+    assert cli._recorded(word) == recorded
+
+
 def test_training_data_and_validation_data_must_fit(folder, tmp_path, line, torch_home):
     train = ("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--device", "cpu")
     other, single = write_folder(tmp_path / "other", 2, classes=["joy", "sad"]), write_folder(tmp_path / "single", 1)
