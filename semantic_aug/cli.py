@@ -191,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
         help="counts, augmentations, pairs, balanced, strengths, directions, overview or samples "
         "(default: overview, without DATA samples; on a page all)",
     )
-    add("--per-class", metavar="N", type=int, default=1, help="images of each class (default: 1)")
+    add("--per-class", metavar="N", type=int, default=1, help="images of each class, where it shows these (default: 1)")
     add("--seed")
     add("--skip-bad")
 
