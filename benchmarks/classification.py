@@ -21,7 +21,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ import semantic_aug
 from semantic_aug import Artifact
 from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
-from semantic_aug.labels import label_table, same_names
+from semantic_aug.labels import same_names
 from semantic_aug.sampling import seeded
 from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
@@ -198,7 +197,7 @@ def same_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
     """``other`` with the labels of ``data``. Raises ValueError with both lists where they differ."""
     if not same_names(other.classes, data.classes):
         raise ValueError(f"train has the classes {data.classes}, {name} has {other.classes}")
-    return replace(other, labels=label_table(other.classes, data.classes)[other.labels], classes=data.classes)
+    return other.with_classes(data.classes)
 
 
 def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:

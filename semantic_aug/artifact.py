@@ -116,8 +116,7 @@ class Artifact:
 
         A temperature below 1 gives more typical and less varied images. Raises ValueError for an unknown label.
         """
-        if not 0 <= label < len(self.classes):
-            raise ValueError(f"label must lie in 0..{len(self.classes) - 1}, got {label}")
+        self.statistics.check_label(label)
         mean = self.statistics.mean[label].float()
         noise = temperature * torch.randn(n, len(mean), generator=generator)
         latents = mean + noise @ self.statistics.factor(label, self.shrinkage).T

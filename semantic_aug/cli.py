@@ -242,10 +242,7 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from semantic_aug.artifact import Artifact
-    from semantic_aug.labels import label_table
     from semantic_aug.networks import PRESETS
 
     if options.preset is None and options.init is None:
@@ -305,11 +302,9 @@ def _train(options: argparse.Namespace) -> None:
         print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
     if max(everything.counts()) < 2:
         raise ValueError("no class has two images, so no covariance would be known; use more images per class")
-    training = everything
     if held_out is not None:
-        table = label_table(held_out.classes, everything.classes)
-        held_out = replace(held_out, labels=table[held_out.labels], classes=everything.classes)
-    if held_out is None:
+        training, held_out = everything, held_out.with_classes(everything.classes)
+    else:
         training, held_out = hold_out(everything, TrainConfig.held_out, options.seed)
     config = TrainConfig(
         network=network, data=dict(zip(everything.classes, training.counts(), strict=True)), **settings
@@ -616,18 +611,12 @@ def _push(options: argparse.Namespace) -> None:
 
 def _load(artifact: "Artifact", folder: str, *, skip_bad: bool, same_classes: bool = True) -> "ImageSet":
     """An image folder as the artifact takes it; with ``same_classes`` its labels are mapped by name."""
-    from dataclasses import replace
-
-    from semantic_aug.labels import label_table
     from semantic_aug.trainer.data import load_data
 
     network = artifact.network
     data = load_data(folder, network.channels, network.image_size, skip_bad=skip_bad)
     _say_skipped(data.skipped)
-    if not same_classes:
-        return data
-    table = label_table(data.classes, artifact.classes)
-    return replace(data, labels=table[data.labels], classes=artifact.classes)
+    return data.with_classes(artifact.classes) if same_classes else data
 
 
 def _sources(artifact: "Artifact", options: argparse.Namespace, *, skip_bad: bool) -> "Sources":

@@ -92,7 +92,7 @@ class ClassStatistics:
         _check_shrinkage(shrinkage)
         if label == POOLED:
             return self._pooled()
-        self._check_label(label)
+        self.check_label(label)
         n = int(self.count[label])
         if n < 2:
             return self._pooled()
@@ -104,7 +104,8 @@ class ClassStatistics:
         weight = self.dim / (n + self.dim) if shrinkage == "pooled" else shrinkage
         return torch.lerp(covariance, self._pooled(), float(weight))
 
-    def _check_label(self, label: int) -> None:
+    def check_label(self, label: int) -> None:
+        """Raise ValueError unless ``label`` is the index of a class."""
         if not 0 <= label < self.num_classes:
             raise ValueError(f"label must lie in 0..{self.num_classes - 1}, got {label}")
 
@@ -125,7 +126,7 @@ class ClassStatistics:
     def factor(self, label: int, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
         """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``; see ``factors``."""
         if label != POOLED:
-            self._check_label(label)
+            self.check_label(label)
         return self.factors(shrinkage, rank)[label]
 
     def factors(

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from semantic_aug.files import save_whole
 from semantic_aug.images import bytes_to_model
+from semantic_aug.labels import label_table
 from semantic_aug.sampling import ClassBalancedSampler, seeded
 from semantic_aug.trainer.sources import DataError, Source, find_source, image_folder
 
@@ -44,6 +45,10 @@ class ImageSet:
     def batch(self, indices: Tensor | slice) -> Tensor:
         """Images float32 (n, C, S, S) in [-1, 1]."""
         return bytes_to_model(self.images[indices])
+
+    def with_classes(self, classes: Sequence[str]) -> "ImageSet":
+        """The same images, their labels those of ``classes`` by name. Raises ValueError as ``label_table``."""
+        return replace(self, labels=label_table(self.classes, classes)[self.labels], classes=list(classes))
 
     def subset(self, indices: Sequence[int] | Tensor) -> "ImageSet":
         """The images at ``indices``, in that order."""

@@ -30,11 +30,10 @@ def join(device: str | None = None) -> "PartialState":
             f"{expected} processes were launched but {state.num_processes} joined; "
             f"use torchrun --nproc-per-node N -m semantic_aug ..."
         )
-    if device is not None and torch.device(device).type == "cuda" and expected == 1:
-        index = torch.device(device).index
-        if index is not None:
-            torch.cuda.set_device(index)
-            state.device = torch.device("cuda", index)
+    named = torch.device(device or "cpu")
+    if named.type == "cuda" and named.index is not None and expected == 1:
+        torch.cuda.set_device(named)
+        state.device = named
     return state
 
 
