@@ -55,8 +55,11 @@ def semantic(context: Context) -> Change:
     counts = context.data.counts()
     statistics = borrowed(artifact.statistics, settings["borrow"]) if "borrow" in settings else artifact.statistics
     recommended = artifact.recommended | {"shrinkage": settings["shrinkage"]}
+    p = graded(settings["p"], settings.get("p_tail"), counts)
+    if settings.get("repeats"):
+        p = (torch.tensor(p) * torch.tensor(repeated(counts))).tolist()
     augment = SemanticAugmentBatch(
-        graded(settings["p"], settings.get("p_tail"), counts),
+        p,
         graded(settings["strength"], settings.get("strength_tail"), counts),
         checkpoint=replace(artifact, statistics=statistics, recommended=recommended),
         perturbation=settings["perturbation"],
@@ -169,6 +172,12 @@ def graded(head: float, tail: float | None, counts: Sequence[int]) -> float | li
     return [head + (tail - head) * math.log(max(counts) / count) / span for count in counts]
 
 
+def repeated(counts: Sequence[int]) -> list[float]:
+    """The share of a class's draws, under balanced sampling, that show an image which the epoch has shown before."""
+    mean = sum(counts) / len(counts)
+    return [max(1 - count / mean, 0.0) for count in counts]
+
+
 # --- Sampling ---------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +259,9 @@ ARMS: dict[str, Arm] = {
     "ours-decode": _semantic("z' ~ N(mu, s Sigma_c), x' = G(z')", mode="decode"),
     "ours-detail": _semantic("z' ~ N(mu, s Sigma_c), x' = x + G(z') - G(mu)", mode="detail"),
     "ours-nearest": _semantic("ours-detail, Sigma_c moved toward the nearest classes'", mode="detail", borrow=2),
+    "ours-repeats": _semantic(
+        "ours-detail, p the share of a class's draws that are repeats", mode="detail", p=1.0, repeats=True
+    ),
     "ours-mixup": _semantic("ours-detail, then MixUp", mix=mix_up, mode="detail", alpha=0.2),
     "ours-natural": _semantic(
         "ours-detail, natural sampling, p rising toward the tail",
@@ -265,7 +277,8 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "batch": (int, 2, math.inf), "learning_rate": (float, 1e-6, 100), "sampling": tuple(SAMPLING),
     "size": (int, 16, 1024), "channels": (1, 3), "precision": ("bf16", "fp32"), "clean_epochs": (int, 0, math.inf),
     "alpha": (float, 1e-6, math.inf), "lambda0": (float, 0, math.inf), "neighbours": (int, 1, math.inf),
-    "borrow": (int, 1, math.inf), "mode": MODES, "p": (float, 0, 1), "strength": (float, 0, math.inf),
+    "borrow": (int, 1, math.inf), "repeats": (True,), "mode": MODES, "p": (float, 0, 1),
+    "strength": (float, 0, math.inf),
 }  # fmt: skip
 
 

@@ -7,10 +7,12 @@ import classification
 import pytest
 import store
 import torch
-from arms import ARMS, Context, SquareRootOrder, graded
+from arms import ARMS, Context, SquareRootOrder, graded, repeated
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semantic_aug import ClassStatistics
-from semantic_aug.trainer.data import load_folder
+from semantic_aug.trainer.data import BalancedOrder, load_folder
 from tests.conftest import CLASSES, build_artifact, write_folder
 
 pytest.importorskip("torchmetrics")
@@ -239,6 +241,27 @@ def test_settings_grade_from_head_to_tail():
     assert graded(0.2, 0.8, [1000, 100, 10]) == pytest.approx([0.2, 0.5, 0.8])
 
 
+@given(st.lists(st.integers(1, 60), min_size=2, max_size=5), st.integers(0, 9))
+def test_repeats_are_those_of_a_balanced_epoch(counts, seed):
+    labels = torch.repeat_interleave(torch.tensor(counts))
+    epoch = BalancedOrder(labels, seed)(0, len(labels))
+    for label, share in enumerate(repeated(counts)):
+        drawn = epoch[labels[epoch] == label]
+        repeats = len(drawn) - len(drawn.unique())
+        assert repeats == pytest.approx(share * len(labels) / len(counts), abs=1)  # a class is drawn once more or less
+
+
+def test_p_of_repeats_is_their_share(root):
+    made = context(root, "ours-repeats")
+    data, times = made.data, 200
+    change, changed = ARMS["ours-repeats"].change(made), torch.zeros(len(made.data))
+    for _ in range(times):
+        changed += (change(data.images, data.labels, torch.arange(len(data))) != data.images).flatten(1).any(1)
+    found = [float(changed[data.labels == label].mean()) / times for label in range(3)]
+    assert found[:2] == [0, 0]  # angry and happy: 12 images each, of 28 / 3 draws
+    assert found[2] == pytest.approx(1 - 4 / (28 / 3), abs=0.06)  # 800 coins
+
+
 def test_square_root_order():
     labels = torch.tensor([0] * 100 + [1] * 25 + [2] * 1)
     order = SquareRootOrder(labels, 3)
@@ -260,7 +283,8 @@ def context(root, arm, **changed):
 
 @pytest.mark.parametrize("arm", [name for name, arm in ARMS.items() if arm.change])
 def test_a_change_is_of_some_images_and_keeps_their_kind(root, arm):
-    made = context(root, arm, **({} if arm == "randaugment" else {"p": 0.5}))
+    p = {"randaugment": {}, "ours-repeats": {"p": 1.0}}.get(arm, {"p": 0.5})
+    made = context(root, arm, **p)
     indices = torch.arange(len(made.data))
     images = made.data.images.clone()
     change = ARMS[arm].change(made)
@@ -294,8 +318,8 @@ def test_smote_arm_is_between_two_latents(root, mode):
 def test_the_arms_and_what_they_are():
     assert list(ARMS) == [
         "none", "balanced", "randaugment", "mixup", "cutmix", "remix", "isda", "isotropic", "pooled",
-        "class-gaussian", "smote", "ours-decode", "ours-detail", "ours-nearest", "ours-mixup", "ours-natural",
-        "ours-sqrt",
+        "class-gaussian", "smote", "ours-decode", "ours-detail", "ours-nearest", "ours-repeats", "ours-mixup",
+        "ours-natural", "ours-sqrt",
     ]  # fmt: skip
     natural = {name for name, arm in ARMS.items() if arm.settings.get("sampling", "balanced") != "balanced"}
     assert natural == {"none", "ours-natural", "ours-sqrt"}
