@@ -181,7 +181,9 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
         data, measured = hold_out(data, HELD_OUT, DATA_SEED)
     else:
         raise ValueError("stage report measures on test images; pass --test")
-    if options.dedup:  # of both splits where both are given, so that both stages train on the same images
+    if options.dedup == "held-out":  # before the cut, for the checkpoint may know more of the training images
+        measured = without_duplicates(measured, [data])
+    if options.dedup == "train":  # of both splits where both are given, so that both stages train on the same images
         given = [spec for spec in (options.validation, options.test) if spec is not None]
         data = without_duplicates(data, [images(spec) for spec in given] or [measured])
     if options.imbalance is not None:
@@ -304,7 +306,7 @@ def _main(options: argparse.Namespace) -> int:
             return 0
         network, rate = trained(run, data, artifact, device, options.weights)
         result = figures(probabilities(network, measured, device), measured.labels)
-        line = run | result | described | {"images": len(data), "classes": data.classes,
+        line = run | result | described | {"images": len(data), "measured": len(measured), "classes": data.classes,
                                            "images_per_s": round(rate, 1)}  # fmt: skip
         store.append(options.results, line)
         shown = "  ".join(f"{name} {result[name]:.4f}" for name in ("accuracy", "mAP", "balanced_accuracy"))
@@ -346,7 +348,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--validation", metavar="DATA", help="for stage screen (default: a tenth of --train, not trained on)")
     add("--test", metavar="DATA", help="for stage report")
     add("--stage", choices=tuple(SPLITS), default="screen")
-    add("--dedup", action="store_true", help="leave out training images that show a picture of a held-out split")
+    add("--dedup", choices=("train", "held-out"), default=False, help="leave out its near-duplicates of the other part")
     add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, as semantic-aug train does")
     add("--classifier", metavar="NAME", default="resnet18-half", help=", ".join(CLASSIFIERS))
     add("--arms", metavar="ARM", nargs="+", default=["none", "balanced", "ours-detail"], help='see below, or "all"')

@@ -34,10 +34,10 @@ def likeness(images: Tensor, others: Tensor) -> Tensor:
     )
 
 
-def without_duplicates(train: ImageSet, held_out: Sequence[ImageSet]) -> ImageSet:
-    """``train`` without the near-duplicates of any held-out image."""
-    likest = likeness(train.images, torch.cat([data.images for data in held_out]))
-    return train.subset((likest < THRESHOLD).nonzero().flatten())
+def without_duplicates(data: ImageSet, others: Sequence[ImageSet]) -> ImageSet:
+    """``data`` without the near-duplicates of any image of ``others``."""
+    likest = likeness(data.images, torch.cat([other.images for other in others]))
+    return data.subset((likest < THRESHOLD).nonzero().flatten())
 
 
 def _standardised(images: Tensor) -> Tensor:

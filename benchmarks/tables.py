@@ -167,9 +167,10 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
         lines.append(cells)
     devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
     first = runs[0]
+    without = f" ({first['dedup']} images without near-duplicates)" if first["dedup"] else ""
     note = (
         f"Percent; over several seeds mean ± standard deviation, and paired differences with 95 % intervals. "
-        f"{first['data']}, {first['split']}, {first['classifier']}, base {first['base']}, {first['epochs']} epochs; "
+        f"{first['data']}, {first['split']}{without}, {first['classifier']}, base {first['base']}, {first['epochs']} epochs; "
         f"{'; '.join(devices)}."
     )
     return f"\n{_markdown(head, lines)}\n\n{note}\n"

@@ -191,21 +191,24 @@ def test_a_held_out_part_and_an_imbalance(tmp_path):
     assert data.counts()[2] == 10  # a quarter of the largest class, of which 39 or 40 were left
 
 
-def test_pictures_of_a_held_out_split_are_left_out_of_training(command, root, tmp_path):
+def test_pictures_of_both_parts_are_left_out_of_one(command, root, tmp_path):
     root, shared = shutil.copytree(root, tmp_path / "faces"), root
     command = [word.replace(str(shared), str(root)) for word in command]
     for split, name in (("validation", "happy"), ("test", "sad")):
         shutil.copy(root / "train" / name / "1.png", root / split / name / "copy.png")
     parse = classification._parser().parse_args
     whole, _ = classification.load(parse(command))
-    data, _ = classification.load(parse([*command, "--dedup"]))
+    data, _ = classification.load(parse([*command, "--dedup", "train"]))
     left_out = {file.relative_to(root / "train").as_posix() for file in set(whole.files) - set(data.files)}
     assert left_out == {"happy/1.png", "sad/1.png"}  # of both splits, whichever is measured on
-    words = [*command, "--arms", "none", "--dedup", *SMALL]
-    assert classification.main(words) == 0
-    (line,) = store.read(tmp_path / "runs.jsonl")
-    assert line["dedup"] is True
-    assert line["images"] == len(data) == len(whole) - 2
+    kept, measured = classification.load(parse([*command, "--dedup", "held-out", "--imbalance", "12"]))
+    assert root / "train" / "happy" / "1.png" not in kept.files  # cut off, but a checkpoint may know it
+    assert {file.name for file in measured.files} == {f"{number}.png" for number in range(4)}
+    for part in ("train", "held-out"):
+        assert classification.main([*command, "--arms", "none", "--dedup", part, *SMALL]) == 0
+    one, two = store.read(tmp_path / "runs.jsonl")
+    assert (one["dedup"], one["images"], one["measured"]) == ("train", len(whole) - 2, 13)
+    assert (two["dedup"], two["images"], two["measured"]) == ("held-out", len(whole), 12)
 
 
 def test_figures_against_slow_formulas():
