@@ -170,7 +170,8 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     without = f" ({first['dedup']} images without near-duplicates)" if first["dedup"] else ""
     note = (
         f"Percent; over several seeds mean ± standard deviation, and paired differences with 95 % intervals. "
-        f"{first['data']}, {first['split']}{without}, {first['classifier']}, base {first['base']}, {first['epochs']} epochs; "
+        f"{first['data']}, {first['split']}{without}, {first['classifier']}, base {first['base']}, "
+        f"{first['epochs']} epochs; "
         f"{'; '.join(devices)}."
     )
     return f"\n{_markdown(head, lines)}\n\n{note}\n"
