@@ -51,6 +51,7 @@ DATA_SEED = (
     0  # of the cut to a long tail, which is then the one that semantic-aug train makes, and of the held-out part
 )
 EVALUATED = 512  # images a batch
+FITTED = 500  # training images of a class whose recall is measured too, at most
 
 
 # --- One run ----------------------------------------------------------------------------------------------------
@@ -294,6 +295,7 @@ def _main(options: argparse.Namespace) -> int:
         show_plan(missing, len(runs), len(data), device_name, list(done.values()))
         return 0
     described = {"device": device_name, "versions": _versions()}
+    seen = data.subset(torch.cat([(data.labels == k).nonzero().flatten()[:FITTED] for k in range(len(data.classes))]))
     torch.backends.cudnn.benchmark = True
     began = time.monotonic()
     for run in missing:
@@ -306,8 +308,9 @@ def _main(options: argparse.Namespace) -> int:
             return 0
         network, rate = trained(run, data, artifact, device, options.weights)
         result = figures(probabilities(network, measured, device), measured.labels)
+        fitted = figures(probabilities(network, seen, device), seen.labels)["recall"]
         line = run | result | described | {"images": len(data), "measured": len(measured), "classes": data.classes,
-                                           "images_per_s": round(rate, 1)}  # fmt: skip
+                                           "fitted": fitted, "images_per_s": round(rate, 1)}  # fmt: skip
         store.append(options.results, line)
         shown = "  ".join(f"{name} {result[name]:.4f}" for name in ("accuracy", "mAP", "balanced_accuracy"))
         print(f"{_title(run)}  {shown}  {rate:.0f} images/s", flush=True)

@@ -6,10 +6,10 @@ A document asks for them by markers, between which this program writes and nobod
     <!-- runs end -->
 
 The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
-class), ``paper`` (the paper's figures beside ours), ``forest`` (differences with their intervals, drawn in characters;
-it may have ``figure=`` and ``to=``), ``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or
-``mean`` (one number). The others are fields of a run, or of its settings, and the values that they must have. Other
-measurements are read from JSON files:
+class), ``overfit`` (how much higher that is on images trained on), ``paper`` (the paper's figures beside ours),
+``forest`` (differences with their intervals, drawn in characters; it may have ``figure=`` and ``to=``),
+``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are
+fields of a run, or of its settings, and the values that they must have. Other measurements are read from JSON files:
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
@@ -179,12 +179,23 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 
 def recall(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     """Recall of each class, in percent, mean over seeds."""
-    classes = runs[0]["classes"]
+    return _per_class(runs, lambda run: run["recall"], "")
+
+
+def overfit(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """How much higher the recall of each class is on images trained on, in points, mean over seeds."""
+    known = [run for run in runs if "fitted" in run]
+    if not known:
+        return f"\n{NOTHING}\n"
+    return _per_class(known, lambda run: [a - b for a, b in zip(run["fitted"], run["recall"], strict=True)], "+")
+
+
+def _per_class(runs: Sequence[store.Run], values: Callable[[store.Run], Sequence[float]], sign: str) -> str:
     lines = []
     for row in rows(runs):
-        columns = zip(*(run["recall"] for run in row.runs.values()), strict=True)
-        lines.append([row.label, *(f"{100 * statistics.mean(column):.1f}" for column in columns)])
-    return f"\n{_markdown(['arm', *classes], lines)}\n"
+        columns = zip(*(values(run) for run in row.runs.values()), strict=True)
+        lines.append([row.label, *(f"{100 * statistics.mean(column):{sign}.1f}" for column in columns)])
+    return f"\n{_markdown(['arm', *runs[0]['classes']], lines)}\n"
 
 
 def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
@@ -340,8 +351,8 @@ FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
     "value": value,
 }
 KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {
-    "table": table, "recall": recall, "paper": paper, "difference": difference, "mean": mean,
-    "forest": drawn,
+    "table": table, "recall": recall, "overfit": overfit, "paper": paper, "forest": drawn, "difference": difference,
+    "mean": mean,
 }  # fmt: skip
 IN_PROSE = ("difference", "mean")
 

@@ -55,13 +55,14 @@ def test_every_arm_runs_once_and_a_run_that_is_there_is_skipped(command, tmp_pat
         assert 0 <= line["mAP"] <= 1
         assert len(line["recall"]) == len(line["classes"]) == 3
         assert line["balanced_accuracy"] == pytest.approx(sum(line["recall"]) / 3, abs=1e-5)
+        assert len(line["fitted"]) == 3
         assert line["images"] == 28
         assert line["images_per_s"] > 0
         assert ("fingerprint" in line["settings"]) == ARMS[line["arm"]].artifact
         assert None not in [line["settings"].get(name, 0) for name in ("mode", "strength", "p", "shrinkage")]
     capsys.readouterr()
     assert classification.main([*words, "--plan"]) == 0
-    assert "0 of 17 runs are missing: 0.0 min on cpu" in capsys.readouterr().out
+    assert f"0 of {len(ARMS)} runs are missing: 0.0 min on cpu" in capsys.readouterr().out
     assert classification.main(words) == 0
     assert capsys.readouterr().out == ""
     assert len(store.read(tmp_path / "runs.jsonl")) == len(ARMS)
@@ -209,6 +210,14 @@ def test_pictures_of_both_parts_are_left_out_of_one(command, root, tmp_path):
     one, two = store.read(tmp_path / "runs.jsonl")
     assert (one["dedup"], one["images"], one["measured"]) == ("train", len(whole) - 2, 13)
     assert (two["dedup"], two["images"], two["measured"]) == ("held-out", len(whole), 12)
+
+
+def test_recall_of_images_trained_on(command, root, tmp_path):
+    words = [str(root / "train") if word == str(root / "validation") else word for word in command]
+    assert classification.main([*words, "--arms", "none", *SMALL]) == 0
+    (line,) = store.read(tmp_path / "runs.jsonl")
+    assert line["fitted"] == line["recall"]  # fewer than 500 images a class, so all of them
+    assert line["measured"] == line["images"]
 
 
 def test_figures_against_slow_formulas():

@@ -62,6 +62,9 @@ def test_the_table(runs):
     assert "| ours-detail | 3 | 65.00 ± 1.00 |" in text
     assert "faces, test, resnet34, base flip-crop, 40 epochs; cpu, torch 2.11." in text
     assert "| ours-detail | 65.0 | 35.0 |" in tables.recall(runs, {})
+    assert tables.overfit(runs, {}) == "\nnot measured yet\n"
+    some = [run | {"fitted": [1.0, 0.3]} if run["arm"] == "ours-detail" else run for run in runs]
+    assert tables.overfit(some, {}).splitlines()[-1] == "| ours-detail | +35.0 | -5.0 |"
     assert "| the paper, RAF-DB, ResNet-34 | ours-decode | 74.43 | 67.37 | +1.21 | +3.25 |" in tables.paper(runs, {})
     assert "| here, faces, resnet34 | ours-detail | 65.00 | 67.10 | +3.00 [+3.00, +3.00] |" in tables.paper(runs, {})
 
