@@ -402,9 +402,9 @@ class Augmenter(v2.Transform):
             return self._function(*arguments, **settings)
 
     def _check_domain(self, unit: Tensor, artifact: Artifact) -> None:
-        """Warn once where images are none of the checkpoint's; one that was never measured has none of its own."""
+        """Warn once where images are none of the checkpoint's."""
         worker = get_worker_info()
-        if not artifact.reconstruction or (worker is not None and worker.id != 0):
+        if worker is not None and worker.id != 0:
             return
         first = unit[:, 0] if unit.ndim == 5 else unit  # of a video, whose frames are much alike
         self._domain.look(model_input(tensor_to_unit(first[: self._domain.missing]), artifact), artifact)
@@ -414,9 +414,8 @@ class Augmenter(v2.Transform):
         complaint = self._domain.complaint(artifact)
         if complaint is not None:
             warnings.warn(
-                f"these images do not look like what the checkpoint was trained on: {complaint}. Look at them "
-                f"(semantic-aug preview), train a checkpoint on your images (semantic-aug train), or pass "
-                f"domain_check=False to silence this",
+                f"{complaint}. Look at them (semantic-aug preview), train a checkpoint on your images (semantic-aug "
+                f"train), or pass domain_check=False to silence this",
                 UserWarning,
                 stacklevel=2,
             )

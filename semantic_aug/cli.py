@@ -431,12 +431,11 @@ def _expand(options: argparse.Namespace) -> None:
             there = f", {done} of them there already" if done else ""
             there = there if len(plan) else ": every class has as many images as are asked for"
             print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
-            if artifact.reconstruction:
-                _warn_of_strangers(
-                    artifact,
-                    lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact),
-                    len(originals.files),
-                )
+            _warn_of_strangers(
+                artifact,
+                lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact),
+                len(originals.files),
+            )
         try:
             shown(finished, total, done, "new images", silent=rank != 0)
         except KeyboardInterrupt:
@@ -641,9 +640,7 @@ def _warn_of_strangers(artifact: "Artifact", read: "Callable[[int], Tensor]", n:
         domain.look(read(number).to(artifact.device), artifact)
     complaint = domain.complaint(artifact)
     if complaint:
-        print(
-            f"warning: these images do not look like what the checkpoint was trained on: {complaint}", file=sys.stderr
-        )
+        print(f"warning: {complaint}", file=sys.stderr)
 
 
 def _recorded(word: str) -> str:

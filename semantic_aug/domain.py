@@ -34,7 +34,14 @@ class Domain:
         self._spread += float((images - grey).abs().mean(dim=(1, 2, 3)).sum())
 
     def complaint(self, artifact: Artifact) -> str | None:
-        """Why the images are none of the checkpoint's, or None where nothing speaks against them."""
+        """A sentence on why the images are none of the checkpoint's, or None where nothing speaks against them.
+
+        Nothing speaks against any image where the checkpoint was never measured, so that it has no images of its own.
+        """
+        reason = self._reason(artifact) if artifact.reconstruction else None
+        return reason and f"these images do not look like what the checkpoint was trained on: {reason}"
+
+    def _reason(self, artifact: Artifact) -> str | None:
         n = len(self._latents)
         if self._error >= self._spread:
             errors = f"L1 {self._error / n:.3f}, of the grey {self._spread / n:.3f}"

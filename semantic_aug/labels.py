@@ -61,7 +61,7 @@ def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
     for problem, wrong in (("unknown", lambda labels: not labels), ("ambiguous", lambda labels: len(labels) > 1)):
         if bad := [name for name, labels in zip(names, found, strict=True) if wrong(labels)]:
             raise ValueError(
-                f"{problem} classes {bad}: got {list(names)}, the checkpoint has {list(known)}; rename yours, or fit "
-                f"the checkpoint to them (semantic-aug fit)"
+                f"{problem} classes {bad}: got {list(names)}, known are {list(known)}; rename them, or fit a "
+                f"checkpoint to them (semantic-aug fit)"
             )
     return torch.tensor([labels[0] for labels in found], dtype=torch.int64)

@@ -73,5 +73,8 @@ def test_complaints(monkeypatch):
     found = distance(artifact.encode(own).double(), artifact.statistics)
     assert found > FAR
     assert looked_at(own, artifact) == (
-        f"their latents lie far from those of its training images (distance {found:.3g}, usual is 1)"
+        "these images do not look like what the checkpoint was trained on: their latents lie far from those of its "
+        f"training images (distance {found:.3g}, usual is 1)"
     )
+    artifact.reconstruction = {}
+    assert looked_at(own, artifact) is None, "never measured, it has no images of its own"

@@ -39,7 +39,7 @@ def test_none_where_there_are_none(sample):
 
 def test_label_table():
     assert label_table(["B", "a"], ["A", "b", "c"]).tolist() == [1, 0]
-    with pytest.raises(ValueError, match=r"unknown classes \['d'\]: got \['a', 'd'\], the checkpoint has \['A', 'b'\]"):
+    with pytest.raises(ValueError, match=r"unknown classes \['d'\]: got \['a', 'd'\], known are \['A', 'b'\]"):
         label_table(["a", "d"], ["A", "b"])
 
 
@@ -47,7 +47,7 @@ def test_names_that_differ_in_case_alone():
     known = ["A", "B", "a", "b"]
     assert label_table(["b", "A", "a"], known).tolist() == [3, 0, 2]
     assert not same_names(known, ["A", "B"])
-    with pytest.raises(ValueError, match=r"ambiguous classes \['C'\]: got \['C', 'b'\], .* has \['c', 'ç', 'C_', 'c'"):
+    with pytest.raises(ValueError, match=r"ambiguous classes \['C'\]: got \['C', 'b'\], known are \['c', 'ç'"):
         label_table(["C", "b"], ["c", "ç", "C_", "c", "b"])
 
 

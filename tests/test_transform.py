@@ -254,7 +254,7 @@ def test_per_class_values_follow_the_users_classes():
 
 @pytest.mark.parametrize("value", [[0.5, 0.5], {"angry": 0.5}, {"angry": 0.1, "happy": 0.1, "joy": 0.1}])
 def test_per_class_values_that_do_not_fit_are_refused(value):
-    with pytest.raises(ValueError, match=r"(for each of|has) \['angry', 'happy', 'sad'\]"):
+    with pytest.raises(ValueError, match=r"(for each of|known are) \['angry', 'happy', 'sad'\]"):
         transform(value)(grey(), 0)
 
 
