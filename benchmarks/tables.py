@@ -6,8 +6,9 @@ A document asks for them by markers, between which this program writes and nobod
     <!-- runs end -->
 
 The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
-class), ``overfit`` (how much higher that is on images trained on), ``paper`` (the paper's figures beside ours),
-``forest`` (differences with their intervals, drawn in characters; it may have ``figure=`` and ``to=``),
+class), ``overfit`` (how much higher that is on images trained on), ``shortcut`` (how often an image of another class is
+called the rarest, augmented or not), ``paper`` (the paper's figures beside ours), ``forest`` (differences with their
+intervals, drawn in characters; it may have ``figure=`` and ``to=``),
 ``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are
 fields of a run, or of its settings, and the values that they must have. Other measurements are read from JSON files:
 
@@ -190,6 +191,18 @@ def overfit(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     return _per_class(known, lambda run: [a - b for a, b in zip(run["fitted"], run["recall"], strict=True)], "+")
 
 
+def shortcut(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """How often an image of another class is called the rarest one, as it is and augmented, mean over seeds."""
+    known = [run for run in runs if "alarms" in run]
+    if not known:
+        return f"\n{NOTHING}\n"
+    lines = []
+    for row in rows(known):
+        columns = zip(*(run["alarms"] for run in row.runs.values()), strict=True)
+        lines.append([row.label, str(len(row.runs)), *(f"{100 * statistics.mean(column):.1f}" for column in columns)])
+    return f"\n{_markdown(['arm', 'seeds', 'images as they are', 'the same images augmented'], lines)}\n"
+
+
 def _per_class(runs: Sequence[store.Run], values: Callable[[store.Run], Sequence[float]], sign: str) -> str:
     lines = []
     for row in rows(runs):
@@ -351,8 +364,8 @@ FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
     "value": value,
 }
 KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {
-    "table": table, "recall": recall, "overfit": overfit, "paper": paper, "forest": drawn, "difference": difference,
-    "mean": mean,
+    "table": table, "recall": recall, "overfit": overfit, "shortcut": shortcut, "paper": paper, "forest": drawn,
+    "difference": difference, "mean": mean,
 }  # fmt: skip
 IN_PROSE = ("difference", "mean")
 

@@ -1,6 +1,7 @@
 import argparse
 import json
 import shutil
+from dataclasses import replace
 
 import arms
 import classification
@@ -11,7 +12,7 @@ from arms import ARMS, Context, SquareRootOrder, graded, repeated
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_aug import ClassStatistics
+from semantic_aug import ClassStatistics, SemanticAugmentBatch
 from semantic_aug.trainer.data import BalancedOrder, load_folder
 from tests.conftest import CLASSES, build_artifact, write_folder
 
@@ -56,6 +57,7 @@ def test_every_arm_runs_once_and_a_run_that_is_there_is_skipped(command, tmp_pat
         assert len(line["recall"]) == len(line["classes"]) == 3
         assert line["balanced_accuracy"] == pytest.approx(sum(line["recall"]) / 3, abs=1e-5)
         assert len(line["fitted"]) == 3
+        assert len(line["alarms"]) == 2
         assert line["images"] == 28
         assert line["images_per_s"] > 0
         assert ("fingerprint" in line["settings"]) == ARMS[line["arm"]].artifact
@@ -218,6 +220,35 @@ def test_recall_of_images_trained_on(command, root, tmp_path):
     (line,) = store.read(tmp_path / "runs.jsonl")
     assert line["fitted"] == line["recall"]  # fewer than 500 images a class, so all of them
     assert line["measured"] == line["images"]
+
+
+def test_alarms_of_the_rarest_class(root):
+    data = load_folder(root / "train", 1, 32)  # "sad" is the rarest
+
+    class Brightness(torch.nn.Module):
+        def forward(self, images):
+            bright = (images.mean((1, 2, 3)) > 0).float()
+            return torch.stack([torch.full_like(bright, 0.5), torch.zeros_like(bright), bright], 1), None
+
+    measured = replace(data, images=torch.zeros_like(data.images))
+    augmented = replace(data, images=torch.zeros_like(data.images))
+    measured.images[(data.labels == 2).nonzero().flatten()] = 255
+    augmented.images[(data.labels == 0).nonzero().flatten()] = 255
+    found = classification.all_figures(Brightness(), data, measured, augmented, CPU)
+    assert found["alarms"] == [0.0, 0.5]  # one of the two other classes, of 12 images each
+    assert found["recall"] == [1.0, 0.0, 1.0]
+    assert "alarms" not in classification.all_figures(Brightness(), data, measured, None, CPU)
+
+
+def test_all_held_out_images_are_augmented_by_their_class(root):
+    data, artifact = load_folder(root / "validation", 1, 32), build_artifact()
+    found = classification.all_augmented(data, artifact)
+    expected = SemanticAugmentBatch(
+        1.0, checkpoint=artifact, classes=data.classes, generator=arms.seeded(0, "augmented"), domain_check=False
+    )(data.images, data.labels)[0]
+    assert torch.equal(found.images, expected)
+    assert torch.equal(found.labels, data.labels)
+    assert (found.images != data.images).flatten(1).any(1).all()
 
 
 def test_figures_against_slow_formulas():

@@ -65,6 +65,9 @@ def test_the_table(runs):
     assert tables.overfit(runs, {}) == "\nnot measured yet\n"
     some = [run | {"fitted": [1.0, 0.3]} if run["arm"] == "ours-detail" else run for run in runs]
     assert tables.overfit(some, {}).splitlines()[-1] == "| ours-detail | +35.0 | -5.0 |"
+    assert tables.shortcut(runs, {}) == "\nnot measured yet\n"
+    some = [run | {"alarms": [0.01, 0.2]} if run["arm"] == "ours-detail" else run for run in runs]
+    assert tables.shortcut(some, {}).splitlines()[-1] == "| ours-detail | 3 | 1.0 | 20.0 |"
     assert "| the paper, RAF-DB, ResNet-34 | ours-decode | 74.43 | 67.37 | +1.21 | +3.25 |" in tables.paper(runs, {})
     assert "| here, faces, resnet34 | ours-detail | 65.00 | 67.10 | +3.00 [+3.00, +3.00] |" in tables.paper(runs, {})
 
