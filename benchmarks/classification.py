@@ -208,6 +208,8 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
     data, held_out = images(options.train), getattr(options, SPLITS[options.stage])
     if held_out is not None:
         measured = images(held_out)
+        if options.validation == options.test:  # one source for both: a half for each
+            measured = dict(zip(SPLITS, hold_out(measured, 0.5, DATA_SEED), strict=True))[options.stage]
     elif options.stage == "screen":
         # Before the cut, so that the tail is measured on as many images as there are.
         data, measured = hold_out(data, HELD_OUT, DATA_SEED)
@@ -379,7 +381,7 @@ def _parser() -> argparse.ArgumentParser:
     add("data", metavar="NAME", help="what the data is called in the results")
     add("--train", metavar="DATA", required=True, help="any source that semantic-aug train takes")
     add("--validation", metavar="DATA", help="for stage screen (default: a tenth of --train, not trained on)")
-    add("--test", metavar="DATA", help="for stage report")
+    add("--test", metavar="DATA", help="for stage report; the same as --validation: a half of it for each stage")
     add("--stage", choices=tuple(SPLITS), default="screen")
     add("--dedup", choices=("train", "held-out"), default=False, help="leave out its near-duplicates of the other part")
     add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, as semantic-aug train does")

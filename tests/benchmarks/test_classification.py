@@ -185,6 +185,15 @@ def test_labels_are_matched_by_name(tmp_path):
     assert classification.same_classes(data, other, "test").labels.tolist() == [1, 1, 0, 0]
 
 
+def test_one_source_for_both_stages_is_halved(command, root):
+    words = [str(root / "test") if word == str(root / "validation") else word for word in command]
+    parse = classification._parser().parse_args
+    halves = [classification.load(parse([*words, "--stage", stage]))[1] for stage in ("screen", "report")]
+    files = [set(half.files) for half in halves]
+    assert [len(half) for half in halves] == [6, 6]
+    assert files[0] | files[1] == set(load_folder(root / "test", 1, 32).files)
+
+
 def test_a_held_out_part_and_an_imbalance(tmp_path):
     train = write_folder(tmp_path / "many", 40)
     options = classification._parser().parse_args(["tiny", "--train", str(train), "--imbalance", "4"])
