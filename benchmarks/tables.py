@@ -8,9 +8,9 @@ A document asks for them by markers, between which this program writes and nobod
 The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
 class), ``overfit`` (how much higher that is on images trained on), ``shortcut`` (how often an image of another class is
 called the rarest, augmented or not), ``paper`` (the paper's figures beside ours), ``forest`` (differences with their
-intervals, drawn in characters; it may have ``figure=`` and ``to=``),
-``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are
-fields of a run, or of its settings, and the values that they must have. Other measurements are read from JSON files:
+intervals, drawn in characters; it may have ``figure=`` and ``to=``), ``difference`` (one of them, to stand in a
+sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are fields of a run, or of its settings, and the
+values that they must have. Other measurements are read from JSON files:
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
@@ -172,8 +172,7 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     note = (
         f"Percent; over several seeds mean ± standard deviation, and paired differences with 95 % intervals. "
         f"{first['data']}, {first['split']}{without}, {first['classifier']}, base {first['base']}, "
-        f"{first['epochs']} epochs; "
-        f"{'; '.join(devices)}."
+        f"{first['epochs']} epochs; {'; '.join(devices)}."
     )
     return f"\n{_markdown(head, lines)}\n\n{note}\n"
 
