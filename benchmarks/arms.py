@@ -56,7 +56,7 @@ def semantic(context: Context) -> Change:
     statistics = borrowed(artifact.statistics, settings["borrow"]) if "borrow" in settings else artifact.statistics
     recommended = artifact.recommended | {"shrinkage": settings["shrinkage"]}
     p = graded(settings["p"], settings.get("p_tail"), counts)
-    if settings.get("repeats"):
+    if "repeats" in settings:
         p = (torch.tensor(p) * torch.tensor(repeated(counts))).tolist()
     augment = SemanticAugmentBatch(
         p,

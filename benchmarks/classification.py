@@ -328,7 +328,7 @@ def _main(options: argparse.Namespace) -> int:
         show_plan(missing, len(runs), len(data), device_name, list(done.values()))
         return 0
     described = {"device": device_name, "versions": _versions()}
-    augmented = all_augmented(measured, artifact) if artifact is not None else None
+    augmented = all_augmented(measured, artifact) if missing and artifact is not None else None
     torch.backends.cudnn.benchmark = True
     began = time.monotonic()
     for run in missing:

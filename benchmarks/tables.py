@@ -179,7 +179,7 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 
 def recall(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     """Recall of each class, in percent, mean over seeds."""
-    return _per_class(runs, lambda run: run["recall"], "")
+    return _per_class(runs, lambda run: run["recall"])
 
 
 def overfit(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
@@ -195,19 +195,18 @@ def shortcut(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     known = [run for run in runs if "alarms" in run]
     if not known:
         return f"\n{NOTHING}\n"
-    lines = []
-    for row in rows(known):
-        columns = zip(*(run["alarms"] for run in row.runs.values()), strict=True)
-        lines.append([row.label, str(len(row.runs)), *(f"{100 * statistics.mean(column):.1f}" for column in columns)])
+    lines = [[row.label, str(len(row.runs)), *_means(row, lambda run: run["alarms"])] for row in rows(known)]
     return f"\n{_markdown(['arm', 'seeds', 'images as they are', 'the same images augmented'], lines)}\n"
 
 
-def _per_class(runs: Sequence[store.Run], values: Callable[[store.Run], Sequence[float]], sign: str) -> str:
-    lines = []
-    for row in rows(runs):
-        columns = zip(*(values(run) for run in row.runs.values()), strict=True)
-        lines.append([row.label, *(f"{100 * statistics.mean(column):{sign}.1f}" for column in columns)])
+def _per_class(runs: Sequence[store.Run], values: Callable[[store.Run], Sequence[float]], sign: str = "") -> str:
+    lines = [[row.label, *_means(row, values, sign)] for row in rows(runs)]
     return f"\n{_markdown(['arm', *runs[0]['classes']], lines)}\n"
+
+
+def _means(row: Row, values: Callable[[store.Run], Sequence[float]], sign: str = "") -> list[str]:
+    columns = zip(*(values(run) for run in row.runs.values()), strict=True)
+    return [f"{100 * statistics.mean(column):{sign}.1f}" for column in columns]
 
 
 def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
