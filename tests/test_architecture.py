@@ -1,11 +1,14 @@
 """The layout: who may import whom, what is public, and how little an import loads."""
 
+import argparse
 import ast
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import semantic_aug
+from semantic_aug import cli
 
 PACKAGE = Path(semantic_aug.__file__).parent
 # A module imports only modules of rows above its own.
@@ -18,9 +21,10 @@ ROWS = [
     {"demo", "loader", "page", "expand", "cluster"},
     {"playground"},
     {"app"},
-    {"cli"},
+    {"cli"},  # imports a verb when it is asked for
     {"__main__", "__init__"},
 ]
+SHARED_BY_VERBS = {"data", "devices", "paths"}
 TRAINER_MAY_IMPORT = ROWS[0] | ROWS[1] | ROWS[2] | {"preview"}
 OPTIONAL = {"accelerate", "lpips", "tensorboard", "tqdm", "huggingface_hub", "gradio", "ray", "kornia", "sklearn"}
 
@@ -43,7 +47,7 @@ def test_a_module_imports_only_rows_above_it():
     for module, path in modules.items():
         for imported in imports(path):
             if imported.startswith("trainer."):
-                assert module in ("playground", "app", "cli"), f"{module} imports {imported}"
+                assert module in ("playground", "app"), f"{module} imports {imported}"
             else:
                 assert row[imported] < row[module], f"{module} imports {imported}"
 
@@ -54,6 +58,16 @@ def test_the_trainer_knows_nothing_of_the_transforms():
     for path in paths:
         outside = {name for name in imports(path) if name.split(".")[0] != "trainer"}
         assert outside <= TRAINER_MAY_IMPORT | {"__version__"}, f"{path.name} imports {outside - TRAINER_MAY_IMPORT}"
+
+
+def test_a_module_for_each_verb_and_nobody_imports_them():
+    (verbs,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    assert {path.stem for path in (PACKAGE / "verbs").glob("*.py")} == {*verbs.choices, *SHARED_BY_VERBS, "__init__"}
+    for verb in verbs.choices:
+        assert callable(import_module(f"semantic_aug.verbs.{verb}").run)
+    for path in PACKAGE.rglob("*.py"):
+        imported = {name.split(".")[1] for name in imports(path) if name.startswith("verbs.")}
+        assert imported <= (SHARED_BY_VERBS if path.parent.name == "verbs" else set()), f"{path} imports {imported}"
 
 
 def test_only_the_trainer_names_training_packages():

@@ -149,7 +149,7 @@ def test_training_data_and_validation_data_must_fit(folder, tmp_path, line, torc
 
 def test_validation_labels_are_matched_by_name(folder, tmp_path, torch_home, monkeypatch):
     given = []
-    monkeypatch.setattr("semantic_aug.trainer.loop.train", lambda *arguments, **_: given.extend(arguments))
+    monkeypatch.setattr("semantic_aug.verbs.train.train", lambda *arguments, **_: given.extend(arguments))
     held_out = write_folder(tmp_path / "held_out", 2, classes=["Sad", "happy"])
     assert run("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--validation", held_out) == 0
     assert given[2].classes == CLASSES
@@ -308,7 +308,7 @@ def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsy
 def test_encode_wants_files_to_know_the_images_by(saved, tmp_path, line, monkeypatch):
     images, labels = torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
     loaded = ImageSet(images, labels, ["a"], [Path("torchvision:MNIST/train/0"), Path("torchvision:MNIST/train/1")])
-    monkeypatch.setattr("semantic_aug.trainer.data.load_data", lambda *_, **__: loaded)
+    monkeypatch.setattr("semantic_aug.verbs.data.load_data", lambda *_, **__: loaded)
     assert run("encode", saved, "torchvision:MNIST", "--output", tmp_path / "l.safetensors") == 2
     assert "torchvision:MNIST has no file for each image; call LatentCache.build" in line()
 

@@ -1,0 +1,23 @@
+"""``semantic-aug demo``: a checkpoint at work, per sample and per batch."""
+
+import argparse
+
+from semantic_aug import preview
+from semantic_aug.artifact import Artifact
+from semantic_aug.demo import measure
+from semantic_aug.verbs.data import sources_of
+from semantic_aug.verbs.paths import png
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print how fast it is, and write the overview of an image of each class to ``--output``."""
+    output = png(options.output, "--output")
+    artifact = Artifact.load(options.checkpoint)
+    if options.data is None:
+        print(f"no DATA given: the sources are drawn by {options.checkpoint} itself, of nobody")
+    sources = sources_of(artifact, options, skip_bad=True)
+    for line in measure(artifact, sources.images, sources.labels):
+        print(line)
+    chosen = preview.first_of_each_class(sources.labels)
+    preview.save(preview.overview(artifact, sources.images[chosen], sources.labels[chosen]), output)
+    print(f"wrote {output}")
