@@ -48,9 +48,8 @@ from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}
 HELD_OUT = 0.1  # of the training images, where no validation images are given
-DATA_SEED = (
-    0  # of the cut to a long tail, which is then the one that semantic-aug train makes, and of the held-out part
-)
+# Of the held-out part and of the cut to a long tail, which is then the one that semantic-aug train makes.
+DATA_SEED = 0
 EVALUATED = 512  # images a batch
 FITTED = 500  # training images of a class whose recall is measured too, at most
 

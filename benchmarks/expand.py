@@ -1,14 +1,17 @@
 """Does an expanded folder help a classifier? python benchmarks/expand.py UNBALANCED EXPANDED --test DIR (see --help)
 
 Plain torchvision, as somebody trains who has never heard of this package: ImageFolder, v2's transforms, DataLoader,
-SGD, autocast. Three arms train the same network from the same initial weights for the same number of steps:
-"unbalanced" on the folder as it is, "oversampled" on the same images with every class equally often, and "expanded" on
-the folder that ``semantic-aug expand UNBALANCED --balance`` wrote, originals and new images alike. What the new images
-are worth is the difference between the last two. Each finished run adds a line to the results; the same command does
-what is missing.
+SGD, autocast. The arms train the same network from the same initial weights for the same number of steps:
+"unbalanced" on the folder as it is, "expanded" on the folder that ``semantic-aug expand UNBALANCED`` wrote, originals
+and new images alike, and "oversampled" and "expanded-oversampled" on the same images with every class equally often.
+What new images are worth is what an arm with them is ahead of "oversampled". Each finished run adds a line to the
+results; the same command does what is missing.
 
     semantic-aug expand fer2013-48 fer2013/train --output fer2013/balanced --balance
     python benchmarks/expand.py fer2013/train fer2013/balanced --test fer2013/validation --name fer2013 --seeds 3
+    semantic-aug expand fer2013-48 fer2013/train --output fer2013/twice --times 2
+    python benchmarks/expand.py fer2013/train fer2013/twice --test fer2013/validation --name fer2013 --seeds 3 \\
+        --arms expanded-oversampled
 """
 
 import argparse
@@ -32,7 +35,11 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 RESULTS = Path(__file__).parent / "results" / "expand.jsonl"
-ARMS = ("unbalanced", "oversampled", "expanded")
+# Of each arm, whether it has the new images, and whether every class is drawn equally often.
+ARMS = {
+    "unbalanced": (False, False), "oversampled": (False, True),
+    "expanded": (True, False), "expanded-oversampled": (True, True),
+}  # fmt: skip
 RECIPE = ("artifact", "strength", "mode", "perturbation", "shrinkage", "seed", "target")
 # What makes two runs the same run.
 IDENTITY = ("data", "test", "classifier", "arm", "seed", "steps", "batch", "learning_rate", "size", "expand")
@@ -51,7 +58,7 @@ def batches(run: dict[str, Any], folder: Path, workers: int) -> Iterator[tuple[T
     """``steps`` shuffled batches, epoch after epoch."""
     data = ImageFolder(folder, transforms(run["size"], training=True))
     sampler = None
-    if run["arm"] == "oversampled":
+    if ARMS[run["arm"]][1]:
         counts = Counter(data.targets)
         sampler = WeightedRandomSampler([1 / counts[label] for label in data.targets], len(data))
     loader = DataLoader(
@@ -111,7 +118,7 @@ def wanted(options: argparse.Namespace) -> list[dict[str, Any]]:
         {
             "data": options.name, "test": options.test.name, "classifier": options.classifier, "arm": arm,
             "seed": seed, "steps": options.steps, "batch": options.batch, "learning_rate": options.learning_rate,
-            "size": options.size, "expand": {key: recorded[key] for key in RECIPE} if arm == "expanded" else None,
+            "size": options.size, "expand": {key: recorded[key] for key in RECIPE} if ARMS[arm][0] else None,
         }
         for seed in range(options.first_seed, options.first_seed + options.seeds)
         for arm in options.arms
@@ -127,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do the runs that are missing; 0, or 2 where the arguments or the data are refused."""
     options = _parser().parse_args(arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    folders = {"unbalanced": options.unbalanced, "oversampled": options.unbalanced, "expanded": options.expanded}
+    folders = {arm: options.expanded if new else options.unbalanced for arm, (new, _) in ARMS.items()}
     try:
         runs = wanted(options)
         test = ImageFolder(options.test, transforms(options.size, training=False))
@@ -153,7 +160,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         }  # fmt: skip
         store.append(options.results, run | result | described)
         shown = "  ".join(f"{name} {result[name]:.4f}" for name in ("accuracy", "balanced_accuracy"))
-        print(f"{run['arm']:<11} seed {run['seed']}  {shown}  {described['images_per_s']} images/s", flush=True)
+        print(f"{run['arm']:<20} seed {run['seed']}  {shown}  {described['images_per_s']} images/s", flush=True)
     return 0
 
 
@@ -163,7 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("expanded", metavar="EXPANDED", type=Path, help="what semantic-aug expand made of it")
     parser.add_argument("--test", metavar="DIR", type=Path, required=True, help="the image folder to be right about")
     parser.add_argument("--name", metavar="NAME", default="fer2013", help="what the data is called in the results")
-    parser.add_argument("--arms", metavar="ARM", nargs="+", choices=ARMS, default=list(ARMS), help=", ".join(ARMS))
+    parser.add_argument("--arms", metavar="ARM", nargs="+", choices=[*ARMS], default=[*ARMS], help=", ".join(ARMS))
     parser.add_argument("--classifier", choices=tuple(CLASSIFIERS), default="resnet18-half")
     parser.add_argument("--steps", metavar="N", type=int, default=4500, help="default: 4500, 10 epochs of FER2013")
     parser.add_argument("--batch", metavar="N", type=int, default=64, help="default: 64")

@@ -42,7 +42,7 @@ BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
 NOTHING = "not measured yet"
 SHARED = ("batch", "learning_rate", "size", "channels", "precision")  # settings of arms.COMMON but the sampling
-EXPANDED = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size", "expand")  # of expand.IDENTITY
+EXPANDED = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size")  # of expand.IDENTITY
 # Of Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; beyond, the last one, which is a little too wide.
 T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
@@ -302,15 +302,24 @@ def expanded_difference(query: Mapping[str, str]) -> str:
 
 
 def _expanded_rows(query: Mapping[str, str]) -> list[Row]:
-    arms: dict[str, dict[int, store.Run]] = {}
-    runs = store.read(ROOT / query["file"], ("arm", "seed", *EXPANDED))
-    for name in EXPANDED:
-        found = {json.dumps(run[name], sort_keys=True) for run in runs if name != "expand" or run[name] is not None}
+    arms: dict[tuple[str, str], dict[int, store.Run]] = {}
+    runs = store.read(ROOT / query["file"], ("arm", "seed", "expand", *EXPANDED))
+    for name in (*EXPANDED, "expand"):  # arms may differ in how many new images they have, not in how they are made
+        values = [run[name] if name != "expand" else (run[name] or {}) | {"target": None} for run in runs]
+        found = {json.dumps(value, sort_keys=True) for value in values if value != {"target": None}}
         if len(found) > 1:
             raise ValueError(f"the runs of {query['file']} differ in {name} ({', '.join(sorted(found))})")
     for run in runs:
-        arms.setdefault(run["arm"], {})[run["seed"]] = run
-    return [Row(arm, arm, runs) for arm, runs in arms.items()]
+        arms.setdefault((run["arm"], _target(run)), {})[run["seed"]] = run
+    return [Row(f"{arm}{target}", arm, runs) for (arm, target), runs in arms.items()]
+
+
+def _target(run: store.Run) -> str:
+    """The option that said how many new images there are, such as " (--times 2)"; "" where there are none."""
+    for name, value in run["expand"]["target"].items() if run["expand"] else ():
+        if value:
+            return f" (--{name.replace('_', '-')})" if value is True else f" (--{name.replace('_', '-')} {value})"
+    return ""
 
 
 def speed(query: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ def test_every_arm_runs_once_and_repeats(words, tmp_path, capsys):
     assert expand.main(words) == 0
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [(line["arm"], line["images"]) for line in lines] == [
-        ("unbalanced", 27), ("oversampled", 27), ("expanded", 36),
+        ("unbalanced", 27), ("oversampled", 27), ("expanded", 36), ("expanded-oversampled", 36),
     ]  # fmt: skip
     for line in lines:
         assert line["balanced_accuracy"] == pytest.approx(sum(line["recall"].values()) / 3, abs=1e-5)
@@ -47,8 +47,9 @@ def test_every_arm_runs_once_and_repeats(words, tmp_path, capsys):
     assert {**again, "images_per_s": 0} == {**lines[0], "images_per_s": 0}
 
 
-def test_oversampling_draws_every_class_equally_often(words, root):
-    run = {"arm": "oversampled", "size": 32, "batch": 9, "steps": 60}
+@pytest.mark.parametrize("arm", ["oversampled", "expanded-oversampled"])
+def test_oversampling_draws_every_class_equally_often(arm, root):
+    run = {"arm": arm, "size": 32, "batch": 9, "steps": 60}
     labels = [label for _, batch in expand.batches(run, root / "train", 0) for label in batch.tolist()]
     assert len(labels) == 540
     assert all(130 < labels.count(label) < 230 for label in range(3))

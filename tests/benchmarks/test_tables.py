@@ -194,9 +194,12 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
     assert path.read_text().count("not measured yet") == 2
     runs = [
         {"data": "faces", "test": "test", "classifier": "resnet34", "arm": arm, "seed": seed, "steps": 9, "batch": 4,
-         "learning_rate": 0.1, "size": 32, "expand": None,
+         "learning_rate": 0.1, "size": 32, "expand": expand and {"strength": 0.35, "target": expand},
          "accuracy": 0.5, "balanced_accuracy": base + seed / 100, "device": "cpu", "versions": {"torch": "2"}}
-        for seed in (0, 1) for arm, base in (("unbalanced", 0.4), ("expanded", 0.45))
+        for seed in (0, 1) for arm, base, expand in (
+            ("unbalanced", 0.4, None), ("expanded", 0.45, {"balance": True, "times": None}),
+            ("expanded-oversampled", 0.5, {"balance": False, "times": 2}),
+        )
     ]  # fmt: skip
     (tmp_path / "e.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     common = {"device": "cpu", "threads": 2, "load": 0.1, "quick": False, "versions": {"torch": "2"}}
@@ -215,7 +218,8 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
     marker = "expanded-difference file=e.jsonl arm=expanded to=unbalanced"
     assert tables.block(marker, []) == "+5.00 [+5.00, +5.00]"
     assert tables.block(marker.replace("expanded to", "oversampled to"), []) == "not measured yet"
-    assert "| expanded | 2 | 50.00 ± 0.00 | 45.50 ± 0.71 | +5.00 [+5.00, +5.00] |" in text
+    assert "| expanded (--balance) | 2 | 50.00 ± 0.00 | 45.50 ± 0.71 | +5.00 [+5.00, +5.00] |" in text
+    assert "| expanded-oversampled (--times 2) | 2 | 50.00 ± 0.00 | 50.50 ± 0.71 |" in text
     assert (
         "| name | images per s | ratio |\n| --- | --- | --- |\n| ours | 3.5 | 2.5 |\n| none | 8.5 |  |\n\ncpu" in text
     )
@@ -262,10 +266,12 @@ def test_runs_that_were_trained_otherwise_are_not_compared(runs):
 
 
 def test_expanded_folders_of_several_kinds_are_refused(tmp_path):
-    run = dict.fromkeys(tables.EXPANDED, 1) | {"arm": "expanded", "seed": 0}
-    (tmp_path / "e.jsonl").write_text("".join(json.dumps(run | {"steps": steps}) + "\n" for steps in (9, 10)))
-    with pytest.raises(ValueError, match=r"differ in steps \(10, 9\)"):
-        tables.expanded({"file": str(tmp_path / "e.jsonl")})
+    run = dict.fromkeys(tables.EXPANDED, 1) | {"arm": "expanded", "seed": 0, "expand": None}
+    strengths = [{"expand": {"strength": strength, "target": {"balance": True}}} for strength in (0.1, 0.2)]
+    for name, others in (("steps", [{"steps": 9}, {"steps": 10}]), ("expand", strengths)):
+        (tmp_path / "e.jsonl").write_text("".join(json.dumps(run | other) + "\n" for other in others))
+        with pytest.raises(ValueError, match=rf"differ in {name} \("):
+            tables.expanded({"file": str(tmp_path / "e.jsonl")})
 
 
 def test_forest_plot_as_text(stored, runs, capsys):
