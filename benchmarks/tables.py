@@ -40,6 +40,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md", "docs/*.md"]  # of --check and --write
 BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
+REFERENCES = ("balanced", "none")  # what the others are compared to
 NOTHING = "not measured yet"
 SHARED = ("batch", "learning_rate", "size", "channels", "precision")  # settings of arms.COMMON but the sampling
 EXPANDED = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size")  # of expand.IDENTITY
@@ -112,7 +113,7 @@ def _text(value: Any) -> str:
 
 
 def rows(runs: Sequence[store.Run]) -> list[Row]:
-    """Runs by arm and settings, as they came; settings that differ within an arm are a part of its label.
+    """Runs by arm and settings, references first; settings that differ within an arm are a part of its label.
 
     Raises ValueError where the runs differ in anything else, for their figures could not be compared.
     """
@@ -133,7 +134,7 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
         differing = [name for name in names if any(other.get(name) != own.get(name) for other in others)]
         note = ", ".join(f"{name} {_text(own.get(name))}" for name in differing)
         made.append(Row(f"{arm} ({note})" if note else arm, arm, members))
-    return made
+    return sorted(made, key=lambda row: (row.arm not in REFERENCES, row.label))
 
 
 def reference(table: Sequence[Row], arm: str, row: Row) -> Row | None:
@@ -154,7 +155,7 @@ def trained_alike(row: Row, other: Row) -> bool:
 def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     """Accuracy, mAP and balanced accuracy of every arm, and the paired differences."""
     made = rows(runs)
-    against = [arm for arm in ("balanced", "none") if any(row.arm == arm for row in made)]
+    against = [arm for arm in REFERENCES if any(row.arm == arm for row in made)]
     head = ["arm", "seeds", *FIGURES.values()]
     head += [f"{FIGURES[figure]} - {arm}" for arm in against for figure in ("accuracy", "mAP")]
     lines = []
@@ -220,7 +221,7 @@ def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
             lines.append([f"the paper, RAF-DB, {classifier}", arm, f"{accuracy:.2f}", f"{average:.2f}", *cells])
     for row in made:
         balanced = reference(made, "balanced", row)
-        if row.arm in ("none", "balanced") or row.arm.startswith("ours"):
+        if row.arm in REFERENCES or row.arm.startswith("ours"):
             run = next(iter(row.runs.values()))
             cells = [f"{statistics.mean(row.values(figure)):.2f}" for figure in ("accuracy", "mAP")]
             for figure in ("accuracy", "mAP"):

@@ -75,7 +75,7 @@ def test_the_table(runs):
 def test_settings_that_differ_are_named_and_nothing_else_may_differ(runs):
     weaker = make("ours-detail", 0, 0.6, settings={"batch": 128, "strength": 0.1})
     labels = [row.label for row in tables.rows([*runs, weaker])]
-    assert labels == ["none", "balanced", "ours-detail (strength null)", "ours-detail (strength 0.1)"]
+    assert labels == ["balanced", "none", "ours-detail (strength 0.1)", "ours-detail (strength null)"]
     with pytest.raises(ValueError, match=r"the runs differ in epochs \(10, 40\); add epochs=VALUE"):
         tables.rows([*runs, make("none", 0, 0.6, epochs=10)])
 
