@@ -6,7 +6,7 @@ test images, with settings that are fixed. Each finished run adds a line to the 
 does what is missing.
 
     python benchmarks/classification.py fer2013 --train fer2013/train --validation fer2013/validation \\
-        --arms none balanced ours-detail --seeds 3 --set strength=0.5
+        --arms none balanced ours-detail --seeds 3
     python benchmarks/classification.py fer2013 --train fer2013/train --test fer2013/test --stage report \\
         --classifier resnet34 --epochs 40 --arms all --seeds 5 --plan
 """
@@ -22,6 +22,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os.path import samefile
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
     data, held_out = images(options.train), getattr(options, SPLITS[options.stage])
     if held_out is not None:
         measured = images(held_out)
-        if options.validation == options.test:  # one source for both: a half for each
+        if same_source(options.validation, options.test):  # a half for each
             measured = dict(zip(SPLITS, hold_out(measured, 0.5, DATA_SEED), strict=True))[options.stage]
     elif options.stage == "screen":
         # Before the cut, so that the tail is measured on as many images as there are.
@@ -218,7 +219,7 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
         measured = without_duplicates(measured, [data])
     if options.dedup == "train":  # of both splits where both are given, so that both stages train on the same images
         given = [spec for spec in (options.validation, options.test) if spec is not None]
-        data = without_duplicates(data, [images(spec) for spec in given] or [measured])
+        data = without_duplicates(data, [measured, *(images(spec) for spec in given)])
     if options.imbalance is not None:
         data = cut_to_imbalance(data, options.imbalance, DATA_SEED)
     measured = same_classes(data, measured, SPLITS[options.stage])
@@ -226,6 +227,11 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
         if 0 in part.counts():
             raise ValueError(f"{name} has no image of some class: its classes {part.classes} have {part.counts()}")
     return data, measured
+
+
+def same_source(a: str | None, b: str | None) -> bool:
+    """Whether two specifications are the same, or name the same directory."""
+    return a is not None and b is not None and (a == b or (os.path.isdir(a) and os.path.isdir(b) and samefile(a, b)))
 
 
 def same_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
@@ -289,6 +295,17 @@ def show_plan(missing: Sequence[store.Run], total: int, images: int, device: str
     print(f"{len(missing)} of {total} runs are missing: {known / 60:.1f} min on {device}{beside}")
 
 
+def check_counts(done: Sequence[store.Run], images: int, measured: int) -> None:
+    """Raise ValueError where a finished run of the same name was trained or measured on other data."""
+    for run in done:
+        found = (run["images"], run.get("measured", measured))  # lines of old lack the second
+        if found != (images, measured):
+            raise ValueError(
+                f"the results have {run['arm']}, seed {run['seed']}, of {run['data']}, trained on {found[0]} and "
+                f"measured on {found[1]} images; here are {images} and {measured}: give this data another NAME"
+            )
+
+
 def _title(run: store.Run) -> str:
     return f"{run['classifier']} {run['base']} {run['arm']:<15} seed {run['seed']}"
 
@@ -319,17 +336,23 @@ def _main(options: argparse.Namespace) -> int:
             "pass --validation, or leave out the arms that use one"
         )
     data, measured = load(options)
-    artifact = load_artifact(options.checkpoint, data) if any(ARMS[arm].artifact for arm in options.arms) else None
+    try:
+        artifact = load_artifact(options.checkpoint, data)
+    except ValueError:  # other arms do without, but are measured with one where there is one
+        if any(ARMS[arm].artifact for arm in options.arms):
+            raise
+        artifact = None
     runs = wanted(options, data, artifact)
     done = {store.identity(run): run for run in store.read(options.results)}
     missing = [run for run in runs if store.identity(run) not in done]
+    check_counts([done[store.identity(run)] for run in runs if run not in missing], len(data), len(measured))
     if options.plan:
         show_plan(missing, len(runs), len(data), device_name, list(done.values()))
         return 0
     described = {"device": device_name, "versions": _versions()}
     augmented = all_augmented(measured, artifact) if missing and artifact is not None else None
     torch.backends.cudnn.benchmark = True
-    began = time.monotonic()
+    began, failed = time.monotonic(), 0
     for run in missing:
         done = {store.identity(other): other for other in store.read(options.results)}
         if store.identity(run) in done:  # by another process, meanwhile
@@ -337,15 +360,20 @@ def _main(options: argparse.Namespace) -> int:
         needed = expected_seconds(run, len(data), device_name, list(done.values())) or 0.0
         if options.minutes is not None and time.monotonic() - began + needed > 60 * options.minutes:
             print(f"{options.minutes:g} minutes are not enough for the next run; the same command goes on")
-            return 0
-        network, rate = trained(run, data, artifact, device, options.weights)
+            break
+        try:
+            network, rate = trained(run, data, artifact, device, options.weights)
+        except RuntimeError as error:  # such as a loss that diverged; it would again, and the others must not wait
+            print(f"classification: {' '.join(str(error).split())}", file=sys.stderr)
+            failed += 1
+            continue
         result = all_figures(network, data, measured, augmented, device)
         line = run | result | described | {"images": len(data), "measured": len(measured), "classes": data.classes,
                                            "images_per_s": round(rate, 1)}  # fmt: skip
         store.append(options.results, line)
         shown = "  ".join(f"{name} {result[name]:.4f}" for name in ("accuracy", "mAP", "balanced_accuracy"))
         print(f"{_title(run)}  {shown}  {rate:.0f} images/s", flush=True)
-    return 0
+    return 1 if failed else 0
 
 
 def _known(kind: str, names: Sequence[str], known: dict[str, Any]) -> None:
@@ -395,12 +423,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", metavar="D", help="default: cuda if there is one, else cpu")
     add("--minutes", metavar="M", type=float, help="start no run that would end later than that")
     add("--cache", metavar="DIR", help="keeps the decoded images")
-    add(
-        "--weights",
-        metavar="DIR",
-        type=Path,
-        help="keeps the trained classifiers, so that another stage need not train",
-    )
+    add("--weights", metavar="DIR", type=Path, help="keeps trained classifiers for other stages; new for other code")
     add("--results", metavar="FILE", type=Path, default=store.RESULTS)
     add("--plan", action="store_true", help="print what is missing, and how long it would take")
     return parser

@@ -49,7 +49,7 @@ class DAN(nn.Module):
         self.heads = nn.ModuleList(Head() for _ in range(HEADS))
         self.head = nn.Linear(FEATURES, num_classes)
         self.norm = nn.BatchNorm1d(num_classes)
-        for module in self.modules():
+        for module in self.heads.modules():  # and no others, as in the authors' program
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
                 nn.init.zeros_(module.bias)

@@ -2,7 +2,8 @@
 
 Two images are near-duplicates where their pixels, averaged over 2 x 2, correlate by at least ``THRESHOLD``, one of them
 mirrored or not: the same picture with another crop of a pixel or two, another watermark or another contrast. Of twelve
-pairs of FER2013 looked at between 0.91 and 0.93 all are one picture, of twelve between 0.89 and 0.91 seven are.
+pairs of FER2013 looked at between 0.91 and 0.93 all are one picture, of twelve between 0.89 and 0.91 seven are. A blank
+image (train has eleven, validation one) is no picture, and like none.
 """
 
 import argparse

@@ -118,8 +118,8 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
     Raises ValueError where the runs differ in anything else, for their figures could not be compared.
     """
     fixed = [name for name in store.IDENTITY if name not in ("arm", "seed", "settings")]
-    for name in fixed:
-        found = sorted({_text(run[name]) for run in runs})
+    for name in (*fixed, "images", "measured"):  # lines of old lack the last
+        found = sorted({_text(run[name]) for run in runs if name in run})
         if len(found) > 1:
             raise ValueError(f"the runs differ in {name} ({', '.join(found)}); add {name}=VALUE to the marker")
     groups: dict[tuple[str, str], dict[int, store.Run]] = {}
@@ -170,10 +170,11 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
     first = runs[0]
     without = f" ({first['dedup']} images without near-duplicates)" if first["dedup"] else ""
+    cut = f" cut to imbalance {first['imbalance']:g}" if first["imbalance"] else ""
     note = (
-        f"Percent; over several seeds mean ± standard deviation, and paired differences with 95 % intervals. "
-        f"{first['data']}, {first['split']}{without}, {first['classifier']}, base {first['base']}, "
-        f"{first['epochs']} epochs; {'; '.join(devices)}."
+        f"Percent; over several seeds mean ± standard deviation, and paired differences with 95 % intervals (of seeds, "
+        f"not of images). {first['data']}{cut}, {first['split']}{without}, {first['classifier']}, base "
+        f"{first['base']}, {first['epochs']} epochs; {'; '.join(devices)}."
     )
     return f"\n{_markdown(head, lines)}\n\n{note}\n"
 
@@ -201,8 +202,8 @@ def shortcut(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 
 
 def _per_class(runs: Sequence[store.Run], values: Callable[[store.Run], Sequence[float]], sign: str = "") -> str:
-    lines = [[row.label, *_means(row, values, sign)] for row in rows(runs)]
-    return f"\n{_markdown(['arm', *runs[0]['classes']], lines)}\n"
+    lines = [[row.label, str(len(row.runs)), *_means(row, values, sign)] for row in rows(runs)]
+    return f"\n{_markdown(['arm', 'seeds', *runs[0]['classes']], lines)}\n"
 
 
 def _means(row: Row, values: Callable[[store.Run], Sequence[float]], sign: str = "") -> list[str]:

@@ -186,7 +186,7 @@ def test_labels_are_matched_by_name(tmp_path):
 
 
 def test_one_source_for_both_stages_is_halved(command, root):
-    words = [str(root / "test") if word == str(root / "validation") else word for word in command]
+    words = [f"{root / 'test'}/" if word == str(root / "validation") else word for word in command]
     parse = classification._parser().parse_args
     halves = [classification.load(parse([*words, "--stage", stage]))[1] for stage in ("screen", "report")]
     files = [set(half.files) for half in halves]
@@ -213,6 +213,14 @@ def test_pictures_of_both_parts_are_left_out_of_one(command, root, tmp_path):
     data, _ = classification.load(parse([*command, "--dedup", "train"]))
     left_out = {file.relative_to(root / "train").as_posix() for file in set(whole.files) - set(data.files)}
     assert left_out == {"happy/1.png", "sad/1.png"}  # of both splits, whichever is measured on
+    shutil.copytree(root / "train", root / "twice")  # every picture two times, so that a held-out one is in train too
+    for file in list((root / "twice").rglob("*.png")):
+        shutil.copy(file, file.with_name(f"copy-{file.name}"))
+    words = ["tiny", "--train", str(root / "twice"), "--test", str(root / "test"), "--dedup", "train"]
+    rest, part = classification.load(parse([*words, *SMALL]))
+    pictures = [{file.name.removeprefix("copy-") + file.parent.name for file in one.files} for one in (rest, part)]
+    assert pictures[1]
+    assert not pictures[0] & pictures[1]
     kept, measured = classification.load(parse([*command, "--dedup", "held-out", "--imbalance", "12"]))
     assert root / "train" / "happy" / "1.png" not in kept.files  # cut off, but a checkpoint may know it
     assert {file.name for file in measured.files} == {f"{number}.png" for number in range(4)}
@@ -438,9 +446,27 @@ def test_clean_epochs_and_isda_strength_follow_the_progress(root, monkeypatch):
     assert strengths == pytest.approx([0.01 * step / 16 for step in range(16)])
 
 
-def test_a_loss_that_is_not_finite_is_a_failure(command, capsys):
-    assert classification.main([*command, "--arms", "none", *SMALL, "learning_rate=100", "--epochs", "30"]) == 1
+def test_a_loss_that_is_not_finite_is_a_failure_of_its_run_alone(command, tmp_path, capsys, monkeypatch):
+    train = classification.train
+
+    def diverging(run, *arguments):
+        settings = run["settings"] | ({"learning_rate": 100.0} if run["arm"] == "none" else {})
+        return train(run | {"settings": settings}, *arguments)
+
+    monkeypatch.setattr(classification, "train", diverging)
+    assert classification.main([*command, "--arms", "none", "balanced", *SMALL, "--epochs", "30"]) == 1
     assert "seed 0, is not finite; lower learning_rate" in capsys.readouterr().err
+    assert [line["arm"] for line in store.read(tmp_path / "runs.jsonl")] == ["balanced"]
+
+
+def test_other_data_of_the_same_name_is_refused(command, root, tmp_path, capsys):
+    words = [*command, "--arms", "balanced", *SMALL]
+    assert classification.main(words) == 0
+    (line,) = store.read(tmp_path / "runs.jsonl")
+    assert len(line["alarms"]) == 2, "measured with the checkpoint, though the arm does without"
+    assert classification.main([*words, "--validation", str(root / "train")]) == 2
+    said = f"trained on {line['images']} and measured on 12 images; here are {line['images']} and {line['images']}"
+    assert said in capsys.readouterr().err
 
 
 def test_a_setting_is_json_or_text():

@@ -33,6 +33,7 @@ def test_losses_have_as_many_centres_as_classes_and_reach_everything():
     soft = network.auxiliary(state, torch.nn.functional.one_hot(labels, 7).float())
     assert torch.equal(hard, soft)
     (torch.nn.functional.cross_entropy(logits, labels) + hard).backward()
+    assert network.head.weight.std() > 10 * network.heads[0].channels[0].weight.std()  # 1 / sqrt(3 x 512) and 0.001
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 

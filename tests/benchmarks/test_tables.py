@@ -61,10 +61,10 @@ def test_the_table(runs):
     assert "| balanced | 3 | 62.00 ± 1.00 | 64.00 ± 1.00 | 62.00 ± 1.00 |  |  | +2.00 [+2.00, +2.00] |" in text
     assert "| ours-detail | 3 | 65.00 ± 1.00 |" in text
     assert "faces, test, resnet34, base flip-crop, 40 epochs; cpu, torch 2.11." in text
-    assert "| ours-detail | 65.0 | 35.0 |" in tables.recall(runs, {})
+    assert "| ours-detail | 3 | 65.0 | 35.0 |" in tables.recall(runs, {})
     assert tables.overfit(runs, {}) == "\nnot measured yet\n"
     some = [run | {"fitted": [1.0, 0.3]} if run["arm"] == "ours-detail" else run for run in runs]
-    assert tables.overfit(some, {}).splitlines()[-1] == "| ours-detail | +35.0 | -5.0 |"
+    assert tables.overfit(some, {}).splitlines()[-1] == "| ours-detail | 3 | +35.0 | -5.0 |"
     assert tables.shortcut(runs, {}) == "\nnot measured yet\n"
     some = [run | {"alarms": [0.01, 0.2]} if run["arm"] == "ours-detail" else run for run in runs]
     assert tables.shortcut(some, {}).splitlines()[-1] == "| ours-detail | 3 | 1.0 | 20.0 |"
@@ -78,6 +78,8 @@ def test_settings_that_differ_are_named_and_nothing_else_may_differ(runs):
     assert labels == ["balanced", "none", "ours-detail (strength 0.1)", "ours-detail (strength null)"]
     with pytest.raises(ValueError, match=r"the runs differ in epochs \(10, 40\); add epochs=VALUE"):
         tables.rows([*runs, make("none", 0, 0.6, epochs=10)])
+    with pytest.raises(ValueError, match=r"the runs differ in images \(90, 100\)|\(100, 90\)"):
+        tables.rows([make("none", seed, 0.6, images=images) for seed, images in enumerate((90, 100))])
 
 
 def test_runs_are_chosen_by_fields_and_settings(runs):
