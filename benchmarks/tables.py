@@ -10,7 +10,7 @@ class), ``overfit`` (how much higher that is on images trained on), ``shortcut``
 called the rarest, augmented or not), ``paper`` (the paper's figures beside ours), ``forest`` (differences with their
 intervals, drawn in characters; it may have ``figure=`` and ``to=``), ``difference`` (one of them, to stand in a
 sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are fields of a run, or of its settings, and the
-values that they must have. Other measurements are read from JSON files:
+values that they must have where an arm has them. Other measurements are read from JSON files:
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
@@ -97,15 +97,18 @@ def paired(row: Row, other: Row, figure: str) -> Difference | None:
 
 
 def select(runs: Sequence[store.Run], query: Mapping[str, str]) -> list[store.Run]:
-    """The runs whose fields, or settings, have the values of ``query``; of the stage "report" if it names none."""
+    """The runs whose fields, or settings, have the values of ``query``; of the stage "report" if it names none.
+
+    A setting is asked of the arms that have it: ``strength=0.5`` chooses ``balanced`` too.
+    """
     wanted = {"stage": "report"} | dict(query)
-    missing = object()
+    every = [run["settings"] | run for run in runs]
+    known = {name for fields in every for name in fields}
 
-    def matches(run: store.Run) -> bool:
-        fields = run["settings"] | run
-        return all(_text(fields.get(name, missing)) == value for name, value in wanted.items())
+    def matches(fields: Mapping[str, Any]) -> bool:
+        return all(name in known and _text(fields.get(name, value)) == value for name, value in wanted.items())
 
-    return [run for run in runs if matches(run)]
+    return [run for run, fields in zip(runs, every, strict=True) if matches(fields)]
 
 
 def _text(value: Any) -> str:

@@ -88,6 +88,11 @@ def test_runs_are_chosen_by_fields_and_settings(runs):
     assert tables.select([*runs, screen], {"stage": "screen"}) == [screen]
     assert len(tables.select(runs, {"seed": "1", "batch": "128", "imbalance": "null", "dedup": "false"})) == 3
     assert tables.select(runs, {"strength": "0.5"}) == []
+    with_a_setting = [run for run in runs if run["arm"] != "ours-detail"] + [
+        make("ours-detail", 0, 0.6, settings={"batch": 128, "strength": strength}) for strength in (0.1, 0.5)
+    ]
+    chosen = tables.select(with_a_setting, {"strength": "0.5"})
+    assert chosen == [*with_a_setting[:-2], with_a_setting[-1]]  # the others have no strength that could differ
 
 
 DOCUMENT = """# Title
