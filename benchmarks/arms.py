@@ -138,6 +138,12 @@ def rand_augment(context: Context) -> Change:
     return change
 
 
+def semantic_then_randaugment(context: Context) -> Change:
+    """Ours, and RandAugment on what it makes."""
+    first, second = semantic(context), rand_augment(context)
+    return lambda images, labels, indices: second(first(images, labels, indices), labels, indices)
+
+
 def mix_up(context: Context) -> Mix:
     """torchvision's MixUp."""
     return v2.MixUp(alpha=context.settings["alpha"], num_classes=len(context.data.classes))
@@ -234,10 +240,13 @@ class Arm:
         return self.change is not None or self.mix is not None
 
 
-def _semantic(summary: str, mix: Callable[[Context], Mix] | None = None, **settings: Any) -> Arm:
+def _semantic(
+    summary: str, change: Callable[[Context], Change] = semantic, mix: Callable[[Context], Mix] | None = None,
+    **settings: Any,
+) -> Arm:  # fmt: skip
     own = {"perturbation": "covariance", "mode": None, "strength": None, "p": None, "shrinkage": None,
            "p_tail": None, "strength_tail": None}  # fmt: skip
-    return Arm(summary, own | settings, semantic, mix, artifact=True)
+    return Arm(summary, own | settings, change, mix, artifact=True)
 
 
 ARMS: dict[str, Arm] = {
@@ -263,6 +272,7 @@ ARMS: dict[str, Arm] = {
         "ours-detail, p the share of a class's draws that are repeats", mode="detail", p=1.0, repeats=True
     ),
     "ours-mixup": _semantic("ours-detail, then MixUp", mix=mix_up, mode="detail", alpha=0.2),
+    "ours-randaugment": _semantic("ours-detail, then RandAugment", semantic_then_randaugment, mode="detail"),
     "ours-natural": _semantic(
         "ours-detail, natural sampling, p rising toward the tail",
         mode="detail", sampling="natural", p=0.25, p_tail=0.75,
@@ -301,7 +311,7 @@ def resolve(
         directory = artifact.directory or Path("in memory")
         settings |= recommended | {"checkpoint": directory.resolve().name, "fingerprint": artifact.fingerprint[:12]}
     settings = {key: checked(key, value) for key, value in settings.items()}
-    if arm.change is semantic and artifact is not None:
+    if arm.change in (semantic, semantic_then_randaugment) and artifact is not None:
         semantic(Context(data, settings, 0, torch.device("cpu"), artifact))
         artifact.statistics.covariance(0, settings["shrinkage"])
     return settings
