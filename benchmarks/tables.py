@@ -7,10 +7,11 @@ A document asks for them by markers, between which this program writes and nobod
 
 The first word is the kind: ``table`` (all arms, with their differences to ``balanced`` and ``none``), ``recall`` (per
 class), ``overfit`` (how much higher that is on images trained on), ``shortcut`` (how often an image of another class is
-called the rarest, augmented or not), ``paper`` (the paper's figures beside ours), ``forest`` (differences with their
-intervals, drawn in characters; it may have ``figure=`` and ``to=``), ``difference`` (one of them, to stand in a
-sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are fields of a run, or of its settings, and the
-values that they must have where an arm has them. Other measurements are read from JSON files:
+called the rarest, augmented or not), ``gains`` (the differences to ``balanced`` alone), ``paper`` (the paper's figures
+beside ours), ``forest`` (differences with their intervals, drawn in characters; it may have ``figure=`` and ``to=``),
+``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are
+fields of a run, or of its settings, and the values that they must have where an arm has them. Other measurements are
+read from JSON files:
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
@@ -135,6 +136,8 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
         own = json.loads(settings)
         names = sorted({name for other in others for name in other.keys() | own.keys()})
         differing = [name for name in names if any(other.get(name) != own.get(name) for other in others)]
+        if "checkpoint" in differing:
+            differing.remove("fingerprint")
         note = ", ".join(f"{name} {_text(own.get(name))}" for name in differing)
         made.append(Row(f"{arm} ({note})" if note else arm, arm, members))
     return sorted(made, key=lambda row: (row.arm not in REFERENCES, row.label))
@@ -212,6 +215,13 @@ def _per_class(runs: Sequence[store.Run], values: Callable[[store.Run], Sequence
 def _means(row: Row, values: Callable[[store.Run], Sequence[float]], sign: str = "") -> list[str]:
     columns = zip(*(values(run) for run in row.runs.values()), strict=True)
     return [f"{100 * statistics.mean(column):{sign}.1f}" for column in columns]
+
+
+def gains(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
+    """How far every arm is ahead of ``balanced`` in accuracy and mAP, the farthest in accuracy first."""
+    accuracy, average = (dict(differences(runs, "balanced", figure)) for figure in ("accuracy", "mAP"))
+    lines = [[label, str(accuracy[label]), str(average[label])] for label in accuracy]
+    return f"\n{_markdown(['arm', 'accuracy', 'mAP'], lines)}\n"
 
 
 def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
@@ -376,8 +386,8 @@ FILES: dict[str, Callable[[Mapping[str, str]], str]] = {
     "value": value,
 }
 KINDS: dict[str, Callable[[Sequence[store.Run], Mapping[str, str]], str]] = {
-    "table": table, "recall": recall, "overfit": overfit, "shortcut": shortcut, "paper": paper, "forest": drawn,
-    "difference": difference, "mean": mean,
+    "table": table, "recall": recall, "overfit": overfit, "shortcut": shortcut, "gains": gains, "paper": paper,
+    "forest": drawn, "difference": difference, "mean": mean,
 }  # fmt: skip
 IN_PROSE = ("difference", "mean")
 

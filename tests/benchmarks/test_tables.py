@@ -68,6 +68,9 @@ def test_the_table(runs):
     assert tables.shortcut(runs, {}) == "\nnot measured yet\n"
     some = [run | {"alarms": [0.01, 0.2]} if run["arm"] == "ours-detail" else run for run in runs]
     assert tables.shortcut(some, {}).splitlines()[-1] == "| ours-detail | 3 | 1.0 | 20.0 |"
+    first, second = tables.gains(runs, {}).splitlines()[-2:]
+    assert first == "| ours-detail | +3.00 [+3.00, +3.00] | +3.10 [+2.85, +3.35] |"
+    assert second.startswith("| none | -2.00 [-2.00, -2.00] | -2.")
     assert "| the paper, RAF-DB, ResNet-34 | ours-decode | 74.43 | 67.37 | +1.21 | +3.25 |" in tables.paper(runs, {})
     assert "| here, faces, resnet34 | ours-detail | 65.00 | 67.10 | +3.00 [+3.00, +3.00] |" in tables.paper(runs, {})
 
@@ -76,6 +79,8 @@ def test_settings_that_differ_are_named_and_nothing_else_may_differ(runs):
     weaker = make("ours-detail", 0, 0.6, settings={"batch": 128, "strength": 0.1})
     labels = [row.label for row in tables.rows([*runs, weaker])]
     assert labels == ["balanced", "none", "ours-detail (strength 0.1)", "ours-detail (strength null)"]
+    both = [make("ours-detail", 0, 0.6, settings={"checkpoint": name, "fingerprint": name * 2}) for name in "ab"]
+    assert [row.label for row in tables.rows(both)] == ["ours-detail (checkpoint a)", "ours-detail (checkpoint b)"]
     with pytest.raises(ValueError, match=r"the runs differ in epochs \(10, 40\); add epochs=VALUE"):
         tables.rows([*runs, make("none", 0, 0.6, epochs=10)])
     with pytest.raises(ValueError, match=r"the runs differ in images \(90, 100\)|\(100, 90\)"):
