@@ -220,8 +220,9 @@ def _means(row: Row, values: Callable[[store.Run], Sequence[float]], sign: str =
 def gains(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
     """How far every arm is ahead of ``balanced`` in accuracy and mAP, the farthest in accuracy first."""
     accuracy, average = (dict(differences(runs, "balanced", figure)) for figure in ("accuracy", "mAP"))
-    lines = [[label, str(accuracy[label]), str(average[label])] for label in accuracy]
-    return f"\n{_markdown(['arm', 'accuracy', 'mAP'], lines)}\n"
+    seeds = {row.label: len(row.runs) for row in rows(runs)}
+    lines = [[label, str(seeds[label]), str(accuracy[label]), str(average[label])] for label in accuracy]
+    return f"\n{_markdown(['arm', 'seeds', 'accuracy', 'mAP'], lines)}\n"
 
 
 def paper(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
