@@ -311,7 +311,7 @@ def resolve(
         directory = artifact.directory or Path("in memory")
         settings |= recommended | {"checkpoint": directory.resolve().name, "fingerprint": artifact.fingerprint[:12]}
     settings = {key: checked(key, value) for key, value in settings.items()}
-    if arm.change in (semantic, semantic_then_randaugment) and artifact is not None:
+    if "perturbation" in arm.settings and artifact is not None:  # ours and its ablations
         semantic(Context(data, settings, 0, torch.device("cpu"), artifact))
         artifact.statistics.covariance(0, settings["shrinkage"])
     return settings

@@ -218,8 +218,8 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
     if options.dedup == "held-out":  # before the cut, for the checkpoint may know more of the training images
         measured = without_duplicates(measured, [data])
     if options.dedup == "train":  # of both splits where both are given, so that both stages train on the same images
-        given = [spec for spec in (options.validation, options.test) if spec is not None]
-        data = without_duplicates(data, [measured, *(images(spec) for spec in given)])
+        others = [images(spec) for spec in (options.validation, options.test) if spec is not None]
+        data = without_duplicates(data, others if held_out is not None else [*others, measured])
     if options.imbalance is not None:
         data = cut_to_imbalance(data, options.imbalance, DATA_SEED)
     measured = same_classes(data, measured, SPLITS[options.stage])
@@ -318,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code, reason = 2, error
     except (RuntimeError, OSError) as error:
         code, reason = 1, error
-    print(f"classification: {' '.join(str(reason).split())}", file=sys.stderr)
+    _complain(reason)
     return code
 
 
@@ -345,14 +345,14 @@ def _main(options: argparse.Namespace) -> int:
     runs = wanted(options, data, artifact)
     done = {store.identity(run): run for run in store.read(options.results)}
     missing = [run for run in runs if store.identity(run) not in done]
-    check_counts([done[store.identity(run)] for run in runs if run not in missing], len(data), len(measured))
+    check_counts([done[key] for key in map(store.identity, runs) if key in done], len(data), len(measured))
     if options.plan:
         show_plan(missing, len(runs), len(data), device_name, list(done.values()))
         return 0
     described = {"device": device_name, "versions": _versions()}
     augmented = all_augmented(measured, artifact) if missing and artifact is not None else None
     torch.backends.cudnn.benchmark = True
-    began, failed = time.monotonic(), 0
+    began, failed = time.monotonic(), False
     for run in missing:
         done = {store.identity(other): other for other in store.read(options.results)}
         if store.identity(run) in done:  # by another process, meanwhile
@@ -364,8 +364,8 @@ def _main(options: argparse.Namespace) -> int:
         try:
             network, rate = trained(run, data, artifact, device, options.weights)
         except RuntimeError as error:  # such as a loss that diverged; it would again, and the others must not wait
-            print(f"classification: {' '.join(str(error).split())}", file=sys.stderr)
-            failed += 1
+            _complain(error)
+            failed = True
             continue
         result = all_figures(network, data, measured, augmented, device)
         line = run | result | described | {"images": len(data), "measured": len(measured), "classes": data.classes,
@@ -374,6 +374,10 @@ def _main(options: argparse.Namespace) -> int:
         shown = "  ".join(f"{name} {result[name]:.4f}" for name in ("accuracy", "mAP", "balanced_accuracy"))
         print(f"{_title(run)}  {shown}  {rate:.0f} images/s", flush=True)
     return 1 if failed else 0
+
+
+def _complain(error: Exception) -> None:
+    print(f"classification: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def _known(kind: str, names: Sequence[str], known: dict[str, Any]) -> None:

@@ -334,7 +334,7 @@ def _target(run: store.Run) -> str:
     """The option that said how many new images there are, such as " (--times 2)"; "" where there are none."""
     for name, value in run["expand"]["target"].items() if run["expand"] else ():
         if value:
-            return f" (--{name.replace('_', '-')})" if value is True else f" (--{name.replace('_', '-')} {value})"
+            return f" (--{name.replace('_', '-')}{'' if value is True else f' {value}'})"
     return ""
 
 

@@ -83,7 +83,7 @@ def test_settings_that_differ_are_named_and_nothing_else_may_differ(runs):
     assert [row.label for row in tables.rows(both)] == ["ours-detail (checkpoint a)", "ours-detail (checkpoint b)"]
     with pytest.raises(ValueError, match=r"the runs differ in epochs \(10, 40\); add epochs=VALUE"):
         tables.rows([*runs, make("none", 0, 0.6, epochs=10)])
-    with pytest.raises(ValueError, match=r"the runs differ in images \(90, 100\)|\(100, 90\)"):
+    with pytest.raises(ValueError, match=r"the runs differ in images \(100, 90\)"):
         tables.rows([make("none", seed, 0.6, images=images) for seed, images in enumerate((90, 100))])
 
 
