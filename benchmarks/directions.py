@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from markdown_table import markdown_table
 from torch import Tensor
 
 from semantic_aug import Artifact
@@ -153,12 +154,12 @@ def measure(artifact: Artifact, data: ImageSet, judge: Judge, options: argparse.
 
 def table(figures: dict[str, Any]) -> str:
     """Markdown: the mean over classes."""
-    lines = ["| move | share of variance | " + " | ".join(FIGURES) + " | same prediction |", "|---|" + "---|" * 6]
+    lines = []
     for name, row in figures["mean"].items():
         share = f"{row['variance']:.1%}" if name.startswith("direction") else ""
         cells = [f"{row[key]:.2f}" if key in row else "missing" for key in FIGURES]
-        lines.append(f"| {name} | {share} | {' | '.join(cells)} | {row['agreement']:.1%} |")
-    return "\n".join(lines)
+        lines.append([name, share, *cells, f"{row['agreement']:.1%}"])
+    return markdown_table(["move", "share of variance", *FIGURES, "same prediction"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

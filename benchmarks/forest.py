@@ -2,14 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
-
-class Difference(Protocol):
-    """A number, half the width of its interval (None where there is none), and both in words."""
-
-    mean: float
-    half: float | None
+from rows import Difference
 
 
 def text(points: Sequence[tuple[str, Difference]], width: int = 61) -> str:

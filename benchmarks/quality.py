@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+from markdown_table import markdown_table
+
 STRENGTHS = ("0.1", "0.25", "0.35", "0.5", "1")
 ROWS = {
     "reconstruction: L1 on [-1, 1]": ("reconstruction", "l1_mean"),
@@ -27,7 +29,7 @@ ROWS = {
 def table(files: list[Path]) -> str:
     """Markdown; a figure that a file lacks is a dash."""
     columns = [json.loads(file.read_text()) for file in files]
-    lines = [f"| | {' | '.join(file.stem for file in files)} |", "|---|" + "---|" * len(files)]
+    lines = []
     for name, path in ROWS.items():
         cells = []
         for column in columns:
@@ -35,8 +37,8 @@ def table(files: list[Path]) -> str:
             for key in path:
                 value = value.get(key, {})
             cells.append("-" if not isinstance(value, float) else f"{value:.4f}" if value < 1 else f"{value:.1f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append([name, *cells])
+    return markdown_table(["", *(file.stem for file in files)], lines)
 
 
 if __name__ == "__main__":

@@ -1,30 +1,11 @@
 import importlib.util
 import json
-import math
 import re
 
+import file_tables
 import pytest
 import store
 import tables
-
-ARMS = {"none": 0.60, "balanced": 0.62, "ours-detail": 0.65}
-
-
-def make(arm, seed, mean, **changed):
-    figure = mean + [0.01, -0.01, 0.0, 0.02, -0.02][seed]
-    run = {
-        "data": "faces", "imbalance": None, "split": "test", "classifier": "resnet34", "base": "flip-crop", "arm": arm,
-        "seed": seed, "epochs": 40, "dedup": False, "stage": "report", "settings": {"batch": 128}, "device": "cpu",
-        "accuracy": figure, "mAP": figure + 0.02 + 0.001 * seed * (arm == "ours-detail"), "balanced_accuracy": figure,
-        "recall": [figure, 1 - figure], "classes": ["glad", "sad"], "versions": {"torch": "2.11"},
-        "images_per_s": 9.0, "images": 10,
-    }  # fmt: skip
-    return run | changed
-
-
-@pytest.fixture
-def runs():
-    return [make(arm, seed, mean) for seed in range(3) for arm, mean in ARMS.items()]
 
 
 @pytest.fixture
@@ -32,72 +13,6 @@ def stored(runs, tmp_path):
     for run in runs:
         store.append(tmp_path / "runs.jsonl", run)
     return ["--results", str(tmp_path / "runs.jsonl")]
-
-
-def test_the_quantiles_are_student_s():
-    stats = pytest.importorskip("scipy.stats")
-    assert pytest.approx([stats.t.ppf(0.975, n) for n in range(1, 31)], abs=6e-4) == tables.T95
-
-
-def test_a_paired_difference_written_out(runs):
-    made = {row.arm: row for row in tables.rows(runs)}
-    found = tables.paired(made["ours-detail"], made["balanced"], "mAP")
-    values = [3.0, 3.1, 3.2]
-    deviation = math.sqrt(sum((value - 3.1) ** 2 for value in values) / 2)
-    assert found.mean == pytest.approx(3.1)
-    assert found.half == pytest.approx(4.303 * deviation / math.sqrt(3))
-    assert str(found) == "+3.10 [+2.85, +3.35]"
-
-
-def test_only_seeds_that_both_have_are_paired(runs):
-    made = tables.rows([*runs, make("mixup", 2, 0.5), make("isda", 4, 0.5)])
-    row = {row.arm: row for row in made}
-    assert str(tables.paired(row["mixup"], row["balanced"], "accuracy")) == "-12.00"
-    assert tables.paired(row["isda"], row["balanced"], "accuracy") is None
-
-
-def test_the_table(runs):
-    text = tables.table(runs, {})
-    assert "| balanced | 3 | 62.00 ± 1.00 | 64.00 ± 1.00 | 62.00 ± 1.00 |  |  | +2.00 [+2.00, +2.00] |" in text
-    assert "| ours-detail | 3 | 65.00 ± 1.00 |" in text
-    assert "faces, test, resnet34, base flip-crop, 40 epochs; cpu, torch 2.11." in text
-    assert "| ours-detail | 3 | 65.0 | 35.0 |" in tables.recall(runs, {})
-    assert tables.overfit(runs, {}) == "\nnot measured yet\n"
-    some = [run | {"fitted": [1.0, 0.3]} if run["arm"] == "ours-detail" else run for run in runs]
-    assert tables.overfit(some, {}).splitlines()[-1] == "| ours-detail | 3 | +35.0 | -5.0 |"
-    assert tables.shortcut(runs, {}) == "\nnot measured yet\n"
-    some = [run | {"alarms": [0.01, 0.2]} if run["arm"] == "ours-detail" else run for run in runs]
-    assert tables.shortcut(some, {}).splitlines()[-1] == "| ours-detail | 3 | 1.0 | 20.0 |"
-    first, second = tables.gains(runs, {}).splitlines()[-2:]
-    assert first == "| ours-detail | 3 | +3.00 [+3.00, +3.00] | +3.10 [+2.85, +3.35] |"
-    assert second.startswith("| none | 3 | -2.00 [-2.00, -2.00] | -2.")
-    assert "| the paper, RAF-DB, ResNet-34 | ours-decode | 74.43 | 67.37 | +1.21 | +3.25 |" in tables.paper(runs, {})
-    assert "| here, faces, resnet34 | ours-detail | 65.00 | 67.10 | +3.00 [+3.00, +3.00] |" in tables.paper(runs, {})
-
-
-def test_settings_that_differ_are_named_and_nothing_else_may_differ(runs):
-    weaker = make("ours-detail", 0, 0.6, settings={"batch": 128, "strength": 0.1})
-    labels = [row.label for row in tables.rows([*runs, weaker])]
-    assert labels == ["balanced", "none", "ours-detail (strength 0.1)", "ours-detail (strength null)"]
-    both = [make("ours-detail", 0, 0.6, settings={"checkpoint": name, "fingerprint": name * 2}) for name in "ab"]
-    assert [row.label for row in tables.rows(both)] == ["ours-detail (checkpoint a)", "ours-detail (checkpoint b)"]
-    with pytest.raises(ValueError, match=r"the runs differ in epochs \(10, 40\); add epochs=VALUE"):
-        tables.rows([*runs, make("none", 0, 0.6, epochs=10)])
-    with pytest.raises(ValueError, match=r"the runs differ in images \(100, 90\)"):
-        tables.rows([make("none", seed, 0.6, images=images) for seed, images in enumerate((90, 100))])
-
-
-def test_runs_are_chosen_by_fields_and_settings(runs):
-    screen = make("none", 0, 0.6, stage="screen")
-    assert tables.select([*runs, screen], {}) == runs
-    assert tables.select([*runs, screen], {"stage": "screen"}) == [screen]
-    assert len(tables.select(runs, {"seed": "1", "batch": "128", "imbalance": "null", "dedup": "false"})) == 3
-    assert tables.select(runs, {"strength": "0.5"}) == []
-    with_a_setting = [run for run in runs if run["arm"] != "ours-detail"] + [
-        make("ours-detail", 0, 0.6, settings={"batch": 128, "strength": strength}) for strength in (0.1, 0.5)
-    ]
-    chosen = tables.select(with_a_setting, {"strength": "0.5"})
-    assert chosen == [*with_a_setting[:-2], with_a_setting[-1]]  # the others have no strength that could differ
 
 
 DOCUMENT = """# Title
@@ -174,7 +89,7 @@ MEASURED = """Seen <!-- runs: value file=run.json key=images format=, -->?<!-- r
 
 
 def test_other_measurements_are_checked_too(stored, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr(file_tables, "ROOT", tmp_path)
     (tmp_path / "run.json").write_text('{"images": 900032, "errors": {"l1": 0.137}}')
     for name, l1 in (("a", 0.25), ("b", 0.125)):
         (tmp_path / f"{name}.json").write_text(json.dumps({"reconstruction": {"l1_mean": l1}}))
@@ -194,7 +109,7 @@ def test_other_measurements_are_checked_too(stored, tmp_path, monkeypatch):
 
 
 def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "ROOT", tmp_path)
+    monkeypatch.setattr(file_tables, "ROOT", tmp_path)
     path = tmp_path / "README.md"
     text = """<!-- runs: expanded file=e.jsonl -->
 <!-- runs end -->
@@ -263,29 +178,6 @@ def test_printing(stored, capsys):
     assert "no stored run is of classifier=dan" in capsys.readouterr().err
 
 
-def test_runs_that_were_trained_otherwise_are_not_compared(runs):
-    made = [json.loads(json.dumps(run)) for run in runs]
-    slow = [json.loads(json.dumps(run)) for run in made if run["arm"] == "ours-detail"]
-    for run in slow:
-        run["settings"]["learning_rate"] = 0.05
-    made = [run for run in made if run["arm"] != "ours-detail"] + slow
-    (line,) = [line for line in tables.table(made, {}).splitlines() if "ours-detail" in line]
-    assert line.endswith("|  |  |  |  |"), "nothing to compare to"
-    alike = [run | {"settings": run["settings"] | {"learning_rate": 0.05}} for run in runs if run["arm"] == "balanced"]
-    (line,) = [line for line in tables.table(made + alike, {}).splitlines() if "ours-detail" in line]
-    assert "[" in line
-    assert tables.differences(made + alike, "balanced", "mAP")
-
-
-def test_expanded_folders_of_several_kinds_are_refused(tmp_path):
-    run = dict.fromkeys(tables.EXPANDED, 1) | {"arm": "expanded", "seed": 0, "expand": None}
-    strengths = [{"expand": {"strength": strength, "target": {"balance": True}}} for strength in (0.1, 0.2)]
-    for name, others in (("steps", [{"steps": 9}, {"steps": 10}]), ("expand", strengths)):
-        (tmp_path / "e.jsonl").write_text("".join(json.dumps(run | other) + "\n" for other in others))
-        with pytest.raises(ValueError, match=rf"differ in {name} \("):
-            tables.expanded({"file": str(tmp_path / "e.jsonl")})
-
-
 def test_forest_plot_as_text(stored, runs, capsys):
     assert tables.main([*stored, "--forest", "--figure", "accuracy"]) == 0
     title, ours, none = capsys.readouterr().out.splitlines()
@@ -310,7 +202,3 @@ def test_without_matplotlib_it_is_text(stored, tmp_path, capsys, monkeypatch):
     assert tables.main([*stored, "--forest", "--output", str(tmp_path / "forest.png")]) == 0
     assert "ours-detail" in capsys.readouterr().out
     assert not (tmp_path / "forest.png").exists()
-
-
-def test_what_is_in_the_repository_is_up_to_date():
-    assert tables.main(["--check"]) == 0
