@@ -51,8 +51,8 @@ class Artifact:
         recommended: ``mode``, ``p``, ``shrinkage`` and ``strength`` that did best on validation data.
         reconstruction: mean and standard deviation of the L1 (and LPIPS) of held-out images, or empty.
         training: what the networks were trained on and with, or empty.
-        directory: where it was loaded from or saved to, or None. Worker processes load it from there: set it to None
-            after changing anything, so that it travels to them whole.
+        directory: where it was loaded from or saved to, absolute, or None. Worker processes load it from there: set
+            it to None after changing anything, so that it travels to them whole.
         card: the text of the model card (README.md).
     """
 
@@ -183,18 +183,20 @@ class Artifact:
             encoder=encoder, generator=generator, network=network,
             statistics=ClassStatistics.from_tensors(statistics), classes=config["classes"],
             recommended=config["recommended"], reconstruction=config["reconstruction"],
-            training=config["training"], directory=path,
+            training=config["training"], directory=path.absolute(),
             card=card.read_text(encoding="utf-8", errors="replace") if card.is_file() else "",
         )  # fmt: skip
 
     def save(self, directory: str | Path, *, overwrite: bool = False, half: bool = False) -> Path:
         """Write the artifact; a crash at any moment leaves the old artifact or the new one, never half of one.
 
-        ``half`` stores the networks in float16. Files in an old artifact's directory that are no part of the format
-        stay. Raises FileExistsError where ``directory`` exists and ``overwrite`` is False, and OSError where the disk
-        is full (an old artifact is then intact).
+        ``half`` stores the networks in float16, and rounds those in memory alike. Files in an old artifact's directory
+        that are no part of the format stay. Raises FileExistsError where ``directory`` exists and ``overwrite`` is
+        False, ArtifactError for weights that are not finite (in float16, with ``half``), and OSError where the disk is
+        full; an old artifact is then intact.
         """
-        target = Path(directory).resolve()  # behind a link, which stays
+        absolute = Path(directory).absolute()  # known now: the current directory itself may be replaced
+        target = absolute.resolve()  # behind a link, which stays
         _restore(target)
         if target.exists() and not overwrite:
             raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
@@ -212,14 +214,19 @@ class Artifact:
                 (temporary / file).chmod(0o644)
             old = previous(target)
             if target.exists():
+                shutil.rmtree(old, ignore_errors=True)  # what a crash, or a file in use, left of the one before
                 os.replace(target, old)
             os.replace(temporary, target)
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             _restore(target)
-        self.directory = Path(directory)
-        return self.directory
+        if half:  # so that what loads ``directory``, as workers do, computes the same
+            for network in (self.encoder, self.generator):
+                for value in network.state_dict().values():
+                    value.copy_(value.half() if value.is_floating_point() else value)
+        self.directory = absolute
+        return Path(directory)
 
     def push_to_hub(
         self,
@@ -276,8 +283,9 @@ class Artifact:
             for name, value in module.state_dict().items()
             if value.is_floating_point()  # batch norm's counters of batches serve training alone
         }
-        save_file(model, directory / MODEL)
-        save_file(self.statistics.to_tensors(), directory / STATISTICS)
+        for name, tensors in ((MODEL, model), (STATISTICS, self.statistics.to_tensors())):
+            _check_finite(directory / name, tensors)
+            save_file(tensors, directory / name)
         if self.card:
             (directory / CARD).write_text(self.card, encoding="utf-8")
         config = {
@@ -408,10 +416,14 @@ def _read_tensors(directory: Path, name: str, spec: Spec, config: dict[str, Any]
             tensors = {key: file.get_tensor(key) for key in spec}
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path}: not a safetensors file that can be read: {error}; {DOWNLOAD_AGAIN}") from error
-    for key, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ArtifactError(f"{path}: tensor {key!r} holds NaN or infinity, expected finite values")
+    _check_finite(path, tensors)
     return tensors
+
+
+def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
+    for name, value in tensors.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ArtifactError(f"{path}: tensor {name!r} holds NaN or infinity, expected finite values")
 
 
 def _check_header(path: Path, file: Any, spec: Spec) -> None:

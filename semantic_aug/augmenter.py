@@ -91,7 +91,8 @@ class Augmenter(v2.Transform):
         self._p, self._strength, self._mode, self._perturbation = p, strength, mode, perturbation
         # A Hub id is downloaded here, once, so that workers find one and the same commit in the cache; and a wrong path
         # is found out here, not in a worker.
-        self._checkpoint = checkpoint if isinstance(checkpoint, Artifact) else pin(checkpoint)
+        # An artifact on a GPU is copied here, where workers cannot.
+        self._checkpoint = checkpoint.to("cpu") if isinstance(checkpoint, Artifact) else pin(checkpoint)
         self._labels_getter = labels_getter
         if classes is not None and not are_names(classes):
             raise ValueError(f"classes must be the names of your classes in label order, got {classes!r}")
@@ -104,7 +105,7 @@ class Augmenter(v2.Transform):
         self._rank = rank
         self._compile = compile
         # In shared memory, so that persistent workers follow: [enabled, domain check decided].
-        self._flags = torch.tensor([True, not domain_check]).share_memory_()
+        self._flags = torch.tensor([True, not domain_check], device="cpu").share_memory_()
         self._forget()
 
     @property
@@ -168,12 +169,14 @@ class Augmenter(v2.Transform):
         return self._artifact_on(torch.device("cpu"))
 
     def _artifact_on(self, device: torch.device) -> Artifact:
-        if device not in self._artifacts:
+        if device not in self._artifacts and device.type != "cpu":
+            self._artifacts[device] = self.artifact.to(device)
+        elif device not in self._artifacts:
             checkpoint = self._checkpoint
             loaded = checkpoint if isinstance(checkpoint, Artifact) else Artifact.load(checkpoint)
             if self._classes is not None:
                 label_table(self._classes, loaded.classes)
-            self._artifacts[device] = loaded.to(device)
+            self._artifacts[device] = loaded
         return self._artifacts[device]
 
     def _fast_on(self, device: torch.device) -> Artifact:
@@ -198,12 +201,14 @@ class Augmenter(v2.Transform):
     def _table(self, name: str, value: PerClass) -> Tensor:
         """One value as a tensor (), values per class as (K,) in the artifact's order."""
         if isinstance(value, int | float):
-            return torch.tensor(float(value))
+            return torch.tensor(float(value), device="cpu")
         known = self.artifact.classes
         names = list(value) if isinstance(value, Mapping) else (self._classes or known)
-        values = torch.tensor(list(value.values() if isinstance(value, Mapping) else value), dtype=torch.float32)
+        values = torch.tensor(
+            list(value.values() if isinstance(value, Mapping) else value), dtype=torch.float32, device="cpu"
+        )
         needed = self._classes or known
-        table = torch.full((len(known),), math.nan)
+        table = torch.full((len(known),), math.nan, device="cpu")
         if len(values) == len(names):
             table[label_table(names, known)] = values
         if table[label_table(needed, known)].isnan().any():
@@ -219,8 +224,8 @@ class Augmenter(v2.Transform):
         generator = self._worker_generator()
         return {
             "coin": _coins(shape, generator),
-            "noise": torch.randn(*shape, self.artifact.network.latent_dim, generator=generator),
-            "labels": torch.full(shape, POOLED),
+            "noise": torch.randn(*shape, self.artifact.network.latent_dim, generator=generator, device="cpu"),
+            "labels": torch.full(shape, POOLED, device="cpu"),
         }
 
     def _worker_generator(self) -> torch.Generator | None:
@@ -257,6 +262,9 @@ class Augmenter(v2.Transform):
         images = [flat[position] for position in image_positions(flat)]
         labels = self.labels_of(sample, images)
         if not images:
+            for leaf in flat:
+                if F.is_pure_tensor(leaf) and leaf.ndim >= 3:
+                    tensor_to_unit(leaf)  # raises TypeError: an image of integers would pass unseen
             return None
         params = self.make_params(images)
         if labels is not None:
@@ -295,7 +303,7 @@ class Augmenter(v2.Transform):
         if found is None or not images:
             return None
         if isinstance(found, Integral):  # numpy's too
-            found = torch.tensor(int(found))
+            found = torch.tensor(int(found), device="cpu")
         if not isinstance(found, Tensor):
             raise TypeError(f"labels must be a tensor or an int, got {type(found).__name__}; pass labels_getter=")
         shape = leading_shape(images[0])
@@ -337,7 +345,7 @@ class Augmenter(v2.Transform):
         if self._perturbation in NEEDS_LABELS and (labels == POOLED).any():
             raise ValueError(f"perturbation {self._perturbation!r} needs a label; call transform(image, label)")
         index = (coin < p).nonzero().flatten()  # found on the CPU: a GPU is not waited for
-        if not len(index):
+        if not len(index) or not images.numel():
             return images
         flat = rows(images, params["coin"].ndim)  # (N, [frames,] C, H, W)
         frames = [1] * (flat.ndim - 4)
@@ -379,7 +387,7 @@ class Augmenter(v2.Transform):
         if not self._flags[1]:
             self._check_domain(unit, artifact)
         mode: Any = self._mode or artifact.recommended["mode"]
-        artifact.statistics.factors(artifact.shrinkage, self._rank, device)  # computed outside what is compiled
+        artifact.statistics.factors(artifact.shrinkage, self._rank, unit.device)  # outside what is compiled
         augmented = self._call(
             unit, noise, self._fast_on(device), labels, strength=strength, mode=mode, perturbation=self._perturbation,
             shrinkage=artifact.shrinkage, rank=self._rank, dtype=self._dtype, **known,
@@ -513,8 +521,8 @@ def _coins(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
     used again.
     """
     n = math.prod(shape)
-    strata = torch.randperm(n, generator=generator)
-    coins = (strata + torch.rand(n, generator=generator)) / max(n, 1)
+    strata = torch.randperm(n, generator=generator, device="cpu")
+    coins = (strata + torch.rand(n, generator=generator, device="cpu")) / max(n, 1)
     return coins.clamp(max=1 - 2**-24).reshape(shape)  # rounding may give 1, and p = 1 means all
 
 

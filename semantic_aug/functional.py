@@ -1,5 +1,7 @@
 """The augmentation itself: encode, perturb, decode. Deterministic given its noise."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -51,7 +53,7 @@ def semantic_augment_image(
         reconstruction: G(mu) in [0, 1], (..., channels, S, S) as the artifact's networks take them, where it is known;
             mode "detail" then decodes z' alone.
 
-    Raises ValueError for settings out of range and, where that can be seen without waiting for a device, labels.
+    Raises ValueError for settings out of range: of tensors, where that can be seen without waiting for a device.
 
     Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow. On plain tensors it can be
     compiled whole: ``torch.compile(semantic_augment_image, fullgraph=True)``, once ``artifact.statistics`` is warm
@@ -64,8 +66,7 @@ def semantic_augment_image(
     *leading, channels, height, width = image.shape
     check_channels(image)
     _check_labels(labels, artifact.statistics.num_classes, perturbation)
-    if not isinstance(strength, Tensor) and not strength >= 0:
-        raise ValueError(f"strength must be >= 0, got {strength}")
+    _check_strength(strength)
     if not image.numel():
         return image.clone()
     d = artifact.network.latent_dim
@@ -103,6 +104,16 @@ def _check_labels(labels: Tensor | int, classes: int, perturbation: str) -> None
     lowest = 0 if perturbation in NEEDS_LABELS else POOLED
     if low < lowest or high >= classes:
         raise ValueError(f"labels must lie in {lowest}..{classes - 1} for {perturbation!r}, got {low}..{high}")
+
+
+def _check_strength(strength: float | Tensor) -> None:
+    low = high = strength
+    if isinstance(strength, Tensor):
+        if torch.compiler.is_compiling() or strength.device.type != "cpu" or not strength.numel():
+            return
+        low, high = float(strength.min()), float(strength.max())
+    if not 0 <= low <= high < math.inf:
+        raise ValueError(f"strength must be >= 0 and finite, got {strength}")
 
 
 def decoded(mu: Tensor, z: Tensor, artifact: Artifact, mode: Mode) -> tuple[Tensor | None, Tensor]:

@@ -58,11 +58,13 @@ def pin(checkpoint: str | Path) -> str | Path:
     """``checkpoint`` in words that mean the same files in every process from now on.
 
     A Hub id is downloaded, where it is not in the cache, and becomes ``user/repo@commit``, which is then found in the
-    cache without a request. Everything else comes back as it is. Raises as ``resolve`` does.
+    cache without a request. A directory becomes absolute, a bundled name stays. Raises as ``resolve`` does.
     """
     directory = resolve(checkpoint)
+    if checkpoint in bundled():
+        return checkpoint
     match = None if _local(checkpoint) else _hub_id(checkpoint)
-    return checkpoint if match is None else f"{match['repo']}@{directory.name}"
+    return Path(checkpoint).absolute() if match is None else f"{match['repo']}@{directory.name}"
 
 
 def _local(checkpoint: str | Path) -> Path | None:

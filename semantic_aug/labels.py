@@ -64,4 +64,4 @@ def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
                 f"{problem} classes {bad}: got {list(names)}, known are {list(known)}; rename them, or fit a "
                 f"checkpoint to them (semantic-aug fit)"
             )
-    return torch.tensor([labels[0] for labels in found], dtype=torch.int64)
+    return torch.tensor([labels[0] for labels in found], dtype=torch.int64, device="cpu")

@@ -18,7 +18,7 @@ from semantic_aug.artifact import Artifact
 from semantic_aug.augmenter import image_positions
 from semantic_aug.files import save_whole
 from semantic_aug.functional import model_input
-from semantic_aug.images import check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
+from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded
@@ -252,6 +252,7 @@ class _Images(Dataset):
         if isinstance(image, PIL.Image.Image):
             image = F.pil_to_tensor(pil_to_mode(image, image.mode if image.mode in ("L", "RGB") else "RGB"))
         image = image.as_subclass(Tensor)
+        check_channels(image)
         check_unit(image, image.dtype)
         return tensor_to_unit(image)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.data import ConcatDataset, Subset
 
 from semantic_aug.batch import SemanticAugmentBatch
@@ -97,7 +97,9 @@ class SemanticLoader:
         return map(prepare, self.loader)
 
     def _move(self, leaf: Any) -> Any:
-        return leaf.to(self.device, non_blocking=True) if isinstance(leaf, Tensor) else leaf
+        # The other way, a copy that is not waited for could be read before it is there.
+        asynchronous = self.device.type == "cuda"
+        return leaf.to(self.device, non_blocking=asynchronous) if isinstance(leaf, Tensor) else leaf
 
 
 def _prefetched(batches: Iterable[Any], prepare: Callable[[Any], Any], device: torch.device) -> Iterator[Any]:
@@ -105,8 +107,11 @@ def _prefetched(batches: Iterable[Any], prepare: Callable[[Any], Any], device: t
     side = torch.cuda.Stream(device)
     ready = None
     for batch in batches:
+        if any(isinstance(leaf, Tensor) and leaf.is_cuda for leaf in tree_flatten(batch)[0]):
+            # Made on the consumer's stream, behind the step that is under way. A batch on the CPU waits for nothing.
+            side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
-            following = prepare(batch)
+            following = prepare(tree_map(lambda leaf: _recorded(leaf, side), batch))
         if ready is not None:
             yield ready
         # The consumer's stream waits for the side stream, and the allocator learns who else uses the memory.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,10 +28,19 @@ class ClassStatistics:
             raise ValueError(f"num_classes and dim must be at least 1, got {num_classes} and {dim}")
         self.num_classes = num_classes
         self.dim = dim
-        self.count = torch.zeros(num_classes, dtype=torch.int64)
-        self.mean = torch.zeros(num_classes, dim, dtype=torch.float64)
-        self.scatter = torch.zeros(num_classes, dim, dim, dtype=torch.float64)
+        self.count = torch.zeros(num_classes, dtype=torch.int64, device="cpu")
+        self.mean = torch.zeros(num_classes, dim, dtype=torch.float64, device="cpu")
+        self.scatter = torch.zeros(num_classes, dim, dim, dtype=torch.float64, device="cpu")
+        self._forget()
+
+    def _forget(self) -> None:
+        """Start without what was derived from the images added so far."""
         self._factors: dict[tuple[Shrinkage, int | None, torch.device], Tensor] = {}
+        self._pooled_covariance: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Factors may be on a GPU, where a worker that unpickles them must not go; they are computed again.
+        return self.__dict__ | {"_factors": {}, "_pooled_covariance": None}
 
     def update(self, mu: Tensor, labels: Tensor) -> None:
         """Add latents ``mu`` (N, d) of any float dtype and device, with their class indices ``labels`` (N,)."""
@@ -53,7 +62,7 @@ class ClassStatistics:
             moved = self._add(label, len(members), mean)
             rows = torch.cat([members - mean, moved[None]])
             self.scatter[label].addmm_(rows.T, rows)  # in place: with many classes, memory traffic is all the time
-        self._factors.clear()
+        self._forget()
 
     def merge(self, other: "ClassStatistics") -> None:
         """Add the statistics of other images of the same classes, as if ``update`` had seen them here."""
@@ -67,7 +76,7 @@ class ClassStatistics:
                 moved = self._add(label, count, other.mean[label])
                 self.scatter[label] += other.scatter[label]
                 self.scatter[label].addr_(moved, moved)
-        self._factors.clear()
+        self._forget()
 
     def _add(self, label: int, count: int, mean: Tensor) -> Tensor:
         """Update count and mean; the vector (d,) whose outer product is the scatter due to the means' difference.
@@ -91,11 +100,11 @@ class ClassStatistics:
         """
         _check_shrinkage(shrinkage)
         if label == POOLED:
-            return self._pooled()
+            return self._pooled().clone()
         self.check_label(label)
         n = int(self.count[label])
         if n < 2:
-            return self._pooled()
+            return self._pooled().clone()
         covariance = self.scatter[label] / n
         if shrinkage is None:
             return covariance
@@ -110,10 +119,12 @@ class ClassStatistics:
             raise ValueError(f"label must lie in 0..{self.num_classes - 1}, got {label}")
 
     def _pooled(self) -> Tensor:
-        known = self.count >= 2
-        if not known.any():
-            raise ValueError("no class has two images, so no covariance is known; use more images per class")
-        return self.scatter[known].sum(0) / self.count[known].sum()
+        if self._pooled_covariance is None:
+            known = self.count >= 2
+            if not known.any():
+                raise ValueError("no class has two images, so no covariance is known; use more images per class")
+            self._pooled_covariance = self.scatter[known].sum(0) / self.count[known].sum()
+        return self._pooled_covariance
 
     def total(self) -> tuple[Tensor, Tensor]:
         """Mean (d,) and covariance (d, d) of all images, whatever their class: float64, shrunk by "oas"."""
@@ -147,8 +158,8 @@ class ClassStatistics:
                 self._factors[key] = self._factors[shrinkage, None, device][..., :rank].contiguous()
             elif device.type == "cpu":
                 labels = [*range(self.num_classes), POOLED]
-                found = [_eigen(self.covariance(label, shrinkage)) for label in labels]
-                self._factors[key] = torch.stack([(v * w.sqrt())[:, :rank] for w, v in found]).float()
+                found = (_eigen(self.covariance(label, shrinkage)) for label in labels)
+                self._factors[key] = torch.stack([(v[:, :rank] * w[:rank].sqrt()).float() for w, v in found])
             else:
                 self._factors[key] = self.factors(shrinkage, rank).to(device)
         return self._factors[key]
@@ -194,7 +205,9 @@ def _oas(covariance: Tensor, n: int) -> Tensor:
     # Written as in scikit-learn, whose alpha is tr(S^2) / d^2; d = 1 and multiples of the identity need no shrinkage.
     excess = (n + 1) * (mean_square - variance.square() / d)
     weight = min(float((mean_square + variance.square()) / excess), 1.0) if excess > 0 else 1.0
-    return (1 - weight) * covariance + weight * variance * torch.eye(d, dtype=covariance.dtype)
+    return (1 - weight) * covariance + weight * variance * torch.eye(
+        d, dtype=covariance.dtype, device=covariance.device
+    )
 
 
 def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,9 @@ def test_round_trip_by_bytes(saved, tmp_path):
 
 
 def test_half_precision_is_stored_and_computed_in_float32(artifact, tmp_path):
-    loaded = Artifact.load(build_artifact().save(tmp_path / "a", half=True))
+    original = build_artifact()
+    loaded = Artifact.load(original.save(tmp_path / "a", half=True))
+    assert loaded.fingerprint == original.fingerprint != artifact.fingerprint, "in memory as in the file"
     assert load_file(tmp_path / "a" / MODEL)["encoder.stem.weight"].dtype == torch.float16
     x = torch.rand(3, 1, 32, 32) * 2 - 1
     assert loaded.encode(x).dtype == torch.float32
@@ -228,6 +230,22 @@ def test_an_existing_target_needs_overwrite(saved):
     changed.save(saved, overwrite=True)
     assert Artifact.load(saved).training == {"changed": True}
     assert all(file.stat().st_mode & 0o777 == 0o644 for file in saved.glob("*.safetensors")), "others may read it"
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_what_a_crash_left_of_an_older_artifact_is_in_nobodys_way(saved):
+    (saved.parent / f".{saved.name}.previous" / "pictures").mkdir(parents=True)
+    build_artifact().save(saved, overwrite=True)
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+@pytest.mark.parametrize(("value", "half"), [(float("nan"), False), (1e5, True)])
+def test_weights_that_cannot_be_loaded_again_are_not_saved(saved, value, half):
+    wrong = build_artifact()
+    wrong.generator.head.bias[0] = value
+    with pytest.raises(ArtifactError, match=r"'generator\.head\.bias' holds NaN or infinity"):
+        wrong.save(saved, overwrite=True, half=half)
+    assert Artifact.load(saved).fingerprint == build_artifact().fingerprint
     assert os.listdir(saved.parent) == [saved.name]
 
 

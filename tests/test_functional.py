@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -143,8 +145,11 @@ def test_unknown_labels_and_strengths_are_refused(perturbation, label, form):
     labels = label if form == "int" else torch.tensor([0, label])
     with pytest.raises(ValueError, match=r"labels must lie in (0|-1)\.\.2 for"):
         semantic_augment_image(image, noise, ARTIFACTS[1], labels, perturbation=perturbation)
-    with pytest.raises(ValueError, match=r"strength must be >= 0, got -1\.0"):
+    with pytest.raises(ValueError, match=r"strength must be >= 0 and finite, got -1\.0"):
         semantic_augment_image(image, noise, ARTIFACTS[1], 0, perturbation=perturbation, strength=-1.0)
+    for strength in (math.inf, torch.tensor([0.1, -0.1]), torch.tensor(math.nan)):
+        with pytest.raises(ValueError, match="strength must be >= 0 and finite, got"):
+            semantic_augment_image(image, noise, ARTIFACTS[1], 0, perturbation=perturbation, strength=strength)
 
 
 @pytest.mark.parametrize("perturbation", NEEDS_LABELS)

@@ -75,8 +75,11 @@ def test_a_directory_wins_and_a_path_is_always_one(hub, repo, saved, tmp_path, m
     with pytest.raises(FileNotFoundError, match="nor a Hub id"):
         Artifact.load(Path("user/repo"))
     build_artifact().save("user/repo")
-    assert Artifact.load("user/repo").directory == Path("user/repo")
-    assert SemanticAugment(checkpoint="user/repo").artifact.directory == Path("user/repo")
+    assert Artifact.load("user/repo").directory == tmp_path / "user" / "repo"
+    augment = SemanticAugment(checkpoint="user/repo")
+    monkeypatch.chdir("/")  # it was found, and stays found
+    assert augment.artifact.directory == tmp_path / "user" / "repo"
+    monkeypatch.chdir(tmp_path)
     assert hub.requests == []
     with pytest.raises(ValueError, match="is the local directory user/repo, which has no revisions"):
         Artifact.from_pretrained("user/repo", revision="v1.0")

@@ -161,12 +161,32 @@ def test_it_pickles():
     assert len(pickle.loads(pickle.dumps(wrapped))) == 3
 
 
+class OnTheGPU:
+    """Batches of 8 that are made on the GPU, behind work that keeps it busy."""
+
+    def __init__(self, *tensors):
+        self.tensors = [tensor.cuda() for tensor in tensors]
+
+    def __len__(self):
+        return len(self.tensors[0]) // 8
+
+    def __iter__(self):
+        for i in range(len(self)):
+            work = torch.rand(4096, 4096, device="cuda")
+            for _ in range(20):
+                work = work @ work / 4096
+            yield [tensor[8 * i : 8 * i + 8] + (0 * work[0, 0]).to(tensor.dtype) for tensor in self.tensors]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, 2, "on the GPU"])
 def test_on_a_gpu_batches_are_the_same_and_prefetched(workers):
-    data = TensorDataset(torch.rand(64, 1, 32, 32), torch.arange(64) % 3)
-    loader = DataLoader(data, batch_size=8, num_workers=workers, pin_memory=True)
+    images, labels = torch.rand(64, 1, 32, 32), torch.arange(64) % 3
+    if workers == "on the GPU":
+        loader = OnTheGPU(images, labels)
+    else:
+        loader = DataLoader(TensorDataset(images, labels), batch_size=8, num_workers=workers, pin_memory=True)
     results = {}
     for device in ("cpu", "cuda"):
         augment = SemanticAugmentBatch(0.5, checkpoint=ARTIFACT, generator=torch.Generator().manual_seed(1))

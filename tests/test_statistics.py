@@ -1,3 +1,4 @@
+import pickle
 from itertools import pairwise
 
 import numpy as np
@@ -127,6 +128,14 @@ def test_factors_are_ordered_cached_and_renewed():
     assert statistics.factors("oas") is factors
     statistics.update(mu[:5], labels[:5])
     assert statistics.factors("oas") is not factors
+
+
+def test_what_is_derived_does_not_travel_and_is_not_shared():
+    statistics = build(*latents(80))
+    statistics.factors("oas")
+    statistics.covariance(POOLED).zero_()
+    assert statistics.covariance(POOLED).any()
+    assert pickle.loads(pickle.dumps(statistics))._factors == {}
 
 
 def test_rank_keeps_the_leading_directions():

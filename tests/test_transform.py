@@ -329,6 +329,8 @@ def test_pixels_that_are_not_finite_are_refused():
         (torch.rand(8, 8), None, None),  # no image: comes back
         (torch.rand(4, 8, 8), ValueError, "1 or 3 channels, got 4"),
         (tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.int32)), TypeError, "uint8 or floating point"),
+        (torch.zeros(3, 8, 8, dtype=torch.int64), TypeError, "uint8 or floating point"),
+        (tv_tensors.Video(torch.rand(0, 1, 8, 8)), None, None),
         (PIL.Image.new("RGBA", (8, 8)), TypeError, r'call image\.convert\("RGB"\)'),
     ],
 )
@@ -395,6 +397,18 @@ def test_it_is_light_to_pickle_and_to_copy(saved):
         for again in (pickle.loads(data), copy.deepcopy(augment)):
             torch.manual_seed(1)
             assert torch.equal(again(image), expected)
+
+
+@pytest.mark.parametrize("saved_first", [True, False])
+def test_the_default_device_does_not_matter(saved, saved_first):
+    image = grey()
+    checkpoint = saved if saved_first else build_artifact()
+    torch.manual_seed(1)
+    expected = transform(strength=[0.1, 0.2, 0.3], classes=CLASSES, checkpoint=checkpoint)(image, 1)[0]
+    torch.manual_seed(1)
+    with torch.device("meta"):  # as a GPU set by torch.set_default_device
+        found = transform(strength=[0.1, 0.2, 0.3], classes=CLASSES, checkpoint=checkpoint)(image, 1)[0]
+    assert torch.equal(found, expected)
 
 
 def test_an_artifact_in_memory_goes_whole():
