@@ -49,8 +49,7 @@ from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}
 HELD_OUT = 0.1  # of the training images, where no validation images are given
-# Of the held-out part and of the cut to a long tail, which is then the one that semantic-aug train makes.
-DATA_SEED = 0
+DATA_SEED = 0  # of the held-out part
 EVALUATED = 512  # images a batch
 FITTED = 500  # training images of a class whose recall is measured too, at most
 
@@ -217,11 +216,11 @@ def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
         raise ValueError("stage report measures on test images; pass --test")
     if options.dedup == "held-out":  # before the cut, for the checkpoint may know more of the training images
         measured = without_duplicates(measured, [data])
+    if options.imbalance is not None:
+        data = cut_to_imbalance(data, options.imbalance)
     if options.dedup == "train":  # of both splits where both are given, so that both stages train on the same images
         others = [images(spec) for spec in (options.validation, options.test) if spec is not None]
         data = without_duplicates(data, others if held_out is not None else [*others, measured])
-    if options.imbalance is not None:
-        data = cut_to_imbalance(data, options.imbalance, DATA_SEED)
     measured = same_classes(data, measured, SPLITS[options.stage])
     for name, part in (("train", data), (SPLITS[options.stage], measured)):
         if 0 in part.counts():

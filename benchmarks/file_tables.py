@@ -83,7 +83,7 @@ def speed(query: Mapping[str, str]) -> str:
         return f"\n{NOTHING}\n"
     common = ("kind", "device", "threads", "load", "quick", "versions")
     head = list(dict.fromkeys(name for line in chosen for name in line if name not in common))
-    named = [name for name in head if not isinstance(chosen[0].get(name), float)]
+    named = [name for name in head if not any(isinstance(line.get(name), float) for line in chosen)]
     newest: dict[tuple[str, ...], store.Run] = {}
     for line in chosen:
         key = tuple(str(line.get(name)) for name in named)

@@ -91,12 +91,13 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
         groups.setdefault(key, {})[run["seed"]] = run
     made = []
     for (arm, settings), members in groups.items():
-        others = [json.loads(text) for name, text in groups if name == arm]
+        others = [json.loads(stored) for name, stored in groups if name == arm]
         own = json.loads(settings)
         names = sorted({name for other in others for name in other.keys() | own.keys()})
         differing = [name for name in names if any(other.get(name) != own.get(name) for other in others)]
-        if "checkpoint" in differing:
-            differing.remove("fingerprint")
+        fingerprints = {(other.get("checkpoint"), other.get("fingerprint")) for other in others}
+        if len(fingerprints) == len({checkpoint for checkpoint, _ in fingerprints}):  # the name says which it is
+            differing = [name for name in differing if name != "fingerprint"]
         note = ", ".join(f"{name} {text(own.get(name))}" for name in differing)
         made.append(Row(f"{arm} ({note})" if note else arm, arm, members))
     return sorted(made, key=lambda row: (row.arm not in REFERENCES, row.label))

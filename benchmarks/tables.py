@@ -11,7 +11,7 @@ called the rarest, augmented or not), ``gains`` (the differences to ``balanced``
 beside ours), ``forest`` (differences with their intervals, drawn in characters; it may have ``figure=`` and ``to=``),
 ``difference`` (one of them, to stand in a sentence; it needs ``arm=`` too) or ``mean`` (one number). The others are
 fields of a run, or of its settings, and the values that they must have where an arm has them. Other measurements are
-read from JSON files:
+read from JSON files, a value with spaces in it in quotes (``"device=NVIDIA H200"``):
 
     <!-- runs: quality files=benchmarks/results/quality/fer2013-48.json --> (several with commas between them)
     <!-- runs: directions file=benchmarks/results/directions.json -->
@@ -25,6 +25,7 @@ read from JSON files:
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 
 def block(text: str, runs: Sequence[store.Run]) -> str:
     """What belongs between two markers, of which the first says ``text``."""
-    kind, *parts = text.split()
+    kind, *parts = shlex.split(text)
     if kind not in KINDS | FILES:
         raise ValueError(f"unknown kind {kind!r} in the marker 'runs: {text}'; known: {', '.join(KINDS | FILES)}")
     query = dict(part.partition("=")[::2] for part in parts)

@@ -466,6 +466,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--json", default="benchmarks/results/throughput.jsonl", metavar="FILE")
     options = parser.parse_args(arguments)
     gpu = options.device.startswith("cuda")
+    if gpu:
+        torch.cuda.set_device(torch.device(options.device).index or 0)  # which all waiting and counting is about
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # "float32" as convolutions take it
     options.step_repeats, options.steps, options.matrix = (20, 12, 8192) if gpu else (3, 1, 1024)
     options.worker_images = 1024
     options.scaling = {

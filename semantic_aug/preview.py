@@ -35,7 +35,7 @@ def overview_columns(
     artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
 ) -> dict[str, Tensor]:
     """The columns of ``overview`` by their headings, each (N, C, H, W) uint8."""
-    n = len(images)
+    n, images = len(images), images.to(artifact.device)
     generator = torch.Generator().manual_seed(seed)
     x = model_input(tensor_to_unit(images), artifact)
     columns = {"source": images, "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x)))}

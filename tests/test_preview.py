@@ -19,6 +19,13 @@ def test_overview_has_a_row_per_image_and_a_column_per_setting(artifact, tmp_pat
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.png"]
 
 
+def test_images_come_to_the_device_of_the_artifact(artifact, monkeypatch):
+    monkeypatch.setattr(preview, "semantic_augment_image", lambda images, *_, **__: images)  # autocast knows no "meta"
+    images = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
+    columns = preview.overview_columns(artifact.to("meta"), images, torch.tensor([0, 1, 2]))
+    assert {column.device.type for column in columns.values()} == {"meta"}
+
+
 def test_samples_are_a_row_per_class_and_repeat(artifact):
     picture = preview.samples(artifact, columns=4)
     cell = 96 + preview.GAP

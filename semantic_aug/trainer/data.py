@@ -215,7 +215,7 @@ def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, Imag
     return data.subset(order[n:].sort().values), data.subset(order[:n].sort().values)
 
 
-def cut_to_imbalance(data: ImageSet, ratio: float, seed: int) -> ImageSet:
+def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
     """A long tail (as CIFAR-LT, arXiv 1901.05555): class k of K keeps ``ratio ** (-k / (K - 1))`` of the largest count.
 
     A class that has fewer images keeps them all, and each at least one. They are drawn by ``seed``, those of a higher

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,9 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from accelerate import PartialState
+
+
+ALONE = timedelta(days=1)  # that the first process may take to read a data set or train a judge while others wait
 
 
 def join(device: str | None = None) -> "PartialState":
@@ -23,7 +27,7 @@ def join(device: str | None = None) -> "PartialState":
     from accelerate import PartialState
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    state = PartialState(cpu=device == "cpu" or not accelerated)
+    state = PartialState(cpu=device == "cpu" or not accelerated, timeout=ALONE)
     expected = launched()
     if state.num_processes != expected:
         raise RuntimeError(

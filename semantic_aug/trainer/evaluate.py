@@ -141,9 +141,7 @@ def picture(
     judged = judge.table(artifact.classes)[labels]
     judge = judge.to(artifact.device)
     chosen = preview.first_of_each_class(labels)
-    columns = preview.overview_columns(
-        artifact, data.images[chosen].to(artifact.device), labels[chosen], strengths=strengths, seed=seed
-    )
+    columns = preview.overview_columns(artifact, data.images[chosen], labels[chosen], strengths=strengths, seed=seed)
     captions = {}
     for name, images in columns.items():
         shares, predicted = judge.probabilities(bytes_to_model(images)).cpu().max(1)

@@ -90,10 +90,10 @@ def train(
             print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
         return Artifact.load(output / CHECKPOINT)
     perceptual = Perceptual(config.lpips_net).to(accelerator.device) if config.lpips_weight else None
-    encoder, generator, discriminator, optimizer_ae, optimizer_d = accelerator.prepare(
-        state.encoder, state.generator, state.discriminator, state.autoencoder_optimizer, state.discriminator_optimizer
-    )
-    networks = (encoder, generator, discriminator)
+    # The optimizers stay as they are: prepared, each would count its steps on the GPU once resumed, and move fp16's
+    # scale in the middle of a step.
+    networks = accelerator.prepare(state.encoder, state.generator, state.discriminator)
+    encoder, generator, discriminator = networks
     balanced = config.sampling == "balanced"
     order = BalancedOrder(data.labels, config.seed) if balanced else EndlessOrder(len(data), config.seed)
     averages = Averages()
@@ -163,9 +163,8 @@ def train(
                         terms.add(g_loss=g_loss)
                     accelerator.backward((loss + kl_weight * kl) / parts)
 
-            # Not accelerator.clip_grad_norm_, which unscales D's gradients too: with the step of one optimizer fp16's
-            # scaler forgets that the other's are unscaled already.
-            accelerator.unscale_gradients(optimizer_ae)
+            if state.scaler is not None:
+                state.scaler.unscale_(state.autoencoder_optimizer)
             norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), config.gradient_clip)
             if config.precision != "fp16":  # whose scaler skips steps that overflow
                 terms.add(grad_norm=torch.as_tensor(norm))
@@ -173,11 +172,7 @@ def train(
             figures, stop = _agreed(terms, stop)
             _check_finite(figures, state.images_seen, output)
             averages.add(**figures)
-            optimizer_ae.step()
-            optimizer_ae.zero_grad(set_to_none=True)
-            if adversarial:
-                optimizer_d.step()
-                optimizer_d.zero_grad(set_to_none=True)
+            state.step(discriminator=adversarial)
 
             previous, state.images_seen = state.images_seen, state.images_seen + config.batch
             state.share_running_statistics()

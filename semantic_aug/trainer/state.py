@@ -61,6 +61,17 @@ class TrainState:
         self.encoder.load_state_dict(artifact.encoder.state_dict())
         self.generator.load_state_dict(artifact.generator.state_dict())
 
+    def step(self, *, discriminator: bool) -> None:
+        """Step E and G, with ``discriminator`` D too, and drop the gradients; fp16's scale moves after all of them."""
+        for optimizer in (self.autoencoder_optimizer, self.discriminator_optimizer)[: 1 + discriminator]:
+            if self.scaler is None:
+                optimizer.step()
+            else:
+                self.scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
+        if self.scaler is not None:
+            self.scaler.update()
+
     @torch.no_grad()
     def share_running_statistics(self) -> None:
         """Average the running statistics of the batch norms over the processes, each of which saw its own images."""
@@ -147,9 +158,12 @@ class TrainState:
         for prefix, module in self._modules().items():
             module.load_state_dict(_below(tensors, prefix))
         for prefix, optimizer in self._optimizers().items():
+            weights = [weight for group in optimizer.param_groups for weight in group["params"]]
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(tensors, prefix).items():
                 index, name = key.split(".")
+                if value.shape == weights[int(index)].shape:  # in the layout of its weight, as a step is fastest
+                    value = torch.empty_like(weights[int(index)]).copy_(value)
                 moments.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
 

@@ -23,4 +23,4 @@ def chosen_precision(name: str, device: str) -> str:
     """``name``, or for "auto" "bf16" on a GPU that has it, else "fp32"."""
     if name != "auto":
         return name
-    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported() else "fp32"
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

@@ -57,33 +57,38 @@ def judge_of(options: argparse.Namespace, artifact: Artifact, data: ImageSet) ->
     if options.judge is None and options.train is None:
         print("no --judge and no --train: class agreement is left out", file=sys.stderr)
         return None
-    if path.exists():
-        judge = Judge.load(path)
-        if options.train is not None:
-            found = len(find_source(options.train).files)
-            if found != judge.images and not options.skip_bad:
-                raise ValueError(
-                    f"{path} was trained on {judge.images} images, {options.train} has {found}; pass --judge FILE for "
-                    f"another judge, or leave --train out to use this one"
-                )
-        try:
-            judge.table(artifact.classes)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}; pass --judge FILE for another judge") from error
-        print(f"judge: {path}, trained on {judge.images} images before", file=sys.stderr)
-        return judge
-    if options.train is None:
-        raise FileNotFoundError(f"{path}: no such judge; --train DATA trains it on real images and keeps it there")
-    writable(str(path))
     processes = distributed.join(options.device)
-    if processes.is_main_process:
+    with processes.main_process_first():  # the others find the judge that it trained
+        if path.exists():
+            judge = _kept_judge(path, options, artifact)
+            if processes.is_main_process:
+                print(f"judge: {path}, trained on {judge.images} images before", file=sys.stderr)
+            return judge
+        if options.train is None:
+            raise FileNotFoundError(f"{path}: no such judge; --train DATA trains it on real images and keeps it there")
+        writable(str(path))
         training = load(artifact, options.train, skip_bad=options.skip_bad, same_classes=False)
-        precision = chosen_precision("auto", str(artifact.device))
         print(f"training the judge on {len(training)} real images", file=sys.stderr)
         judge = train_judge(
-            training, data, seed=options.seed, device=str(artifact.device), precision=precision,
-            say=lambda line: print(line, file=sys.stderr),
+            training, data, seed=options.seed, device=str(artifact.device),
+            precision=chosen_precision("auto", str(artifact.device)), say=lambda line: print(line, file=sys.stderr),
         )  # fmt: skip
         judge.save(path)
-    processes.wait_for_everyone()
-    return Judge.load(path)
+        return Judge.load(path)
+
+
+def _kept_judge(path: Path, options: argparse.Namespace, artifact: Artifact) -> Judge:
+    """The judge of a file. Raises ValueError where it is not that of ``--train``, or of the artifact's classes."""
+    judge = Judge.load(path)
+    if options.train is not None:
+        found = len(find_source(options.train).files)
+        if found != judge.images and not options.skip_bad:
+            raise ValueError(
+                f"{path} was trained on {judge.images} images, {options.train} has {found}; pass --judge FILE for "
+                f"another judge, or leave --train out to use this one"
+            )
+    try:
+        judge.table(artifact.classes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; pass --judge FILE for another judge") from error
+    return judge

@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> None:
     if processes.is_main_process:
         say_skipped(everything.skipped)
     if options.imbalance is not None:
-        everything = cut_to_imbalance(everything, options.imbalance, options.seed)
+        everything = cut_to_imbalance(everything, options.imbalance)
     if len(everything.classes) == 1 and processes.is_main_process:
         print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
     if max(everything.counts()) < 2:

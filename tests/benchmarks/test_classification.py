@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_aug import ClassStatistics, SemanticAugmentBatch
-from semantic_aug.trainer.data import BalancedOrder, load_folder
+from semantic_aug.trainer.data import BalancedOrder, cut_to_imbalance, load_folder
 from tests.conftest import CLASSES, build_artifact, write_folder
 
 pytest.importorskip("torchmetrics")
@@ -201,6 +201,15 @@ def test_a_held_out_part_and_an_imbalance(tmp_path):
     assert not set(data.files) & set(measured.files)
     assert len(measured) == 12
     assert data.counts()[2] == 10  # a quarter of the largest class, of which 39 or 40 were left
+
+
+def test_the_cut_is_that_of_the_trainer_whatever_is_left_out(tmp_path):
+    train, test = write_folder(tmp_path / "many", 40), write_folder(tmp_path / "few", 2, seed=1)
+    expected = cut_to_imbalance(load_folder(train, 1, 48), 10)
+    shutil.copy(expected.files[0], test / "angry" / "copy.png")
+    words = ["tiny", "--train", str(train), "--test", str(test), "--stage", "report", "--imbalance", "10"]
+    data, _ = classification.load(classification._parser().parse_args([*words, "--dedup", "train"]))
+    assert data.files == expected.files[1:]
 
 
 def test_pictures_of_both_parts_are_left_out_of_one(command, root, tmp_path):

@@ -115,10 +115,12 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
 <!-- runs end -->
 <!-- runs: speed file=t.jsonl kind=augmentation -->
 <!-- runs end -->
+<!-- runs: speed file=t.jsonl kind=start "device=NVIDIA H200" -->
+<!-- runs end -->
 """
     path.write_text(text)
     assert tables.main([*stored, "--write", str(path)]) == 0
-    assert path.read_text().count("not measured yet") == 2
+    assert path.read_text().count("not measured yet") == 3
     runs = [
         {"data": "faces", "test": "test", "classifier": "resnet34", "arm": arm, "seed": seed, "steps": 9, "batch": 4,
          "learning_rate": 0.1, "size": 32, "expand": expand and {"strength": 0.35, "target": expand},
@@ -137,6 +139,9 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
         {"kind": "augmentation", "name": "none", "images_per_s": 1.5} | common | {"device": "a GPU"},
         {"kind": "augmentation", "name": "none", "images_per_s": 2.5} | common | {"quick": True},
         {"kind": "start", "name": "import", "seconds": 7.5} | common,
+        {"kind": "start", "name": "import", "seconds": 7.0} | common | {"device": "NVIDIA H200"},
+        {"kind": "start", "name": "import ratio", "ratio": 1.5} | common | {"device": "NVIDIA H200"},
+        {"kind": "start", "name": "import ratio", "ratio": 1.25} | common | {"device": "NVIDIA H200"},
     ]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert tables.main([*stored, "--write", str(path)]) == 0
@@ -147,6 +152,10 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
     assert tables.block(marker.replace("expanded to", "oversampled to"), []) == "not measured yet"
     assert "| expanded (--balance) | 2 | 50.00 ± 0.00 | 45.50 ± 0.71 | +5.00 [+5.00, +5.00] |" in text
     assert "| expanded-oversampled (--times 2) | 2 | 50.00 ± 0.00 | 50.50 ± 0.71 |" in text
+    assert (
+        "| name | seconds | ratio |\n| --- | --- | --- |\n| import | 7.0 |  |\n| import ratio |  | 1.25 |\n\nNVIDIA"
+        in text
+    )
     assert (
         "| name | images per s | ratio |\n| --- | --- | --- |\n| ours | 3.5 | 2.5 |\n| none | 8.5 |  |\n\ncpu" in text
     )

@@ -194,10 +194,23 @@ def test_a_scaler_of_gradients_changes_nothing(data, tmp_path, monkeypatch):
 
     def scaled(*_):
         accelerator = Scaled(cpu=True)
-        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
+        accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=2)
         return accelerator
 
     run(CONFIG, data, tmp_path / "plain")
     monkeypatch.setattr(module, "_accelerator", scaled)
     run(CONFIG, data, tmp_path / "scaled")
     assert weights(tmp_path / "scaled") == weights(tmp_path / "plain")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_on_a_gpu_it_stops_goes_on_and_draws(data, tmp_path, torch_home, precision):
+    config = dataclasses.replace(CONFIG, lpips_weight=1.0, precision=precision)
+    training, held_out = hold_out(data, 0.2, config.seed)
+    assert train(config, training, held_out, tmp_path, every_image=data, device="cuda", minutes=0) is None
+    artifact = train(config, training, held_out, tmp_path, every_image=data, device="cuda")
+    assert len(os.listdir(tmp_path / "previews")) == 4
+    assert artifact.training["device"] == torch.cuda.get_device_name()
+    assert Artifact.load(tmp_path / "checkpoint").fingerprint == artifact.fingerprint

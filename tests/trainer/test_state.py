@@ -40,6 +40,8 @@ def test_round_trip_is_exact(tmp_path):
     assert again.resume(tmp_path, CONFIG)
     assert same(state, again)
     assert (again.images_seen, again.seconds) == (4, 1.5)
+    layouts = [{name: value.stride() for name, value in each._tensors().items()} for each in (state, again)]
+    assert layouts[0] == layouts[1], "a step on other layouts is slower on a GPU"
 
 
 def test_the_scaler_of_fp16_is_kept(tmp_path):
