@@ -159,7 +159,9 @@ def test_a_term_that_is_not_finite_stops_the_run_before_the_step(data, tmp_path,
 def test_a_run_that_goes_wrong_says_so_and_what_to_do(data, tmp_path, capsys):
     """A KL weight that no latent survives; and, as a control, the same run with a sensible one."""
     for weight, output in ((100.0, "bad"), (1e-4, "good")):
-        config = dataclasses.replace(CONFIG, images=1200, kl_weight=weight, adversarial_weight=0.0, log_images=200)
+        config = dataclasses.replace(
+            CONFIG, images=1200, kl_weight=weight, adversarial_weight=0.0, log_images=200, snapshot_images=1200
+        )
         run(config, data, tmp_path / output)
         out = capsys.readouterr().out
         assert out.count("warning: posterior collapse") == (weight > 1), out
