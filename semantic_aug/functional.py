@@ -72,7 +72,8 @@ def semantic_augment_image(
     d = artifact.network.latent_dim
     place, asynchronous = image.device, image.is_cuda  # a copy to a GPU is not waited for
     noise = noise.to(place, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
-    labels = torch.as_tensor(labels).to(place, non_blocking=asynchronous).expand(leading).reshape(-1)
+    labels = labels if isinstance(labels, Tensor) else torch.tensor(labels, device="cpu")
+    labels = labels.to(place, non_blocking=asynchronous).expand(leading).reshape(-1)
     if isinstance(strength, Tensor):
         strength = strength.to(place, non_blocking=asynchronous).expand(leading).reshape(-1)
     unit = tensor_to_unit(image).reshape(-1, channels, height, width)

@@ -6,12 +6,16 @@ import warnings
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
+import hypothesis
 import pytest
 import torch
 from PIL import Image
 
 from semantic_aug import Artifact, ClassStatistics
 from semantic_aug.networks import PRESETS, Encoder, Generator
+
+hypothesis.settings.register_profile("untimed", deadline=None)  # how long a machine takes is no property
+hypothesis.settings.load_profile("untimed")
 
 CLASSES = ["angry", "happy", "sad"]
 

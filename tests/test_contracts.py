@@ -68,7 +68,7 @@ def test_interpolation_without_a_partner_gives_the_image_back(mode):
     assert (out[1:] - images[1:]).abs().amax((1, 2, 3)).min() > 1e-5
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     n=st.integers(0, 5), channels=st.sampled_from([1, 3]), model=st.sampled_from([1, 3]),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)), dtype=st.sampled_from(PRECISIONS),

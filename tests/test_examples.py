@@ -181,7 +181,7 @@ def test_train_on_folder(faces, augmented, torch_home):
     images, _ = next(iter(batches))
     assert images.shape == (35, 3, 32, 32)
     assert 5 < augmented[0] < 30
-    assert batches.augment.artifact.directory == Path("run/checkpoint")
+    assert batches.augment.artifact.directory == Path("run/checkpoint").absolute()
     assert batches.augment.artifact.training["images_seen"] == 64
     assert batches.augment.artifact.statistics.count.tolist() == [5] * 7, "held-out images are counted too"
 

@@ -39,7 +39,7 @@ def test_equals_the_plain_formula(mode, channels, label):
     assert_close(out, oracle(image, noise, artifact, label, 0.5, mode), rtol=0, atol=1e-5)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     leading=st.sampled_from([(), (1,), (3,), (2, 2), (0,), (5, 0), (0, 5)]),
     channels=st.sampled_from([1, 3]), model=st.sampled_from([1, 3]),

@@ -90,7 +90,7 @@ def test_what_cannot_be_used_is_refused_in_words_for_its_owner(tmp_path, write, 
     assert "secret" not in str(caught.value)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     position=st.integers(0, 400), value=st.integers(0, 255), kind=st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP"])
 )

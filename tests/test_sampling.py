@@ -13,7 +13,7 @@ from semantic_aug.sampling import dataset_labels
 LABELS = torch.tensor([0] * 90 + [1] * 9 + [5] * 1)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=1, max_size=40),
     num_samples=st.one_of(st.none(), st.integers(1, 100)),

@@ -33,7 +33,7 @@ def assert_same(a, b):
     assert_close(a.scatter, b.scatter, rtol=1e-9, atol=1e-9)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(cuts=st.lists(st.integers(0, 60), max_size=5), offset=st.sampled_from([0.0, 1e6]))
 def test_streaming_equals_numpy_on_the_whole(cuts, offset):
     mu, labels = latents(60, offset=offset)
@@ -49,7 +49,7 @@ def test_streaming_equals_numpy_on_the_whole(cuts, offset):
         np.testing.assert_allclose(statistics.covariance(label, None).numpy(), expected, rtol=1e-6, atol=1e-8)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(order=st.permutations(range(4)))
 def test_merge_in_any_order(order):
     mu, labels = latents(50)

@@ -154,7 +154,7 @@ def test_the_result_is_the_functional_of_what_was_drawn():
     assert_close(out, expected)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(order=st.permutations(range(5)), p=st.floats(0, 1))
 def test_permuting_images_labels_and_draws_permutes_the_result(order, p):
     images, labels = grey(5), torch.tensor([0, 1, 2, 0, 1])
