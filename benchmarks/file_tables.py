@@ -8,8 +8,7 @@ from typing import Any
 import quality
 import store
 from markdown_table import markdown_table
-from rows import Row, mean_sd, only, paired, text
-from run_tables import NOTHING
+from rows import NOTHING, Row, mean_sd, only, paired, text
 
 ROOT = Path(__file__).parents[1]
 EXPANDED = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size")  # of expand.IDENTITY

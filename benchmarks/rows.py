@@ -10,6 +10,7 @@ import store
 
 FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
 REFERENCES = ("balanced", "none")  # what the others are compared to
+NOTHING = "not measured yet"
 SHARED = ("batch", "learning_rate", "size", "channels", "precision")  # settings of arms.COMMON but the sampling
 # Of Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; beyond, the last one, which is a little too wide.
 T95 = (

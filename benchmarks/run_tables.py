@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 import forest
 import store
 from markdown_table import markdown_table
-from rows import FIGURES, REFERENCES, Difference, Row, differences, mean_sd, only, paired, reference, rows
+from rows import FIGURES, NOTHING, REFERENCES, Difference, Row, differences, mean_sd, only, paired, reference, rows
 
-NOTHING = "not measured yet"
 # Table I, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.
 PAPER = {
     "ResNet-34": {"none": (70.21, 55.87), "balanced": (73.22, 64.12), "ours-decode": (74.43, 67.37)},

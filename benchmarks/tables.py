@@ -33,8 +33,8 @@ from pathlib import Path
 import forest
 import store
 from file_tables import FILES, ROOT
-from rows import FIGURES, select
-from run_tables import IN_PROSE, KINDS, NOTHING, recall, table, titled
+from rows import FIGURES, NOTHING, select
+from run_tables import IN_PROSE, KINDS, recall, table, titled
 
 DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md", "docs/*.md"]  # of --check and --write
 BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)

@@ -224,7 +224,8 @@ class Artifact:
         if half:  # so that what loads ``directory``, as workers do, computes the same
             for network in (self.encoder, self.generator):
                 for value in network.state_dict().values():
-                    value.copy_(value.half() if value.is_floating_point() else value)
+                    if value.is_floating_point():
+                        value.copy_(value.half())
         self.directory = absolute
         return Path(directory)
 

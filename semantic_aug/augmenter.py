@@ -169,15 +169,16 @@ class Augmenter(v2.Transform):
         return self._artifact_on(torch.device("cpu"))
 
     def _artifact_on(self, device: torch.device) -> Artifact:
-        if device not in self._artifacts and device.type != "cpu":
-            self._artifacts[device] = self.artifact.to(device)
-        elif device not in self._artifacts:
-            checkpoint = self._checkpoint
-            loaded = checkpoint if isinstance(checkpoint, Artifact) else Artifact.load(checkpoint)
-            if self._classes is not None:
-                label_table(self._classes, loaded.classes)
-            self._artifacts[device] = loaded
+        if device not in self._artifacts:
+            self._artifacts[device] = self._loaded() if device.type == "cpu" else self.artifact.to(device)
         return self._artifacts[device]
+
+    def _loaded(self) -> Artifact:
+        checkpoint = self._checkpoint
+        loaded = checkpoint if isinstance(checkpoint, Artifact) else Artifact.load(checkpoint)
+        if self._classes is not None:
+            label_table(self._classes, loaded.classes)
+        return loaded
 
     def _fast_on(self, device: torch.device) -> Artifact:
         if device not in self._fast:

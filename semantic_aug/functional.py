@@ -70,26 +70,25 @@ def semantic_augment_image(
     if not image.numel():
         return image.clone()
     d = artifact.network.latent_dim
-    place, asynchronous = image.device, image.is_cuda  # a copy to a GPU is not waited for
-    noise = noise.to(place, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
+    device, asynchronous = image.device, image.is_cuda  # a copy to a GPU is not waited for
+    noise = noise.to(device, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
     labels = labels if isinstance(labels, Tensor) else torch.tensor(labels, device="cpu")
-    labels = labels.to(place, non_blocking=asynchronous).expand(leading).reshape(-1)
+    labels = labels.to(device, non_blocking=asynchronous).expand(leading).reshape(-1)
     if isinstance(strength, Tensor):
-        strength = strength.to(place, non_blocking=asynchronous).expand(leading).reshape(-1)
+        strength = strength.to(device, non_blocking=asynchronous).expand(leading).reshape(-1)
     unit = tensor_to_unit(image).reshape(-1, channels, height, width)
-    device = image.device.type
-    autocast = torch.autocast(device, dtype=dtype, enabled=dtype is not None)
-    with torch.no_grad(), torch.autocast(device, enabled=False):  # the caller's, if there is one, is not ours
+    autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):  # the caller's, if there is one, is not ours
         if mu is None:
             with autocast:
                 mu = artifact.encode(model_input(unit, artifact)).float()
         else:
-            mu = mu.to(place, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
+            mu = mu.to(device, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
         z = PERTURBATIONS[perturbation](mu, labels, noise, artifact.statistics, strength, shrinkage, rank)
         with autocast:
             before, after = decoded(mu, z, artifact, mode if reconstruction is None else "decode")
         if mode == "detail" and reconstruction is not None:
-            before = reconstruction.to(place, torch.float32, non_blocking=asynchronous).reshape(after.shape)
+            before = reconstruction.to(device, torch.float32, non_blocking=asynchronous).reshape(after.shape)
         augmented = blend(unit, before, after)
         if perturbation == "interpolate":  # an image without a partner comes back as it was
             augmented = torch.where((z != mu).any(1)[:, None, None, None], augmented, unit)
