@@ -40,7 +40,7 @@ from torch.nn.functional import cross_entropy
 
 import semantic_aug
 from semantic_aug import Artifact, SemanticAugmentBatch
-from semantic_aug.files import save_whole
+from semantic_aug._io import save_whole
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import same_names
 from semantic_aug.sampling import seeded

@@ -22,8 +22,8 @@ import PIL
 import torch
 import torchvision
 
+from semantic_aug._io import write_whole
 from semantic_aug.artifact import Artifact
-from semantic_aug.files import write_whole
 from semantic_aug.layouts import WORK, Layout, Line
 from semantic_aug.recipe import one_thread, read_file, remake
 

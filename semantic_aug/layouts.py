@@ -20,8 +20,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from semantic_aug._io import write_whole
 from semantic_aug.artifact import Artifact
-from semantic_aug.files import write_whole
 from semantic_aug.labels import class_key, folder_name
 from semantic_aug.plan import Originals, Plan
 from semantic_aug.recipe import BLOCK, Maker, Recipe, png

@@ -206,7 +206,7 @@ def test_a_failure_leaves_the_old_file(data, path, monkeypatch):
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("semantic_aug.files.save_file", full)
+    monkeypatch.setattr("semantic_aug._io.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         LatentCache.build(path, ARTIFACT, data, overwrite=True)
     assert path.read_bytes() == before

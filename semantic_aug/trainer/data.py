@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semantic_aug.files import save_whole
+from semantic_aug._io import save_whole
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import label_table
 from semantic_aug.sampling import ClassBalancedSampler, seeded

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
 
-from semantic_aug.files import save_whole
+from semantic_aug._io import save_whole
 from semantic_aug.images import resize, to_model_channels
 from semantic_aug.labels import label_table, same_names
 from semantic_aug.sampling import seeded

@@ -276,7 +276,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(folder, tmp_path, monkeypat
         path.write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("semantic_aug.files.save_file", full)
+    monkeypatch.setattr("semantic_aug._io.save_file", full)
     with pytest.warns(UserWarning, match="cannot be kept in .*No space left"):
         data = load_data(folder, 1, 32, cache=tmp_path / "cache")
     assert len(data) == 18

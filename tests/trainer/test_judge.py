@@ -156,7 +156,7 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("semantic_aug.files.save_file", full)
+    monkeypatch.setattr("semantic_aug._io.save_file", full)
     with pytest.raises(OSError, match="No space"):
         build_judge().save(path)
     assert path.read_bytes() == before
