@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from semantic_aug.networks import PRESETS, Discriminator, Encoder, Generator
+from semantic_aug.model.networks import PRESETS, Discriminator, Encoder, Generator
 from semantic_aug.trainer import losses
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.data import ImageSet

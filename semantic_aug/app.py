@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug import page, preview
-from semantic_aug.artifact import MODES, Artifact, Mode
 from semantic_aug.figures import Sources
+from semantic_aug.model.artifact import MODES, Artifact, Mode
 from semantic_aug.perturb import PERTURBATIONS
 from semantic_aug.playground import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
 

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from semantic_aug.artifact import Artifact
 from semantic_aug.batch import SemanticAugmentBatch
 from semantic_aug.images import model_to_unit
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.transform import SemanticAugment
 
 DRAWN_PER_CLASS = 8

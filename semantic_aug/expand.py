@@ -23,8 +23,8 @@ import torch
 import torchvision
 
 from semantic_aug._io import write_whole
-from semantic_aug.artifact import Artifact
 from semantic_aug.layouts import WORK, Layout, Line
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.recipe import one_thread, read_file, remake
 
 FORMAT = "semantic-aug-expanded/1"

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from semantic_aug import preview
-from semantic_aug.artifact import Artifact
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.model.artifact import Artifact
 
 DRAWS = 8  # augmentations of one image
 PAIRS = 5

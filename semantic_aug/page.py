@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import write_whole
-from semantic_aug.artifact import Artifact
 from semantic_aug.figures import Bars, Figure, Grid, Sources, imbalance
+from semantic_aug.model.artifact import Artifact
 
 NAMED = 12  # classes that the head lists
 # What a grid and a bar chart look like, for pages of others too; colours come from the page's own variables.

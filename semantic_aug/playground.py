@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from semantic_aug import page, preview
-from semantic_aug.artifact import Artifact, Mode
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
 from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
+from semantic_aug.model.artifact import Artifact, Mode
+from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS
-from semantic_aug.statistics import POOLED
 
 if TYPE_CHECKING:
     from semantic_aug.trainer.judge import Judge

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import write_whole
-from semantic_aug.artifact import MODES, Artifact
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
+from semantic_aug.model.artifact import MODES, Artifact
 
 STRENGTHS = (0.25, 0.35, 0.5, 1.0)
 MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels

@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug.artifact import MODES, Artifact, Mode
-from semantic_aug.fast import fast_copy
 from semantic_aug.functional import blend, decoded, model_input
 from semantic_aug.images import pil_to_bytes, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import label_table
+from semantic_aug.model.artifact import MODES, Artifact, Mode
+from semantic_aug.model.runtime import fast_copy
+from semantic_aug.model.statistics import ClassStatistics, Shrinkage
 from semantic_aug.perturb import PERTURBATIONS
 from semantic_aug.sampling import seeded
-from semantic_aug.statistics import ClassStatistics, Shrinkage
 
 BLOCK = 32  # 224 images/s on one core with fer2013-48, alone 93, 64 at a time 199
 

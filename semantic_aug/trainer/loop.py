@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import preview
-from semantic_aug.artifact import Artifact
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.sampling import seeded
 from semantic_aug.trainer import distributed, losses
 from semantic_aug.trainer.alarms import alarms, spread

@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from semantic_aug.networks import Encoder, Generator
+from semantic_aug.model.networks import Encoder, Generator
 from semantic_aug.sampling import seeded
 from semantic_aug.trainer.data import ImageSet
 

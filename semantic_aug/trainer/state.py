@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from semantic_aug._io import save_whole
-from semantic_aug.artifact import Artifact
-from semantic_aug.networks import Discriminator, Encoder, Generator
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer import distributed
 from semantic_aug.trainer.config import TrainConfig, differences
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from semantic_aug.artifact import Artifact
 from semantic_aug.demo import draw
-from semantic_aug.domain import IMAGES, Domain
 from semantic_aug.figures import Sources
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.domain import IMAGES, Domain
 from semantic_aug.trainer.data import ImageSet, load_data
 
 

@@ -3,8 +3,8 @@
 import argparse
 
 from semantic_aug import preview
-from semantic_aug.artifact import Artifact
 from semantic_aug.demo import measure
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.verbs.data import sources_of
 from semantic_aug.verbs.paths import png
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from semantic_aug.artifact import Artifact
 from semantic_aug.latents import LatentCache
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.verbs.data import load
 from semantic_aug.verbs.devices import chosen_device
 from semantic_aug.verbs.paths import new, writable

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from semantic_aug import preview
-from semantic_aug.artifact import Artifact
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.trainer import distributed, evaluate
 from semantic_aug.trainer.data import ImageSet
 from semantic_aug.trainer.judge import Judge, train_judge

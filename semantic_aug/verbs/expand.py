@@ -6,11 +6,11 @@ from dataclasses import asdict
 from importlib.util import find_spec
 
 from semantic_aug import expand
-from semantic_aug.artifact import Artifact
 from semantic_aug.functional import model_input
 from semantic_aug.images import tensor_to_unit
 from semantic_aug.labels import label_table
 from semantic_aug.layouts import LAYOUTS, folder_names
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.plan import Originals, Plan, new_images
 from semantic_aug.progress import shown
 from semantic_aug.recipe import Recipe

@@ -4,7 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from semantic_aug.artifact import Artifact
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.trainer import distributed
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from semantic_aug.artifact import CONFIG, Artifact
+from semantic_aug.model.artifact import CONFIG, Artifact
 
 
 def run(options: argparse.Namespace) -> None:

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from semantic_aug import page, preview
-from semantic_aug.artifact import Artifact
 from semantic_aug.figures import FIGURES
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.verbs.data import sources_of
 from semantic_aug.verbs.paths import writable
 

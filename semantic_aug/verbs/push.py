@@ -2,7 +2,7 @@
 
 import argparse
 
-from semantic_aug.artifact import Artifact
+from semantic_aug.model.artifact import Artifact
 
 
 def run(options: argparse.Namespace) -> None:

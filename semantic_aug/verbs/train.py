@@ -2,8 +2,8 @@
 
 import argparse
 
-from semantic_aug.artifact import Artifact
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer import distributed
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.data import cut_to_imbalance, hold_out, load_data

@@ -35,7 +35,7 @@ SCRIPT = """
 import sys
 from dataclasses import replace
 import torch
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer import distributed, loop
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.data import load_folder

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semantic_aug.statistics import ClassStatistics
+from semantic_aug.model.statistics import ClassStatistics
 from semantic_aug.trainer.data import load_folder
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics

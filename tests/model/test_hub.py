@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from semantic_aug import Artifact, ArtifactError, SemanticAugment, SemanticAugmentBatch
-from semantic_aug import hub as module
+from semantic_aug.model import hub as module
 from tests.conftest import build_artifact
 from tests.hub_server import TOKEN
 

@@ -5,9 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from semantic_aug import SemanticAugmentBatch
-from semantic_aug.artifact import MODES
-from semantic_aug.fast import fast_copy
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.model.artifact import MODES
+from semantic_aug.model.runtime import fast_copy
 from tests.conftest import build_artifact
 
 ARTIFACT = build_artifact()

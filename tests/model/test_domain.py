@@ -4,8 +4,8 @@ import torch
 from scipy.stats import chi2
 
 from semantic_aug import Artifact
-from semantic_aug.domain import FAR, IMAGES, Domain, distance
-from semantic_aug.statistics import ClassStatistics
+from semantic_aug.model.domain import FAR, IMAGES, Domain, distance
+from semantic_aug.model.statistics import ClassStatistics
 from tests.conftest import build_artifact
 
 D = 6

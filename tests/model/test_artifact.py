@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-import semantic_aug.artifact as module
+import semantic_aug.model.artifact as module
 from semantic_aug import Artifact, ArtifactError
 from tests.conftest import build_artifact
 
@@ -285,7 +285,7 @@ def test_a_link_stays_a_link(saved, tmp_path, monkeypatch):
 
 
 def test_loading_between_the_renames_of_another_process_disturbs_nothing(saved, monkeypatch):
-    monkeypatch.setattr("semantic_aug.hub.MOMENT", 0.0)
+    monkeypatch.setattr("semantic_aug.model.hub.MOMENT", 0.0)
     replace, seen = os.replace, []
 
     def replace_and_load(source, target):
@@ -339,7 +339,7 @@ def test_a_disk_that_is_really_full_leaves_the_old_artifact(tmp_path):
 KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
-import semantic_aug.artifact as module
+import semantic_aug.model.artifact as module
 from tests.conftest import build_artifact
 calls, replace = 0, os.replace
 def replace_or_die(*arguments):
@@ -357,7 +357,7 @@ artifact.save({target!r}, overwrite=True)
 
 @pytest.mark.parametrize("call", [1, 2])
 def test_killed_between_the_renames_leaves_old_or_new(saved, call):
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     code = KILLED.format(root=root, call=call, target=str(saved))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
     assert Artifact.load(saved).training == {}  # the old one, restored if it had been moved away

@@ -11,8 +11,8 @@ from torch.testing import assert_close
 from torchvision.transforms import v2
 
 from semantic_aug import Artifact, SemanticAugment
-from semantic_aug.hub import bundled
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.hub import bundled
+from semantic_aug.model.networks import PRESETS
 
 DIRECTORY = bundled()["fer2013-48"]
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from semantic_aug.artifact import Artifact
-from semantic_aug.statistics import ClassStatistics
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.statistics import ClassStatistics
 
 IMAGES = 64  # looked at before a verdict
 # Of the training's images 1. With fer2013-48: images of its rarest class alone 3, crops with black borders 11; other

@@ -20,10 +20,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semantic_aug.card import model_card
-from semantic_aug.hub import CARD, CONFIG, MODEL, STATISTICS, previous, push, resolve
-from semantic_aug.networks import Encoder, Generator, NetworkConfig
-from semantic_aug.statistics import ClassStatistics, Shrinkage
+from semantic_aug.model.card import model_card
+from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous, push, resolve
+from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
+from semantic_aug.model.statistics import ClassStatistics, Shrinkage
 
 FORMAT = "semantic-aug/1"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from semantic_aug.networks import PRESETS, Discriminator, Encoder, Generator, NetworkConfig
+from semantic_aug.model.networks import PRESETS, Discriminator, Encoder, Generator, NetworkConfig
 
 
 @pytest.mark.parametrize("size", range(32, 257, 16))

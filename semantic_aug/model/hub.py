@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 # In a wheel the checkpoints lie inside the package, in a source tree (an editable install) beside it.
 BUNDLED = (PACKAGE / "checkpoints", PACKAGE.parent / "checkpoints")
 CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistics.safetensors", "README.md"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn.covariance import OAS
 from torch.testing import assert_close
 
-from semantic_aug.statistics import POOLED, ClassStatistics
+from semantic_aug.model.statistics import POOLED, ClassStatistics
 
 D = 6
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from semantic_aug.artifact import Artifact
+from semantic_aug.model.artifact import Artifact
 
 
 def fast_copy(artifact: Artifact, device: str | torch.device, dtype: torch.dtype | None = None) -> Artifact:
