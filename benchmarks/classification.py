@@ -41,10 +41,10 @@ from torch.nn.functional import cross_entropy
 import semantic_aug
 from semantic_aug import Artifact, SemanticAugmentBatch
 from semantic_aug._io import save_whole
+from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import same_names
 from semantic_aug.sampling import seeded
-from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}

@@ -16,8 +16,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from semantic_aug import Artifact, cli
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.latents import LatentCache
-from semantic_aug.trainer.data import ImageSet
 from tests.conftest import CLASSES, build_artifact, write_folder
 from tests.hub_server import TOKEN
 

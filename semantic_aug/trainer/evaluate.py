@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from semantic_aug import preview
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import class_key, label_table
@@ -16,7 +17,6 @@ from semantic_aug.model.artifact import MODES, Artifact
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.sampling import seeded
 from semantic_aug.trainer import distributed, realism
-from semantic_aug.trainer.data import ImageSet
 from semantic_aug.trainer.judge import NETWORK, Judge
 from semantic_aug.trainer.perceptual import Perceptual
 

@@ -2,9 +2,9 @@
 
 import torch
 
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.model.networks import Encoder
 from semantic_aug.model.statistics import ClassStatistics
-from semantic_aug.trainer.data import ImageSet
 from semantic_aug.trainer.distributed import rank_and_world, shares, sum_over_processes
 
 

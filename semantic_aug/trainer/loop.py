@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import preview
+from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.sampling import seeded
 from semantic_aug.trainer import distributed, losses
 from semantic_aug.trainer.alarms import alarms, spread
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet
 from semantic_aug.trainer.diffaugment import diffaugment
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics

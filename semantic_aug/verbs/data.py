@@ -7,11 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from semantic_aug.data.dataset import ImageSet, load_data
 from semantic_aug.demo import draw
 from semantic_aug.figures import Sources
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import IMAGES, Domain
-from semantic_aug.trainer.data import ImageSet, load_data
 
 
 def load(artifact: Artifact, folder: str, *, skip_bad: bool, same_classes: bool = True) -> ImageSet:

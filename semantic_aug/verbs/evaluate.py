@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from semantic_aug import preview
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.source import find_source
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.trainer import distributed, evaluate
-from semantic_aug.trainer.data import ImageSet
 from semantic_aug.trainer.judge import Judge, train_judge
 from semantic_aug.trainer.perceptual import Perceptual
-from semantic_aug.trainer.sources import find_source
 from semantic_aug.verbs.data import load
 from semantic_aug.verbs.devices import chosen_device, chosen_precision
 from semantic_aug.verbs.paths import png, writable

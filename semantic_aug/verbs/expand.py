@@ -6,6 +6,8 @@ from dataclasses import asdict
 from importlib.util import find_spec
 
 from semantic_aug import expand
+from semantic_aug.data.dataset import readable, stamp
+from semantic_aug.data.source import find_source
 from semantic_aug.functional import model_input
 from semantic_aug.images import tensor_to_unit
 from semantic_aug.labels import label_table
@@ -15,8 +17,6 @@ from semantic_aug.plan import Originals, Plan, new_images
 from semantic_aug.progress import shown
 from semantic_aug.recipe import Recipe
 from semantic_aug.trainer import distributed
-from semantic_aug.trainer.data import readable, stamp
-from semantic_aug.trainer.sources import find_source
 from semantic_aug.verbs.data import say_skipped, warn_of_strangers
 from semantic_aug.verbs.devices import chosen_device
 from semantic_aug.verbs.paths import directory, outside, writable

@@ -75,7 +75,7 @@ def test_latents_of_every_class_are_used(shipped):
 
 def test_the_figures_are_what_the_program_measures(shipped, fer2013):
     """On FER2013's validation split, with the real LPIPS trunk."""
-    from semantic_aug.trainer.data import load_folder
+    from semantic_aug.data.dataset import load_folder
     from semantic_aug.trainer.evaluate import reconstruction
     from semantic_aug.trainer.perceptual import Perceptual
 
@@ -94,7 +94,7 @@ def test_the_figures_are_what_the_program_measures(shipped, fer2013):
     "labels", [[1, 6], pytest.param(list(range(7)), marks=pytest.mark.slow)], ids=["the rarest two", "all"]
 )
 def test_the_statistics_are_those_of_the_training_images(shipped, fer2013, tmp_path, labels):
-    from semantic_aug.trainer.data import load_folder
+    from semantic_aug.data.dataset import load_folder
     from semantic_aug.trainer.fit import fit_statistics
 
     for label in labels:
@@ -118,7 +118,7 @@ FACES_STILL = {
 
 @pytest.fixture(scope="module")
 def faces(fer2013):
-    from semantic_aug.trainer.data import load_folder
+    from semantic_aug.data.dataset import load_folder
 
     return load_folder(fer2013 / "test", 1, 48).images
 

@@ -38,7 +38,7 @@ import torch
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer import distributed, loop
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import load_folder
+from semantic_aug.data.dataset import load_folder
 
 folder, output, grouped, images = sys.argv[1:]
 parts = 2 if grouped == "accumulated" else 1

@@ -8,8 +8,8 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import balanced_accuracy_score
 
 from semantic_aug import preview
+from semantic_aug.data.dataset import load_folder
 from semantic_aug.trainer import evaluate, realism
-from semantic_aug.trainer.data import load_folder
 from semantic_aug.trainer.evaluate import agreement, picture, psnr, quality, reconstruction
 from semantic_aug.trainer.judge import train_judge
 from semantic_aug.trainer.perceptual import Perceptual

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from semantic_aug.data.dataset import load_folder
 from semantic_aug.model.statistics import ClassStatistics
-from semantic_aug.trainer.data import load_folder
 from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.trainer.perceptual import Perceptual

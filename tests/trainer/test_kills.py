@@ -16,7 +16,7 @@ SCRIPT = f"""
 import sys
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import hold_out, load_folder
+from semantic_aug.data.dataset import hold_out, load_folder
 from semantic_aug.trainer.loop import train
 
 folder, output = sys.argv[1:]

@@ -6,9 +6,8 @@ import pytest
 import torch
 from PIL import Image
 
-from semantic_aug.images import file_to_bytes
-from semantic_aug.trainer import data as data_module
-from semantic_aug.trainer.data import (
+from semantic_aug.data import dataset as data_module
+from semantic_aug.data.dataset import (
     BalancedOrder,
     DataError,
     EndlessOrder,
@@ -22,7 +21,8 @@ from semantic_aug.trainer.data import (
     seeded,
     stamp,
 )
-from semantic_aug.trainer.sources import image_folder
+from semantic_aug.data.source import image_folder
+from semantic_aug.images import file_to_bytes
 from tests.conftest import CLASSES, write_folder
 
 

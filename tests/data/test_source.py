@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
+from semantic_aug.data.dataset import DataError, load_data, load_folder
+from semantic_aug.data.source import find_source, scan_folder
 from semantic_aug.images import file_to_bytes
-from semantic_aug.trainer.data import DataError, load_data, load_folder
-from semantic_aug.trainer.sources import find_source, scan_folder
 from tests.conftest import CLASSES, write_folder
 
 
@@ -185,7 +185,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
 def test_a_hugging_face_set_can_be_cached(folder, tmp_path, monkeypatch):
     rows(folder).save_to_disk(tmp_path / "saved")
     first = load_data(tmp_path / "saved", 1, 32, cache=tmp_path / "cache")
-    monkeypatch.setattr("semantic_aug.trainer.data.decode", None)
+    monkeypatch.setattr("semantic_aug.data.dataset.decode", None)
     again = load_data(tmp_path / "saved", 1, 32, cache=tmp_path / "cache")
     assert torch.equal(first.images, again.images)
     assert first.files == again.files
