@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug import page, preview
-from semantic_aug.figures import Sources
+from semantic_aug.figures import drawing, html
+from semantic_aug.figures.figures import Sources
 from semantic_aug.model.artifact import MODES, Artifact, Mode
 from semantic_aug.perturb import PERTURBATIONS
 from semantic_aug.playground import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
@@ -28,7 +28,7 @@ OFFERED, PER_ROW = 21, 7  # images to pick from
 OFFERED_PERTURBATIONS = [name for name in PERTURBATIONS if name != "interpolate"]
 
 STYLE = (
-    page.FIGURE_STYLE
+    html.FIGURE_STYLE
     + """
 .gradio-container { --paper: transparent; --ink: var(--body-text-color); --muted: var(--body-text-color-subdued);
   --accent: var(--color-accent); --wrong: #c0392b; max-width: 74rem !important; margin: 0 auto !important; }
@@ -64,7 +64,7 @@ STYLE = (
 def build(artifact: Artifact, name: str, sources: Sources, judge: "Judge | None" = None) -> "gradio.Blocks":
     """The page; see ``serve``. Its thumbnails are files below ``GRADIO_TEMP_DIR``."""
     gr = _gradio()
-    offered = preview.first_of_each_class(sources.labels, max(1, OFFERED // len(artifact.classes)))[:OFFERED]
+    offered = drawing.first_of_each_class(sources.labels, max(1, OFFERED // len(artifact.classes)))[:OFFERED]
     images, labels = sources.images[offered], sources.labels[offered].tolist()
     thumbnails = [(F.to_pil_image(each), artifact.classes[k]) for each, k in zip(images, labels, strict=True)]
     recommended = artifact.recommended

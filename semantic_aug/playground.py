@@ -9,7 +9,7 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from semantic_aug import page, preview
+from semantic_aug.figures import drawing, html
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
 from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact, Mode
@@ -64,7 +64,7 @@ def reconstruction(artifact: Artifact, image: Tensor) -> tuple[Tensor, float]:
     """What the autoencoder makes of an image uint8 (C, H, W): uint8 (c, S, S), and its L1 error on [-1, 1]."""
     x = model_input(tensor_to_unit(image)[None], artifact)
     decoded = artifact.decode(artifact.encode(x))
-    return preview.to_bytes(decoded)[0], float((decoded - x).abs().mean())
+    return drawing.to_bytes(decoded)[0], float((decoded - x).abs().mean())
 
 
 def draws(
@@ -104,7 +104,7 @@ def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: 
             wrong = " class=wrong" if label not in (POOLED, int(found)) else ""
             note = f"<small{wrong}>{escape(artifact.classes[int(found)])} {float(share):.0%}</small>"
         caption = f"<figcaption>{escape(text)}{note}</figcaption>"
-        cells.append(f'<figure><img alt="{escape(text)}" src="{page.data_url(image)}">{caption}</figure>')
+        cells.append(f'<figure><img alt="{escape(text)}" src="{html.data_url(image)}">{caption}</figure>')
     return f'<div class="wall">{"".join(cells)}</div>'
 
 
@@ -129,7 +129,7 @@ def draws_html(
         parts += [
             "<h3>What the judge sees in them</h3>",
             "<p>Its probabilities, on average. Below each picture: the class it takes it for, red if another.</p>",
-            page.bars((name, share, f"{share:.0%}") for name, share in rows),
+            html.bars((name, share, f"{share:.0%}") for name, share in rows),
         ]
     return "\n".join(parts)
 

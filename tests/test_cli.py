@@ -217,7 +217,7 @@ def test_preview_draws_a_row_per_image(saved, folder, tmp_path, capsys):
 
 
 def test_preview_draws_any_figure_and_a_page_of_all(saved, folder, tmp_path):
-    from semantic_aug.figures import FIGURES
+    from semantic_aug.figures.figures import FIGURES
 
     for name in FIGURES:
         assert run("preview", saved, folder, "--output", tmp_path / f"{name}.png", "--figure", name) == 0

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from semantic_aug import preview
 from semantic_aug.data.dataset import ImageSet
+from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import class_key, label_table
@@ -130,9 +130,9 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 @torch.no_grad()
 def picture(
-    artifact: Artifact, data: ImageSet, judge: Judge, *, strengths: Sequence[float] = preview.STRENGTHS, seed: int = 0
+    artifact: Artifact, data: ImageSet, judge: Judge, *, strengths: Sequence[float] = drawing.STRENGTHS, seed: int = 0
 ) -> Image.Image:
-    """``preview.overview`` of the first image of each class, with the judge's verdict below each, red if another class.
+    """``drawing.overview`` of the first image of each class, with the judge's verdict below each, red if another class.
 
     Raises ValueError as ``quality`` does with a judge.
     """
@@ -140,8 +140,8 @@ def picture(
     labels = _labels(artifact, data, known=True)
     judged = judge.table(artifact.classes)[labels]
     judge = judge.to(artifact.device)
-    chosen = preview.first_of_each_class(labels)
-    columns = preview.overview_columns(artifact, data.images[chosen], labels[chosen], strengths=strengths, seed=seed)
+    chosen = drawing.first_of_each_class(labels)
+    columns = drawing.overview_columns(artifact, data.images[chosen], labels[chosen], strengths=strengths, seed=seed)
     captions = {}
     for name, images in columns.items():
         shares, predicted = judge.probabilities(bytes_to_model(images)).cpu().max(1)
@@ -149,7 +149,7 @@ def picture(
             (f"{judge.classes[found][:9]} {share:.0%}", "black" if found == wanted else "red")
             for share, found, wanted in zip(shares.tolist(), predicted.tolist(), judged[chosen].tolist(), strict=True)
         ]
-    return preview.grid(columns, [artifact.classes[label] for label in labels[chosen].tolist()], captions)
+    return drawing.grid(columns, [artifact.classes[label] for label in labels[chosen].tolist()], captions)
 
 
 Kind = tuple[str, ...]  # ("real",) or ("decode", "0.35")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import semantic_aug
-from semantic_aug import preview
 from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
+from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.sampling import seeded
 from semantic_aug.trainer import distributed, losses
@@ -310,6 +310,6 @@ def _snapshot(
         log.record(state.images_seen, figures)
         log.warn(alarms(figures, config.network.latent_dim))
     if not log.silent:
-        chosen = preview.first_of_each_class(shown.labels)
-        picture = preview.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
-        preview.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")
+        chosen = drawing.first_of_each_class(shown.labels)
+        picture = drawing.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
+        drawing.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")

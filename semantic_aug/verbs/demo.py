@@ -2,8 +2,8 @@
 
 import argparse
 
-from semantic_aug import preview
 from semantic_aug.demo import measure
+from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.verbs.data import sources_of
 from semantic_aug.verbs.paths import png
@@ -18,6 +18,6 @@ def run(options: argparse.Namespace) -> None:
     sources = sources_of(artifact, options, skip_bad=True)
     for line in measure(artifact, sources.images, sources.labels):
         print(line)
-    chosen = preview.first_of_each_class(sources.labels)
-    preview.save(preview.overview(artifact, sources.images[chosen], sources.labels[chosen]), output)
+    chosen = drawing.first_of_each_class(sources.labels)
+    drawing.save(drawing.overview(artifact, sources.images[chosen], sources.labels[chosen]), output)
     print(f"wrote {output}")

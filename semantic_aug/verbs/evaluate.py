@@ -5,9 +5,9 @@ import json
 import sys
 from pathlib import Path
 
-from semantic_aug import preview
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.source import find_source
+from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.trainer import distributed, evaluate
 from semantic_aug.trainer.judge import Judge, train_judge
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json is not None:
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     if options.picture is not None and judge is not None:
-        preview.save(evaluate.picture(artifact, data, judge, seed=options.seed), options.picture)
+        drawing.save(evaluate.picture(artifact, data, judge, seed=options.seed), options.picture)
     for path in output:
         print(f"wrote {path}", file=sys.stderr)
 

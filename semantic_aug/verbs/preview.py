@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from semantic_aug import page, preview
-from semantic_aug.figures import FIGURES
+from semantic_aug.figures import drawing, html
+from semantic_aug.figures.figures import FIGURES
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.verbs.data import sources_of
 from semantic_aug.verbs.paths import writable
@@ -28,8 +28,8 @@ def run(options: argparse.Namespace) -> None:
         for name in ([options.figure] if options.figure else default)
     }
     if whole_page:
-        page.save(page.page(artifact, Path(options.checkpoint).name, sources, figures, options.command), output)
+        html.save(html.page(artifact, Path(options.checkpoint).name, sources, figures, options.command), output)
     else:
         (figure,) = figures.values()
-        preview.save(figure.picture(), output)
+        drawing.save(figure.picture(), output)
     print(f"wrote {output}")

@@ -7,8 +7,8 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import balanced_accuracy_score
 
-from semantic_aug import preview
 from semantic_aug.data.dataset import load_folder
+from semantic_aug.figures import drawing
 from semantic_aug.trainer import evaluate, realism
 from semantic_aug.trainer.evaluate import agreement, picture, psnr, quality, reconstruction
 from semantic_aug.trainer.judge import train_judge
@@ -194,14 +194,14 @@ def test_misuse_is_refused(artifact, data):
 def test_the_picture_has_a_verdict_below_each_tile(artifact, data):
     judge = build_judge()
     drawn = picture(artifact, data, judge, strengths=(0.5,))
-    cell = 96 + preview.GAP
-    assert drawn.size == (preview.MARGIN + 5 * cell, preview.HEADER + 3 * (cell + preview.CAPTION))
+    cell = 96 + drawing.GAP
+    assert drawn.size == (drawing.MARGIN + 5 * cell, drawing.HEADER + 3 * (cell + drawing.CAPTION))
     assert drawn.tobytes() == picture(artifact, data, judge, strengths=(0.5,)).tobytes()
     x = data.batch(torch.tensor([0, 6, 12]))
     right = judge.logits(x).argmax(1) == torch.tensor([0, 1, 2])
     for row, good in enumerate(right.tolist()):
-        top = preview.HEADER + row * (cell + preview.CAPTION) + 96
-        below = drawn.crop((preview.MARGIN, top, preview.MARGIN + 96, top + preview.CAPTION))
+        top = drawing.HEADER + row * (cell + drawing.CAPTION) + 96
+        below = drawn.crop((drawing.MARGIN, top, drawing.MARGIN + 96, top + drawing.CAPTION))
         reddish = any(colour[0] > colour[1] for _, colour in below.getcolors())
         assert reddish != good
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from semantic_aug.figures import FIGURES, Sources
-from semantic_aug.page import FIGURE_STYLE, bars, page, save, thousands, tiles
+from semantic_aug.figures.figures import FIGURES, Sources
+from semantic_aug.figures.html import FIGURE_STYLE, bars, page, save, thousands, tiles
 from tests.conftest import build_artifact
 
 VOID = {"meta", "img"}

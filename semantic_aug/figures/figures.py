@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from semantic_aug import preview
+from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.model.artifact import Artifact
 
@@ -51,7 +51,7 @@ class Grid:
 
     def picture(self) -> Image.Image:
         """Without title and caption."""
-        return preview.grid(self.columns, self.rows)
+        return drawing.grid(self.columns, self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ class Bars:
 
     def picture(self) -> Image.Image:
         """Without title and caption."""
-        return preview.bars(self.values)
+        return drawing.bars(self.values)
 
 
 def counts(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Bars:
@@ -95,7 +95,7 @@ def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
         caption="From left to right: the source; what the autoencoder makes of it; augmentations at rising strength, "
         "decoded as in the paper (decode) and added to the source as a change alone (detail); and a new sample of the "
         "class, which has nothing to do with the source. The noise differs from cell to cell.",
-        columns=preview.overview_columns(artifact, images, labels, seed=seed),
+        columns=drawing.overview_columns(artifact, images, labels, seed=seed),
         rows=_names(artifact, labels),
     )
 
@@ -109,7 +109,7 @@ def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, s
         title="Several augmentations of an image",
         caption=f"Each row starts with a source; the other {DRAWS} are augmentations of it, {_settings(artifact)}. "
         f"What the image shows may change, its class should not.",
-        columns={"source": images} | preview.numbered(drawn),
+        columns={"source": images} | drawing.numbered(drawn),
         rows=_names(artifact, labels),
     )
 
@@ -140,7 +140,7 @@ def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
         title="Balanced augmentations",
         caption=f"What a classifier sees when classes are balanced: augmentations of images picked at random, equally "
         f"many of every class, {_settings(artifact)}.",
-        columns=preview.numbered(drawn),
+        columns=drawing.numbered(drawn),
         rows=_names(artifact, labels),
     )
 
@@ -171,7 +171,7 @@ def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed
         variances, vectors = artifact.statistics.directions(label, artifact.shrinkage)
         latents = mean + steps * (variances.sqrt() * vectors).T[:k]  # (columns, k, d)
         walks.append(artifact.decode(latents.flatten(0, 1).float()).unflatten(0, (-1, k)))
-    columns = preview.to_bytes(torch.cat(walks, dim=1))
+    columns = drawing.to_bytes(torch.cat(walks, dim=1))
     return Grid(
         title="Leading directions",
         caption=f"The {k} directions in which the latents of a class vary most, the leading eigenvectors of its "
@@ -188,7 +188,7 @@ def samples(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: i
     return Grid(
         title="New samples",
         caption="Decoded from the normal distribution of each class's latents, from no source image.",
-        columns=preview.samples_columns(artifact, seed=seed),
+        columns=drawing.samples_columns(artifact, seed=seed),
         rows=artifact.classes,
     )
 
@@ -227,7 +227,7 @@ def _augment(
 
 
 def _first(sources: Sources, per_class: int) -> tuple[Tensor, Tensor]:
-    chosen = preview.first_of_each_class(sources.labels, per_class)
+    chosen = drawing.first_of_each_class(sources.labels, per_class)
     return sources.images[chosen], sources.labels[chosen]
 
 

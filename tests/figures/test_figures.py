@@ -3,8 +3,18 @@ import torch
 from PIL import Image
 from torch.testing import assert_close
 
-from semantic_aug import preview
-from semantic_aug.figures import BALANCED, DEVIATIONS, DIRECTIONS, DRAWS, FIGURES, PAIRS, STRENGTHS, Bars, Sources
+from semantic_aug.figures import drawing
+from semantic_aug.figures.figures import (
+    BALANCED,
+    DEVIATIONS,
+    DIRECTIONS,
+    DRAWS,
+    FIGURES,
+    PAIRS,
+    STRENGTHS,
+    Bars,
+    Sources,
+)
 from semantic_aug.functional import semantic_augment_image
 from tests.conftest import build_artifact
 
@@ -35,8 +45,8 @@ def test_every_column_has_an_image_a_row_and_all_repeats(artifact, sources, name
     if name != "directions":
         other = FIGURES[name](artifact, sources, seed=1)
         assert any(not torch.equal(images, other.columns[heading]) for heading, images in figure.columns.items())
-    cell = 96 + preview.GAP
-    assert figure.picture().size == (preview.MARGIN + columns * cell, preview.HEADER + rows * cell)
+    cell = 96 + drawing.GAP
+    assert figure.picture().size == (drawing.MARGIN + columns * cell, drawing.HEADER + rows * cell)
     assert len(figure.caption) > 40
 
 
@@ -57,15 +67,15 @@ def test_counts_are_of_the_data_or_where_the_checkpoint_drew_it_of_its_training(
 
 def test_bars_are_as_long_as_their_numbers():
     values = {"a": 100, "b": 25, "c": 0}
-    picture = preview.bars(values)
+    picture = drawing.bars(values)
     assert isinstance(picture, Image.Image)
-    blue = Image.new("RGB", (1, 1), preview.BAR_COLOUR).getpixel((0, 0))
+    blue = Image.new("RGB", (1, 1), drawing.BAR_COLOUR).getpixel((0, 0))
     lengths = []
     for row in range(3):
-        y = preview.HEADER // 2 + row * preview.BAR + 2
+        y = drawing.HEADER // 2 + row * drawing.BAR + 2
         lengths.append(sum(picture.getpixel((x, y)) == blue for x in range(picture.width)) - 1)
-    assert lengths == [preview.BAR_LENGTH, preview.BAR_LENGTH // 4, 0]
-    assert preview.bars({"a": 0}).size[0] == picture.width
+    assert lengths == [drawing.BAR_LENGTH, drawing.BAR_LENGTH // 4, 0]
+    assert drawing.bars({"a": 0}).size[0] == picture.width
 
 
 def test_per_class_takes_so_many_images(artifact, sources):
@@ -100,11 +110,11 @@ def test_directions_walk_through_the_mean(artifact, sources):
     figure = FIGURES["directions"](artifact, sources)
     assert figure.rows[:4] == ["angry 1", "angry 2", "angry 3", "happy 1"]
     statistics = artifact.statistics
-    means = preview.to_bytes(artifact.decode(statistics.mean.float()))
+    means = drawing.to_bytes(artifact.decode(statistics.mean.float()))
     assert_close(figure.columns["0"][::DIRECTIONS], means, rtol=0, atol=1)
     variances, vectors = statistics.directions(1, artifact.shrinkage)
     latent = statistics.mean[1] - 2 * variances[2].sqrt() * vectors[:, 2]
-    expected = preview.to_bytes(artifact.decode(latent[None].float()))[0]
+    expected = drawing.to_bytes(artifact.decode(latent[None].float()))[0]
     assert_close(figure.columns["-2"][figure.rows.index("happy 3")], expected, rtol=0, atol=1)
 
 
@@ -112,4 +122,4 @@ def test_one_class_of_one_image_and_rgb():
     artifact = build_artifact(channels=3, classes=["only"])
     sources = Sources(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.tensor([0]), "one")
     for name, draw in FIGURES.items():
-        assert draw(artifact, sources, per_class=3).picture().height > preview.HEADER, name
+        assert draw(artifact, sources, per_class=3).picture().height > drawing.HEADER, name

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import write_whole
-from semantic_aug.figures import Bars, Figure, Grid, Sources, imbalance
+from semantic_aug.figures.figures import Bars, Figure, Grid, Sources, imbalance
 from semantic_aug.model.artifact import Artifact
 
 NAMED = 12  # classes that the head lists
