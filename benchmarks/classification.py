@@ -42,10 +42,10 @@ import semantic_aug
 from semantic_aug import Artifact, SemanticAugmentBatch
 from semantic_aug._io import save_whole
 from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data
+from semantic_aug.evaluation.classifier import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import same_names
 from semantic_aug.sampling import seeded
-from semantic_aug.trainer.judge import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 
 SPLITS = {"screen": "validation", "report": "test"}
 HELD_OUT = 0.1  # of the training images, where no validation images are given

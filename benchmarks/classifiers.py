@@ -10,7 +10,7 @@ import torchvision
 from dan import DAN
 from torch import Tensor, nn
 
-from semantic_aug.trainer.judge import resnet18
+from semantic_aug.evaluation.classifier import resnet18
 
 
 class Plain(nn.Module):

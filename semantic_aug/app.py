@@ -18,7 +18,7 @@ from semantic_aug.playground import MAX_BYTES, UNKNOWN, draws_html, read_upload,
 if TYPE_CHECKING:
     import gradio
 
-    from semantic_aug.trainer.judge import Judge
+    from semantic_aug.evaluation.classifier import Judge
 
 DIRECTIONS = 5  # sliders
 FURTHEST = 4.0  # standard deviations a slider goes

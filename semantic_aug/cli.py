@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.command = " ".join(["semantic-aug", *map(_recorded, arguments)])
     try:
         import_module(f"semantic_aug.verbs.{options.verb}").run(options)
-        import_module("semantic_aug.trainer.distributed").leave()
+        import_module("semantic_aug._distributed").leave()
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -17,7 +17,7 @@ from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS
 
 if TYPE_CHECKING:
-    from semantic_aug.trainer.judge import Judge
+    from semantic_aug.evaluation.classifier import Judge
 
 DRAWS = 8
 FAR = 4.0  # standard deviations above the error of a checkpoint's own images

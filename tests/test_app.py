@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from semantic_aug import Artifact, cli
-from semantic_aug.trainer.judge import Judge, resnet18
+from semantic_aug.evaluation.classifier import Judge, resnet18
 from tests.conftest import CLASSES
 
 SPACE = Path(__file__).parents[1] / "examples" / "space"

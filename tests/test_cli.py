@@ -287,7 +287,7 @@ def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, 
 @pytest.mark.parametrize("verb", ["fit", "evaluate"])
 def test_without_the_training_packages_it_says_what_to_install(verb, saved, folder, tmp_path, line, monkeypatch):
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    for name in [name for name in sys.modules if name.startswith("semantic_aug.trainer.distributed")]:
+    for name in [name for name in sys.modules if name.startswith("semantic_aug._distributed")]:
         monkeypatch.delitem(sys.modules, name)
     more = ("--output", tmp_path / "fitted") if verb == "fit" else ()
     assert run(verb, saved, folder, *more) == 2

@@ -9,12 +9,12 @@ from PIL import Image
 from torch.testing import assert_close
 
 from semantic_aug import playground
+from semantic_aug.evaluation.classifier import Judge, resnet18
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import PERTURBATIONS
 from semantic_aug.playground import UNKNOWN, domain, draws, draws_html, label_of, read_upload, walk, walk_html
-from semantic_aug.trainer.judge import Judge, resnet18
 from tests.conftest import CLASSES, build_artifact
 
 IMAGE = torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8)

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 
 from semantic_aug import app
+from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.trainer.judge import Judge
 from semantic_aug.verbs.data import sources_of
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from semantic_aug.trainer.distributed import launched
+from semantic_aug._distributed import launched
 
 
 def chosen_device(name: str | None) -> str:

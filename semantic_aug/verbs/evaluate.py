@@ -5,13 +5,14 @@ import json
 import sys
 from pathlib import Path
 
+from semantic_aug import _distributed
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.source import find_source
+from semantic_aug.evaluation import quality
+from semantic_aug.evaluation.classifier import Judge, train_judge
+from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.trainer import distributed, evaluate
-from semantic_aug.trainer.judge import Judge, train_judge
-from semantic_aug.trainer.perceptual import Perceptual
 from semantic_aug.verbs.data import load
 from semantic_aug.verbs.devices import chosen_device, chosen_precision
 from semantic_aug.verbs.paths import png, writable
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace) -> None:
     if options.picture is not None:
         output.append(png(options.picture, "--picture"))
     artifact = Artifact.load(options.checkpoint)
-    processes = distributed.join(device)
+    processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     judge = judge_of(options, artifact, data)
@@ -36,7 +37,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--picture shows the judge's verdicts; give --train DATA, or --judge FILE that is there")
     perceptual = Perceptual().to(artifact.device)
     said = print if processes.is_main_process and sys.stderr.isatty() else None
-    figures = evaluate.quality(
+    figures = quality.quality(
         artifact, data, judge=judge, perceptual=perceptual, compared=options.compared, seed=options.seed, say=said
     )
     if not processes.is_main_process:
@@ -46,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json is not None:
         Path(options.json).write_text(text + "\n", encoding="utf-8")
     if options.picture is not None and judge is not None:
-        drawing.save(evaluate.picture(artifact, data, judge, seed=options.seed), options.picture)
+        drawing.save(quality.picture(artifact, data, judge, seed=options.seed), options.picture)
     for path in output:
         print(f"wrote {path}", file=sys.stderr)
 
@@ -57,7 +58,7 @@ def judge_of(options: argparse.Namespace, artifact: Artifact, data: ImageSet) ->
     if options.judge is None and options.train is None:
         print("no --judge and no --train: class agreement is left out", file=sys.stderr)
         return None
-    processes = distributed.join(options.device)
+    processes = _distributed.join(options.device)
     with processes.main_process_first():  # the others find the judge that it trained
         if path.exists():
             judge = _kept_judge(path, options, artifact)

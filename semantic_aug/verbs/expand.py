@@ -5,7 +5,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.util import find_spec
 
-from semantic_aug import expand
+from semantic_aug import _distributed, expand
 from semantic_aug.data.dataset import readable, stamp
 from semantic_aug.data.source import find_source
 from semantic_aug.functional import model_input
@@ -16,7 +16,6 @@ from semantic_aug.model.artifact import Artifact
 from semantic_aug.plan import Originals, Plan, new_images
 from semantic_aug.progress import shown
 from semantic_aug.recipe import Recipe
-from semantic_aug.trainer import distributed
 from semantic_aug.verbs.data import say_skipped, warn_of_strangers
 from semantic_aug.verbs.devices import chosen_device
 from semantic_aug.verbs.paths import directory, outside, writable
@@ -42,19 +41,19 @@ def run(options: argparse.Namespace) -> None:
     if options.engine == "ray":
         if find_spec("ray") is None:
             raise ValueError('--engine ray needs Ray: pip install "semantic-aug[ray]"')
-        if distributed.launched() > 1:
+        if _distributed.launched() > 1:
             raise ValueError("--engine ray starts processes of its own; run it without torchrun")
         from semantic_aug.cluster import in_actors as engine
 
     def unreadable() -> list[int]:
         return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
 
-    if distributed.launched() > 1:
-        device = str(distributed.join(device).device)
-    rank, world_size = distributed.rank_and_world()
+    if _distributed.launched() > 1:
+        device = str(_distributed.join(device).device)
+    rank, world_size = _distributed.rank_and_world()
     run |= asdict(recipe) | expand.made_with(device) | {"originals": options.originals}
     with expand.begun(output, run, unreadable) if rank == 0 else nullcontext():
-        distributed.wait()
+        _distributed.wait()
         skipped = expand.recorded(output)["skipped"]
         originals = Originals.of(source, skipped)
         plan = Plan(originals, new_images(originals.counts(), **target), recipe.seed)
@@ -75,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
         except KeyboardInterrupt:
             print("stopped; the same command goes on")
             raise
-        distributed.wait()
+        _distributed.wait()
         if rank == 0:
             images = len(originals.files) + expand.finish(layout)
             print(f"wrote {output}: {images} images, {len(source.classes)} classes")

@@ -4,9 +4,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from semantic_aug import _distributed
+from semantic_aug.evaluation.quality import reconstruction
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.trainer import distributed
-from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.verbs.data import load, warn_of_strangers
 from semantic_aug.verbs.devices import chosen_device
@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> None:
     output = new(options.output)
     device = chosen_device(options.device)
     artifact = Artifact.load(options.checkpoint)
-    processes = distributed.join(device)
+    processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     statistics = fit_statistics(artifact.encoder, data)

@@ -2,10 +2,10 @@
 
 import argparse
 
+from semantic_aug import _distributed
 from semantic_aug.data.dataset import cut_to_imbalance, hold_out, load_data
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.networks import PRESETS
-from semantic_aug.trainer import distributed
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.loop import STATE, train
 from semantic_aug.verbs.data import say_skipped
@@ -45,8 +45,8 @@ def run(options: argparse.Namespace) -> None:
             "snapshot_images": min(TrainConfig.snapshot_images, -(-options.images // 10)),
         }
     # A wrong setting is refused before any image is read.
-    TrainConfig(network=network, **settings).share(distributed.launched())
-    processes = distributed.join(device)
+    TrainConfig(network=network, **settings).share(_distributed.launched())
+    processes = _distributed.join(device)
     held_out = None
     if options.validation:
         held_out = load_data(options.validation, network.channels, network.image_size, skip_bad=options.skip_bad)

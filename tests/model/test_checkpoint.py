@@ -76,8 +76,8 @@ def test_latents_of_every_class_are_used(shipped):
 def test_the_figures_are_what_the_program_measures(shipped, fer2013):
     """On FER2013's validation split, with the real LPIPS trunk."""
     from semantic_aug.data.dataset import load_folder
-    from semantic_aug.trainer.evaluate import reconstruction
-    from semantic_aug.trainer.perceptual import Perceptual
+    from semantic_aug.evaluation.lpips import Perceptual
+    from semantic_aug.evaluation.quality import reconstruction
 
     home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     if not (home / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth").is_file():

@@ -8,7 +8,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semantic_aug import _distributed
 from semantic_aug.data.dataset import ImageSet
+from semantic_aug.evaluation import fid
+from semantic_aug.evaluation.classifier import NETWORK, Judge
+from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
@@ -16,9 +20,6 @@ from semantic_aug.labels import class_key, label_table
 from semantic_aug.model.artifact import MODES, Artifact
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.sampling import seeded
-from semantic_aug.trainer import distributed, realism
-from semantic_aug.trainer.judge import NETWORK, Judge
-from semantic_aug.trainer.perceptual import Perceptual
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
 COMPARED = 2000
@@ -76,7 +77,7 @@ def quality(
     - ``diversity``: kind => mean LPIPS between two images made from the same one (of a reconstruction: 0).
     - ``agreement``: kind => ``accuracy`` and ``balanced_accuracy`` (mean recall of the classes in ``data``) of the
       judge against the class of the source.
-    - ``realism``: network whose features were taken => kind => as ``realism.distances`` to the real images.
+    - ``realism``: network whose features were taken => kind => as ``fid.distances`` to the real images.
 
     Raises ValueError for fewer than 4 images, a negative strength, images of another shape, and, with a judge, for
     classes that the artifact lacks or that are not the judge's.
@@ -108,7 +109,7 @@ def quality(
         if "predicted" in found:
             _put(result, ("agreement", *kind), agreement(found.pop("predicted"), judged))
         for network, features in found.items():
-            figures = realism.distances(real[network], features, seed)
+            figures = fid.distances(real[network], features, seed)
             _put(result, ("realism", network, *kind), {name: round(value, 6) for name, value in figures.items()})
         if say:
             say(f"measured: {' '.join(kind)}")
@@ -175,9 +176,9 @@ def _look(
     """
     names = [*(("judge", "predicted") if judge else ())]
     if perceptual:
-        names += [realism.trunk_name(perceptual), *(("diversity",) if settings else ())]
+        names += [fid.trunk_name(perceptual), *(("diversity",) if settings else ())]
     parts: dict[str, dict[int, Tensor]] = {name: {} for name in names}
-    for part in distributed.shares(len(data), batch):
+    for part in _distributed.shares(len(data), batch):
         images = data.images[part].to(artifact.device)
         found: dict[str, Tensor] = {}
         views = [images]
@@ -194,12 +195,12 @@ def _look(
             features = judge.features(x)
             found |= {"judge": features, "predicted": judge.network[-1](features).argmax(1)}
         if perceptual:
-            found[realism.trunk_name(perceptual)] = realism.trunk_features(perceptual, x)
+            found[fid.trunk_name(perceptual)] = fid.trunk_features(perceptual, x)
         if perceptual and second:
             found["diversity"] = perceptual(x, second[0])
         for name, rows in found.items():
             parts[name][part.start] = rows.cpu()
-    return {name: distributed.gathered(rows) for name, rows in parts.items()}
+    return {name: _distributed.gathered(rows) for name, rows in parts.items()}
 
 
 def _noise(indices: range, dim: int, seed: int) -> Tensor:
@@ -210,14 +211,14 @@ def _noise(indices: range, dim: int, seed: int) -> Tensor:
 def _errors(artifact: Artifact, data: ImageSet, perceptual: Perceptual | None, batch: int) -> dict[str, Tensor]:
     """Of each image's reconstruction: ``l1`` on [-1, 1], ``psnr``, and ``lpips`` if asked for; each (N,)."""
     errors: dict[str, dict[int, Tensor]] = {name: {} for name in ("l1", "psnr", *(("lpips",) if perceptual else ()))}
-    for part in distributed.shares(len(data), batch):
+    for part in _distributed.shares(len(data), batch):
         x = data.batch(part).to(artifact.device)
         y = artifact.decode(artifact.encode(x))
         errors["l1"][part.start] = (x - y).abs().mean(dim=(1, 2, 3))
         errors["psnr"][part.start] = psnr(x, y)
         if perceptual:
             errors["lpips"][part.start] = perceptual(x, y)
-    return {name: distributed.gathered(parts) for name, parts in errors.items()}
+    return {name: _distributed.gathered(parts) for name, parts in errors.items()}
 
 
 def _mean_std(errors: Mapping[str, Tensor]) -> dict[str, float]:
@@ -228,7 +229,7 @@ def _mean_std(errors: Mapping[str, Tensor]) -> dict[str, float]:
     return figures
 
 
-def _check(artifact: Artifact, data: ImageSet, strengths: Sequence[float], least: int = realism.LEAST) -> None:
+def _check(artifact: Artifact, data: ImageSet, strengths: Sequence[float], least: int = fid.LEAST) -> None:
     network = artifact.network
     expected = (network.channels, network.image_size, network.image_size)
     if len(data) < least or data.images.shape[1:] != expected:

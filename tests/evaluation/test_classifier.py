@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from semantic_aug.data.dataset import ImageSet, load_folder
-from semantic_aug.trainer.judge import FIELDS, Judge, JudgeError, one_cycle, resnet18, train_judge, vary
+from semantic_aug.evaluation.classifier import FIELDS, Judge, JudgeError, one_cycle, resnet18, train_judge, vary
 from tests.conftest import CLASSES, write_folder
 
 

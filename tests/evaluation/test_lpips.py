@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semantic_aug.trainer.perceptual import Perceptual
+from semantic_aug.evaluation.lpips import Perceptual
 
 
 def test_distances_and_gradients(torch_home):

@@ -8,13 +8,14 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import balanced_accuracy_score
 
 from semantic_aug.data.dataset import load_folder
+from semantic_aug.evaluation import fid
+from semantic_aug.evaluation import quality as module
+from semantic_aug.evaluation.classifier import train_judge
+from semantic_aug.evaluation.lpips import Perceptual
+from semantic_aug.evaluation.quality import agreement, picture, psnr, quality, reconstruction
 from semantic_aug.figures import drawing
-from semantic_aug.trainer import evaluate, realism
-from semantic_aug.trainer.evaluate import agreement, picture, psnr, quality, reconstruction
-from semantic_aug.trainer.judge import train_judge
-from semantic_aug.trainer.perceptual import Perceptual
 from tests.conftest import CLASSES, build_artifact, write_folder
-from tests.trainer.test_judge import build_judge
+from tests.evaluation.test_classifier import build_judge
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def data(folder):
 
 @pytest.fixture(autouse=True)
 def few_subsets(monkeypatch):
-    monkeypatch.setattr(realism, "SUBSETS", 3)
+    monkeypatch.setattr(fid, "SUBSETS", 3)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_an_untrained_judge_agrees_by_chance(tmp_path, artifact):
 def test_samples_are_the_artifacts(artifact, data, monkeypatch):
     """The class Gaussian at strength 1 has the mean and the factor that ``Artifact.sample`` draws with."""
     made = []
-    real = evaluate.semantic_augment_image
+    real = module.semantic_augment_image
 
     def spy(images, noise, artifact, labels, **settings):
         result = real(images, noise, artifact, labels, **settings)
@@ -152,7 +153,7 @@ def test_samples_are_the_artifacts(artifact, data, monkeypatch):
             made.append((noise, labels, result))
         return result
 
-    monkeypatch.setattr(evaluate, "semantic_augment_image", spy)
+    monkeypatch.setattr(module, "semantic_augment_image", spy)
     quality(artifact, data, judge=build_judge(), strengths=())
     noise, labels, result = made[0]
     means = artifact.statistics.mean.float()[labels]

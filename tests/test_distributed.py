@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from semantic_aug import Artifact, ClassStatistics
-from semantic_aug.trainer import distributed, fit
+from semantic_aug import Artifact, ClassStatistics, _distributed
+from semantic_aug.trainer import fit
 from semantic_aug.trainer.fit import merged_over_processes
 from tests.conftest import write_folder
 
@@ -36,7 +36,8 @@ import sys
 from dataclasses import replace
 import torch
 from semantic_aug.model.networks import PRESETS
-from semantic_aug.trainer import distributed, loop
+from semantic_aug.trainer import loop
+from semantic_aug import _distributed
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.data.dataset import load_folder
 
@@ -70,7 +71,7 @@ if grouped == "grouped":  # one process whose batch norm takes the groups that t
 
     torch.nn.BatchNorm2d.forward = forward
 loop.train(config, training, held_out, output, every_image=data, device="cpu")
-distributed.leave()
+_distributed.leave()
 """
 
 
@@ -172,10 +173,10 @@ def test_merging_over_processes_equals_merge(monkeypatch):
 
 
 def test_processes_that_did_not_join_are_missed(monkeypatch):
-    assert distributed.join("cpu").num_processes == 1
+    assert _distributed.join("cpu").num_processes == 1
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(RuntimeError, match="2 processes were launched but 1 joined; use torchrun"):
-        distributed.join("cpu")
+        _distributed.join("cpu")
 
 
 def test_processes_that_cannot_share_the_batch_are_refused(faces, tmp_path):
