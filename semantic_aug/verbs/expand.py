@@ -5,17 +5,18 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.util import find_spec
 
-from semantic_aug import _distributed, expand
+from semantic_aug import _distributed
 from semantic_aug.data.dataset import readable, stamp
 from semantic_aug.data.source import find_source
+from semantic_aug.expansion import run as expansion
+from semantic_aug.expansion.layouts import LAYOUTS, folder_names
+from semantic_aug.expansion.plan import Originals, Plan, new_images
+from semantic_aug.expansion.recipe import Recipe
 from semantic_aug.functional import model_input
 from semantic_aug.images import tensor_to_unit
 from semantic_aug.labels import label_table
-from semantic_aug.layouts import LAYOUTS, folder_names
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.plan import Originals, Plan, new_images
 from semantic_aug.progress import shown
-from semantic_aug.recipe import Recipe
 from semantic_aug.verbs.data import say_skipped, warn_of_strangers
 from semantic_aug.verbs.devices import chosen_device
 from semantic_aug.verbs.paths import directory, outside, writable
@@ -37,13 +38,13 @@ def run(options: argparse.Namespace) -> None:
     target = {"balance": options.balance, "per_class": options.per_class, "times": options.times}
     new_images([1], **target)
     run = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
-    engine = expand.in_threads
+    engine = expansion.in_threads
     if options.engine == "ray":
         if find_spec("ray") is None:
             raise ValueError('--engine ray needs Ray: pip install "semantic-aug[ray]"')
         if _distributed.launched() > 1:
             raise ValueError("--engine ray starts processes of its own; run it without torchrun")
-        from semantic_aug.cluster import in_actors as engine
+        from semantic_aug.expansion.ray import in_actors as engine
 
     def unreadable() -> list[int]:
         return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
@@ -51,14 +52,14 @@ def run(options: argparse.Namespace) -> None:
     if _distributed.launched() > 1:
         device = str(_distributed.join(device).device)
     rank, world_size = _distributed.rank_and_world()
-    run |= asdict(recipe) | expand.made_with(device) | {"originals": options.originals}
-    with expand.begun(output, run, unreadable) if rank == 0 else nullcontext():
+    run |= asdict(recipe) | expansion.made_with(device) | {"originals": options.originals}
+    with expansion.begun(output, run, unreadable) if rank == 0 else nullcontext():
         _distributed.wait()
-        skipped = expand.recorded(output)["skipped"]
+        skipped = expansion.recorded(output)["skipped"]
         originals = Originals.of(source, skipped)
         plan = Plan(originals, new_images(originals.counts(), **target), recipe.seed)
         layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
-        total, done, finished = expand.work(layout, rank=rank, world_size=world_size, engine=engine)
+        total, done, finished = expansion.work(layout, rank=rank, world_size=world_size, engine=engine)
         if rank == 0:
             say_skipped(len(skipped))
             there = f", {done} of them there already" if done else ""
@@ -76,10 +77,10 @@ def run(options: argparse.Namespace) -> None:
             raise
         _distributed.wait()
         if rank == 0:
-            images = len(originals.files) + expand.finish(layout)
+            images = len(originals.files) + expansion.finish(layout)
             print(f"wrote {output}: {images} images, {len(source.classes)} classes")
             if options.verify:
-                wrong = expand.differing(output, artifact, options.verify, device=device)
+                wrong = expansion.differing(output, artifact, options.verify, device=device)
                 if wrong:
                     raise RuntimeError(
                         f"{len(wrong)} images differ from what the manifest makes: {', '.join(wrong[:9])}"

@@ -23,9 +23,9 @@ import torch
 import torchvision
 
 from semantic_aug._io import write_whole
-from semantic_aug.layouts import WORK, Layout, Line
+from semantic_aug.expansion.layouts import WORK, Layout, Line
+from semantic_aug.expansion.recipe import one_thread, read_file, remake
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.recipe import one_thread, read_file, remake
 
 FORMAT = "semantic-aug-expanded/1"
 RUN, MANIFEST, LOCK = "expand.json", "manifest.jsonl", "lock"

@@ -22,10 +22,10 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug import Artifact, cli
-from semantic_aug.expand import differing
+from semantic_aug.expansion.plan import new_images
+from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, one_thread, remake
+from semantic_aug.expansion.run import differing
 from semantic_aug.functional import semantic_augment_image
-from semantic_aug.plan import new_images
-from semantic_aug.recipe import BLOCK, Maker, Recipe, one_thread, remake
 from semantic_aug.sampling import seeded
 from tests.conftest import CLASSES, build_artifact, write_folder
 
@@ -362,7 +362,7 @@ def test_bad_images_are_refused_or_left_out(saved, folder, tmp_path, capsys):
 
 
 def test_an_image_that_breaks_meanwhile_is_a_failure(saved, folder, tmp_path, line, monkeypatch):
-    from semantic_aug.layouts import Folder
+    from semantic_aug.expansion.layouts import Folder
 
     placed = Folder.place
     monkeypatch.setattr(
@@ -435,7 +435,7 @@ def test_a_data_set_without_files_is_written_as_png(tmp_path):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr("semantic_aug.layouts.SHARD", 100)
+    monkeypatch.setattr("semantic_aug.expansion.layouts.SHARD", 100)
 
 
 def test_shards_hold_the_same_images(once, tmp_path, small_shards):

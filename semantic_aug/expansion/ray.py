@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from semantic_aug.layouts import Layout, Line
-from semantic_aug.recipe import one_thread
+from semantic_aug.expansion.layouts import Layout, Line
+from semantic_aug.expansion.recipe import one_thread
 
 BLOCKS = 2000  # at most so many blocks of units: each is one task for Ray, and all of it is done again by a retry
 
