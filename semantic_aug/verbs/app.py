@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from semantic_aug import app
+from semantic_aug.app import page
 from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.verbs.data import sources_of
@@ -14,7 +14,7 @@ def run(options: argparse.Namespace) -> None:
     artifact = Artifact.load(options.checkpoint)
     judge = Judge.load(options.judge) if options.judge else None
     sources = sources_of(artifact, options, skip_bad=options.skip_bad)
-    app.serve(
+    page.serve(
         artifact, Path(options.checkpoint).name, sources, judge, host=options.host, port=options.port,
         share=options.share,
     )  # fmt: skip

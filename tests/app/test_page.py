@@ -20,7 +20,7 @@ from semantic_aug import Artifact, cli
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from tests.conftest import CLASSES
 
-SPACE = Path(__file__).parents[1] / "examples" / "space"
+SPACE = Path(__file__).parents[2] / "examples" / "space"
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"]
 # Runs a program and writes every host that it looks up or connects to into a file.

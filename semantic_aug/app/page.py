@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from semantic_aug.app.views import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
 from semantic_aug.figures import drawing, html
 from semantic_aug.figures.figures import Sources
 from semantic_aug.model.artifact import MODES, Artifact, Mode
 from semantic_aug.perturb import PERTURBATIONS
-from semantic_aug.playground import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
 
 if TYPE_CHECKING:
     import gradio

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.testing import assert_close
 
-from semantic_aug import playground
+from semantic_aug.app import views
+from semantic_aug.app.views import UNKNOWN, domain, draws, draws_html, label_of, read_upload, walk, walk_html
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import PERTURBATIONS
-from semantic_aug.playground import UNKNOWN, domain, draws, draws_html, label_of, read_upload, walk, walk_html
 from tests.conftest import CLASSES, build_artifact
 
 IMAGE = torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8)
@@ -77,7 +77,7 @@ def truncated(path):
         (postscript, "not an image that can be read"),  # Pillow would start Ghostscript
         (lambda path: Image.new("L", (4, 4)).save(path, "PPM"), "not an image that can be read"),  # not in the list
         (truncated, "not an image that can be read"),
-        (lambda path: path.write_bytes(bytes(playground.MAX_BYTES + 1)), r"10\.0 MB; at most 10 MB"),
+        (lambda path: path.write_bytes(bytes(views.MAX_BYTES + 1)), r"10\.0 MB; at most 10 MB"),
         (lambda path: Image.new("1", (5001, 5000)).save(path, "PNG"), "too many pixels; at most 25 million"),
         (lambda path: Image.new("1", (15000, 10000)).save(path, "PNG"), "too many pixels"),  # Pillow warns
         (lambda path: Image.new("1", (20000, 10000)).save(path, "PNG"), "too many pixels"),  # Pillow raises
@@ -118,8 +118,8 @@ def test_labels(artifact):
 def test_draws_are_the_librarys_and_repeat(artifact):
     common = {"strength": 0.5, "mode": "decode", "perturbation": "diagonal"}
     drawn = draws(artifact, IMAGE, 1, seed=7, **common)
-    noise = torch.randn(playground.DRAWS, 8, generator=torch.Generator().manual_seed(7))
-    images = IMAGE.expand(playground.DRAWS, -1, -1, -1)
+    noise = torch.randn(views.DRAWS, 8, generator=torch.Generator().manual_seed(7))
+    images = IMAGE.expand(views.DRAWS, -1, -1, -1)
     assert torch.equal(drawn, semantic_augment_image(images, noise, artifact, 1, **common))
     assert torch.equal(drawn, draws(artifact, IMAGE, 1, seed=7, **common))
     assert not torch.equal(drawn, draws(artifact, IMAGE, 1, seed=8, **common))
@@ -140,7 +140,7 @@ def test_a_walk_of_no_length_in_detail_is_the_image_and_any_other_is_not(artifac
 
 def test_verdicts_are_in_the_artifacts_order(artifact, judge):
     images = torch.randint(0, 256, (4, 3, 40, 40), dtype=torch.uint8)
-    found = playground.verdicts(judge, artifact, images)
+    found = views.verdicts(judge, artifact, images)
     assert_close(found, judge.probabilities(bytes_to_model(images))[:, [1, 2, 0]])
     assert_close(found.sum(1), torch.ones(4))
 
@@ -151,7 +151,7 @@ def test_verdicts_are_in_the_artifacts_order(artifact, judge):
 @pytest.mark.parametrize("perturbation", [name for name in PERTURBATIONS if name != "interpolate"])
 def test_draws_html(artifact, perturbation):
     text = draws_html(artifact, None, IMAGE, "sad", 0.35, "detail", perturbation, 0)
-    assert len(set(pixels(text))) == 2 + playground.DRAWS
+    assert len(set(pixels(text))) == 2 + views.DRAWS
     assert 'alt="reconstruction"' in text
     assert "judge" not in text
 
@@ -167,7 +167,7 @@ def test_a_judges_verdicts_are_marked_where_they_differ_from_the_class(artifact,
     texts = {name: draws_html(artifact, judge, IMAGE, name, 0.35, "detail", "covariance", 0) for name in CLASSES}
     for name, text in texts.items():
         notes = re.findall(r"<small( class=wrong)?>(\w+) \d+%</small>", text)
-        assert len(notes) == 2 + playground.DRAWS
+        assert len(notes) == 2 + views.DRAWS
         assert all((seen != name) == bool(wrong) for wrong, seen in notes)
         assert text.count('<th scope="row">') == 3, "a bar for each class"
     assert "class=wrong" in "".join(texts.values())
