@@ -16,7 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from semantic_aug import Artifact, cli
+from semantic_aug import Artifact
+from semantic_aug.cli import main as cli
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from tests.conftest import CLASSES
 
@@ -32,7 +33,7 @@ def watch(event, arguments, file=open(sys.argv[1], "a", buffering=1)):
     if event == "socket.connect" and isinstance(arguments[1], tuple):
         print(arguments[1][0], file=file)
 sys.addaudithook(watch)
-from semantic_aug.cli import main
+from semantic_aug.cli.main import main
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -21,7 +21,8 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug import Artifact, cli
+from semantic_aug import Artifact
+from semantic_aug.cli import main as cli
 from semantic_aug.expansion.plan import new_images
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, one_thread, remake
 from semantic_aug.expansion.run import differing

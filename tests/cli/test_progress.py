@@ -8,7 +8,7 @@ import sys
 import termios
 from contextlib import suppress
 
-from semantic_aug import progress
+from semantic_aug.cli import progress
 
 
 def test_lines_now_and_then(monkeypatch, capsys):

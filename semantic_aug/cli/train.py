@@ -3,14 +3,14 @@
 import argparse
 
 from semantic_aug import _distributed
+from semantic_aug.cli.data import say_skipped
+from semantic_aug.cli.devices import chosen_device, chosen_precision
+from semantic_aug.cli.paths import directory, outside
 from semantic_aug.data.dataset import cut_to_imbalance, hold_out, load_data
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.loop import STATE, train
-from semantic_aug.verbs.data import say_skipped
-from semantic_aug.verbs.devices import chosen_device, chosen_precision
-from semantic_aug.verbs.paths import directory, outside
 
 
 def run(options: argparse.Namespace) -> None:

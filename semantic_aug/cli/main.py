@@ -1,4 +1,4 @@
-"""The command line: options of every verb, and exit codes. ``verbs`` holds what they do, imported when asked for."""
+"""The command line: options of every verb, and exit codes. A verb's own module is imported when it is asked for."""
 
 import argparse
 import os
@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from semantic_aug import completion
+from semantic_aug.cli import completion
 
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 DEMO_PICTURE = "semantic-aug-demo.png"
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     options.command = " ".join(["semantic-aug", *map(_recorded, arguments)])
     try:
-        import_module(f"semantic_aug.verbs.{options.verb}").run(options)
+        import_module(f"semantic_aug.cli.{options.verb}").run(options)
         import_module("semantic_aug._distributed").leave()
         return OK
     except KeyboardInterrupt:

@@ -6,6 +6,9 @@ import sys
 from pathlib import Path
 
 from semantic_aug import _distributed
+from semantic_aug.cli.data import load
+from semantic_aug.cli.devices import chosen_device, chosen_precision
+from semantic_aug.cli.paths import png, writable
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.source import find_source
 from semantic_aug.evaluation import quality
@@ -13,9 +16,6 @@ from semantic_aug.evaluation.classifier import Judge, train_judge
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.verbs.data import load
-from semantic_aug.verbs.devices import chosen_device, chosen_precision
-from semantic_aug.verbs.paths import png, writable
 
 JUDGE = "judge.safetensors"  # where it is kept unless --judge says otherwise
 

@@ -6,6 +6,10 @@ from dataclasses import asdict
 from importlib.util import find_spec
 
 from semantic_aug import _distributed
+from semantic_aug.cli.data import say_skipped, warn_of_strangers
+from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.paths import directory, outside, writable
+from semantic_aug.cli.progress import shown
 from semantic_aug.data.dataset import readable, stamp
 from semantic_aug.data.source import find_source
 from semantic_aug.expansion import run as expansion
@@ -16,10 +20,6 @@ from semantic_aug.functional import model_input
 from semantic_aug.images import tensor_to_unit
 from semantic_aug.labels import label_table
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.progress import shown
-from semantic_aug.verbs.data import say_skipped, warn_of_strangers
-from semantic_aug.verbs.devices import chosen_device
-from semantic_aug.verbs.paths import directory, outside, writable
 
 
 def run(options: argparse.Namespace) -> None:

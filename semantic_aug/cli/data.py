@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from semantic_aug.cli.demonstration import draw
 from semantic_aug.data.dataset import ImageSet, load_data
-from semantic_aug.demo import draw
 from semantic_aug.figures.figures import Sources
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import IMAGES, Domain

@@ -2,11 +2,11 @@
 
 import argparse
 
-from semantic_aug.demo import measure
+from semantic_aug.cli.data import sources_of
+from semantic_aug.cli.demonstration import measure
+from semantic_aug.cli.paths import png
 from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.verbs.data import sources_of
-from semantic_aug.verbs.paths import png
 
 
 def run(options: argparse.Namespace) -> None:

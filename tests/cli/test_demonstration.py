@@ -1,4 +1,4 @@
-from semantic_aug.demo import DRAWN_PER_CLASS, draw
+from semantic_aug.cli.demonstration import DRAWN_PER_CLASS, draw
 from tests.conftest import build_artifact
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from semantic_aug import cli
+from semantic_aug.cli import main as cli
 
 COMPLETE = """
 source {script}

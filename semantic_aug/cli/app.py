@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from semantic_aug.app import page
+from semantic_aug.cli.data import sources_of
 from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.verbs.data import sources_of
 
 
 def run(options: argparse.Namespace) -> None:

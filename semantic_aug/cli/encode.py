@@ -2,11 +2,11 @@
 
 import argparse
 
+from semantic_aug.cli.data import load
+from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.paths import new, writable
 from semantic_aug.latents import LatentCache
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.verbs.data import load
-from semantic_aug.verbs.devices import chosen_device
-from semantic_aug.verbs.paths import new, writable
 
 
 def run(options: argparse.Namespace) -> None:

@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
+from semantic_aug.cli.data import sources_of
+from semantic_aug.cli.paths import writable
 from semantic_aug.figures import drawing, html
 from semantic_aug.figures.figures import FIGURES
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.verbs.data import sources_of
-from semantic_aug.verbs.paths import writable
 
 
 def run(options: argparse.Namespace) -> None:

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from semantic_aug import Artifact, cli
+from semantic_aug import Artifact
+from semantic_aug.cli import main as cli
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.latents import LatentCache
 from tests.conftest import CLASSES, build_artifact, write_folder
@@ -149,7 +150,7 @@ def test_training_data_and_validation_data_must_fit(folder, tmp_path, line, torc
 
 def test_validation_labels_are_matched_by_name(folder, tmp_path, torch_home, monkeypatch):
     given = []
-    monkeypatch.setattr("semantic_aug.verbs.train.train", lambda *arguments, **_: given.extend(arguments))
+    monkeypatch.setattr("semantic_aug.cli.train.train", lambda *arguments, **_: given.extend(arguments))
     held_out = write_folder(tmp_path / "held_out", 2, classes=["Sad", "happy"])
     assert run("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--validation", held_out) == 0
     assert given[2].classes == CLASSES
@@ -308,7 +309,7 @@ def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsy
 def test_encode_wants_files_to_know_the_images_by(saved, tmp_path, line, monkeypatch):
     images, labels = torch.zeros(2, 1, 32, 32, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
     loaded = ImageSet(images, labels, ["a"], [Path("torchvision:MNIST/train/0"), Path("torchvision:MNIST/train/1")])
-    monkeypatch.setattr("semantic_aug.verbs.data.load_data", lambda *_, **__: loaded)
+    monkeypatch.setattr("semantic_aug.cli.data.load_data", lambda *_, **__: loaded)
     assert run("encode", saved, "torchvision:MNIST", "--output", tmp_path / "l.safetensors") == 2
     assert "torchvision:MNIST has no file for each image; call LatentCache.build" in line()
 
@@ -366,7 +367,7 @@ def test_push_and_every_verb_takes_what_was_pushed(saved, folder, tmp_path, caps
 
 
 def test_demo_takes_what_the_others_take(saved, folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("semantic_aug.demo.IMAGES", 64)
+    monkeypatch.setattr("semantic_aug.cli.demonstration.IMAGES", 64)
     (folder / "sad" / "broken.png").write_bytes(b"x")
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / "sad").rename(folder / "Sad")

@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from semantic_aug import _distributed
+from semantic_aug.cli.data import load, warn_of_strangers
+from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.paths import new
 from semantic_aug.evaluation.quality import reconstruction
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.trainer.fit import fit_statistics
-from semantic_aug.verbs.data import load, warn_of_strangers
-from semantic_aug.verbs.devices import chosen_device
-from semantic_aug.verbs.paths import new
 
 
 def run(options: argparse.Namespace) -> None:
