@@ -19,11 +19,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from semantic_aug import Artifact, ClassStatistics, SemanticAugmentBatch
+from semantic_aug._random import evenly, seeded
 from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
 from semantic_aug.functional import blend, decoded, model_input
 from semantic_aug.images import tensor_to_unit, unit_to_tensor
-from semantic_aug.model.artifact import MODES
-from semantic_aug.sampling import evenly, seeded
+from semantic_aug.model.recommended import MODES
 
 Change = Callable[[Tensor, Tensor, Tensor], Tensor]  # images on the device, labels and indices on the CPU => images
 Mix = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # images, labels, both on the device => images, soft labels

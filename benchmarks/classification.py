@@ -41,11 +41,11 @@ from torch.nn.functional import cross_entropy
 import semantic_aug
 from semantic_aug import Artifact, SemanticAugmentBatch
 from semantic_aug._io import save_whole
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.evaluation.classifier import MOMENTUM, WEIGHT_DECAY, one_cycle, vary
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import same_names
-from semantic_aug.sampling import seeded
 
 SPLITS = {"screen": "validation", "report": "test"}
 HELD_OUT = 0.1  # of the training images, where no validation images are given
@@ -242,7 +242,7 @@ def same_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
 
 def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:
     """The checkpoint. Raises ValueError with both lists where its classes are not those of ``data``."""
-    artifact = Artifact.load(checkpoint)
+    artifact = Artifact.from_pretrained(checkpoint)
     if not same_names(artifact.classes, data.classes):
         raise ValueError(f"the data has the classes {data.classes}, checkpoint {checkpoint} has {artifact.classes}")
     return artifact

@@ -23,13 +23,13 @@ from markdown_table import markdown_table
 from torch import Tensor
 
 from semantic_aug import Artifact
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet, load_data
 from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.functional import blend, decoded
 from semantic_aug.images import bytes_to_model, model_to_unit, resize, unit_to_model
 from semantic_aug.labels import label_table
-from semantic_aug.model.artifact import MODES, Mode
-from semantic_aug.sampling import seeded
+from semantic_aug.model.recommended import MODES, Mode
 
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")
 IDENTITY = "dlib's face recognition network, of the package face_recognition_models"
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--json", metavar="FILE", type=Path)
     options = parser.parse_args(arguments)
     try:
-        artifact, judge = Artifact.load(options.checkpoint), Judge.load(options.judge)
+        artifact, judge = Artifact.from_pretrained(options.checkpoint), Judge.load(options.judge)
         data = load_data(options.data, artifact.network.channels, artifact.network.image_size)
         figures = measure(artifact, data, judge, options)
     except (ValueError, OSError) as error:

@@ -226,7 +226,7 @@ def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, 
 def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The table of contenders, the measured rates, and what augmenting adds to a training step."""
     device, n, size = options.device, options.batch, options.size
-    artifact = Artifact.load("fer2013-48").to(device)
+    artifact = Artifact.from_pretrained("fer2013-48").to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
     contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in ("decode", "detail")}
     contenders |= ours(artifact, images, compiled=options.compile) | others(len(artifact.classes), device)

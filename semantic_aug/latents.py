@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import save_whole
-from semantic_aug.augmenter import image_positions
+from semantic_aug._samples import image_positions
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
@@ -240,7 +240,7 @@ class _Images(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Tensor:
-        return model_input(self.unit(index)[None], self.artifact)[0]
+        return model_input(self.unit(index)[None], self.artifact.network)[0]
 
     def unit(self, index: int) -> Tensor:
         """The image as the data set gives it, float32 (1 or 3, H, W) in [0, 1]."""

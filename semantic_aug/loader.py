@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.data import ConcatDataset, Subset
 
-from semantic_aug.batch import SemanticAugmentBatch
 from semantic_aug.labels import are_names
 from semantic_aug.latents import LatentCache, LatentsError, split_index
+from semantic_aug.transform import SemanticAugmentBatch
 
 
 class SemanticLoader:
@@ -147,5 +147,5 @@ def _with_classes(augment: SemanticAugmentBatch, classes: Any) -> SemanticAugmen
             f"checkpoint's names in the order of your labels"
         )
     copied = copy.copy(augment)
-    copied.classes = list(classes)
+    copied.classes = classes
     return copied

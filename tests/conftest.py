@@ -79,7 +79,7 @@ def folder(tmp_path):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with ``faces/train`` and ``faces/validation`` of the default checkpoint's classes, the current one."""
-    classes = Artifact.load("fer2013-48").classes
+    classes = Artifact.from_pretrained("fer2013-48").classes
     for split in ("train", "validation"):
         write_folder(tmp_path / "faces" / split, 4, size=48, classes=classes, seed=len(split))
     (tmp_path / "faces" / "train" / "disgust" / "3.png").unlink()  # the tail
@@ -135,6 +135,7 @@ def hub(tmp_path, monkeypatch):
 def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on a machine with one core
         yield
 
 

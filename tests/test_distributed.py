@@ -109,7 +109,7 @@ def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path):
     for name, value in left.items():
         if "running" in name:
             assert_close(value.float(), right[name].float(), rtol=5e-3, atol=5e-3)
-    assert Artifact.load(two / "checkpoint").statistics.count.tolist() == [20, 20, 20]
+    assert Artifact.from_pretrained(two / "checkpoint").statistics.count.tolist() == [20, 20, 20]
 
 
 def test_a_batch_in_two_parts_is_one_batch_with_the_same_groups(faces, tmp_path):

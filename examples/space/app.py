@@ -11,5 +11,5 @@ from semantic_aug.figures.figures import Sources
 CHECKPOINT = "fer2013-48"
 
 if __name__ == "__main__":
-    artifact = Artifact.load(CHECKPOINT)
+    artifact = Artifact.from_pretrained(CHECKPOINT)
     serve(artifact, CHECKPOINT, Sources(*draw(artifact)))

@@ -11,7 +11,7 @@ from semantic_aug.model.artifact import Artifact
 
 def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     judge = Judge.load(options.judge) if options.judge else None
     sources = sources_of(artifact, options, skip_bad=options.skip_bad)
     page.serve(

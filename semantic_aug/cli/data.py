@@ -34,10 +34,10 @@ def sources_of(artifact: Artifact, options: argparse.Namespace, *, skip_bad: boo
 
 def warn_of_strangers(artifact: Artifact, read: Callable[[int], Tensor], n: int) -> None:
     """Look at some of ``n`` images, each (1, channels, S, S) in [-1, 1], and say if they are not the checkpoint's."""
-    domain = Domain()
+    domain = Domain(artifact)
     for number in sorted({i * n // IMAGES for i in range(IMAGES)}):
         domain.look(read(number).to(artifact.device), artifact)
-    complaint = domain.complaint(artifact)
+    complaint = domain.complaint()
     if complaint:
         print(f"warning: {complaint}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from semantic_aug.model.artifact import Artifact
 def run(options: argparse.Namespace) -> None:
     """Print how fast it is, and write the overview of an image of each class to ``--output``."""
     output = png(options.output, "--output")
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     if options.data is None:
         print(f"no DATA given: the sources are drawn by {options.checkpoint} itself, of nobody")
     sources = sources_of(artifact, options, skip_bad=True)

@@ -8,10 +8,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from semantic_aug.batch import SemanticAugmentBatch
-from semantic_aug.images import model_to_unit
+from semantic_aug.images import model_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.transform import SemanticAugment
+from semantic_aug.transform import SemanticAugment, SemanticAugmentBatch
 
 DRAWN_PER_CLASS = 8
 SEED = 160  # with it a judge classifier reads the class of each first face of fer2013-48, which the picture shows
@@ -26,7 +25,7 @@ def draw(artifact: Artifact) -> tuple[Tensor, Tensor]:
         artifact.sample(label, DRAWN_PER_CLASS, generator, temperature=TEMPERATURE)
         for label in range(len(artifact.classes))
     ]
-    images = model_to_unit(torch.cat(drawn)).clamp(0, 1).mul(255).to(torch.uint8)
+    images = unit_to_tensor(model_to_unit(torch.cat(drawn)), torch.uint8)
     return images, torch.arange(len(artifact.classes)).repeat_interleave(DRAWN_PER_CLASS)
 
 

@@ -13,7 +13,7 @@ def run(options: argparse.Namespace) -> None:
     """Write them to ``--output``; ValueError where the images are no files, which the cache knows them by."""
     output = new(writable(options.output))
     device = chosen_device(options.device)
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     if not all(path.is_file() for path in data.files):
         raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")

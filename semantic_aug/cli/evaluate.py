@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     output = [] if options.json is None else [writable(options.json)]
     if options.picture is not None:
         output.append(png(options.picture, "--picture"))
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)

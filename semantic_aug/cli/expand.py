@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     device = chosen_device(options.device)
     if options.verify is not None and options.verify < 1:
         raise ValueError(f"--verify must be at least 1, got {options.verify}")
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     recipe = Recipe.of(
         artifact, strength=options.strength, mode=options.mode, perturbation=options.perturbation, seed=options.seed
     )
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
             warn_of_strangers(
                 artifact,
-                lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact),
+                lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact.network),
                 len(originals.files),
             )
         try:

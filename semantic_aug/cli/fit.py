@@ -17,12 +17,12 @@ def run(options: argparse.Namespace) -> None:
     """Write the new artifact to ``--output``; say which classes are too small, and if the images are strangers."""
     output = new(options.output)
     device = chosen_device(options.device)
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     statistics = fit_statistics(artifact.encoder, data)
-    statistics.factors(artifact.shrinkage)  # raises where no class has two images
+    statistics.factors(artifact.recommended.shrinkage)  # raises where no class has two images
     fitted = replace(
         artifact,
         statistics=statistics,

@@ -3,12 +3,13 @@
 import argparse
 import json
 
-from semantic_aug.model.artifact import CONFIG, Artifact
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.hub import CONFIG
 
 
 def run(options: argparse.Namespace) -> None:
     """Print its classes, sizes, hashes and figures."""
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     assert artifact.directory is not None
     config = json.loads((artifact.directory / CONFIG).read_text(encoding="utf-8"))
     print(f"{config['format']} at {artifact.directory}")

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> None:
     if options.figure is not None and options.figure not in FIGURES:
         raise ValueError(f"unknown figure {options.figure!r}; there are {', '.join(FIGURES)}")
     default = list(FIGURES) if whole_page else ["overview" if options.data else "samples"]
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     sources = sources_of(artifact, options, skip_bad=options.skip_bad)
     figures = {
         name: FIGURES[name](artifact, sources, per_class=options.per_class, seed=options.seed)

@@ -7,7 +7,7 @@ from semantic_aug.model.artifact import Artifact
 
 def run(options: argparse.Namespace) -> None:
     """Upload it, and print how to load it from there."""
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     pushed = artifact.push_to_hub(
         options.repository, private=options.private, tag=options.tag, license=options.license,
         commit_message=options.message,

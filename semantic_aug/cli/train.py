@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> None:
     if options.imbalance is not None and not options.imbalance >= 1:
         raise ValueError(f"--imbalance must be at least 1, the ratio of equal classes, got {options.imbalance}")
     device = chosen_device(options.device)
-    init = None if options.init is None else Artifact.load(options.init)
+    init = None if options.init is None else Artifact.from_pretrained(options.init)
     network = init.network if init else PRESETS[options.preset]
     settings = {
         "seed": options.seed,

@@ -15,10 +15,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from semantic_aug._io import save_whole
+from semantic_aug._random import seeded
 from semantic_aug.data.source import DataError, Source, find_source, image_folder
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import label_table
-from semantic_aug.sampling import ClassBalancedSampler, seeded
+from semantic_aug.sampling import ClassBalancedSampler
 
 CHUNK = 16  # images that a thread reads at a time: few enough to stop soon, many enough to be worth a call
 CACHE_FORMAT = 1

@@ -16,10 +16,10 @@ from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
 
 from semantic_aug._io import save_whole
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import EndlessOrder, ImageSet
 from semantic_aug.images import resize, to_model_channels
 from semantic_aug.labels import label_table, same_names
-from semantic_aug.sampling import seeded
 
 FORMAT = "semantic-aug-judge/1"
 WIDTH = 32  # channels of the first convolution, half of ResNet-18's; NETWORK is its name in our protocol

@@ -7,8 +7,8 @@ compare only where they were taken on the same network, the same real images and
 import torch
 from torch import Tensor
 
+from semantic_aug._random import seeded
 from semantic_aug.evaluation.lpips import WEIGHTS, Perceptual
-from semantic_aug.sampling import seeded
 
 SUBSETS, SUBSET = 50, 1000  # draws of the KID, images of each kind in a draw
 LEAST = 4  # images: two of each kind

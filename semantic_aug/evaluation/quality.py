@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from semantic_aug import _distributed
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation import fid
 from semantic_aug.evaluation.classifier import NETWORK, Judge
@@ -17,9 +18,10 @@ from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import class_key, label_table
-from semantic_aug.model.artifact import MODES, Artifact
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import MODES
+from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
-from semantic_aug.sampling import seeded
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
 COMPARED = 2000
@@ -101,8 +103,9 @@ def quality(
                            "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
     result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
+    model = LatentModel.of(artifact)
     for kind, settings in _kinds(strengths, samples=not missing).items():
-        found = _look(artifact, data, labels, settings, judge, perceptual, seed, batch)
+        found = _look(model, data, labels, settings, judge, perceptual, seed, batch)
         real = real or found
         if "diversity" in found:
             _put(result, ("diversity", *kind), round(float(found.pop("diversity").mean()), 6))
@@ -168,9 +171,15 @@ def _kinds(strengths: Sequence[float], samples: bool) -> dict[Kind, dict[str, An
 
 
 def _look(
-    artifact: Artifact, data: ImageSet, labels: Tensor, settings: dict[str, Any] | None, judge: Judge | None,
-    perceptual: Perceptual | None, seed: int, batch: int,
-) -> dict[str, Tensor]:  # fmt: skip
+    model: LatentModel,
+    data: ImageSet,
+    labels: Tensor,
+    settings: dict[str, Any] | None,
+    judge: Judge | None,
+    perceptual: Perceptual | None,
+    seed: int,
+    batch: int,
+) -> dict[str, Tensor]:
     """One kind of image of each image of ``data`` => on the CPU, a row per image: ``predicted``, ``diversity``, and the
     features under the name of each network. Rows depend on their image alone, so processes can share the images out.
     """
@@ -179,15 +188,13 @@ def _look(
         names += [fid.trunk_name(perceptual), *(("diversity",) if settings else ())]
     parts: dict[str, dict[int, Tensor]] = {name: {} for name in names}
     for part in _distributed.shares(len(data), batch):
-        images = data.images[part].to(artifact.device)
+        images = data.images[part].to(model.device)
         found: dict[str, Tensor] = {}
         views = [images]
         if settings:
-            noise = _noise(range(part.start, part.stop), artifact.network.latent_dim, seed)
+            noise = _noise(range(part.start, part.stop), model.network.latent_dim, seed)
             views = [
-                semantic_augment_image(
-                    images, noise[view], artifact, labels[part], shrinkage=artifact.shrinkage, **settings
-                )
+                semantic_augment_image(images, noise[view], model, labels[part], **settings)
                 for view in range(2 if perceptual else 1)
             ]
         x, *second = (bytes_to_model(view) for view in views)

@@ -21,11 +21,11 @@ import torch
 from torch import Tensor
 
 from semantic_aug._io import write_whole
+from semantic_aug._random import seeded
 from semantic_aug.expansion.plan import Originals, Plan
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, png
 from semantic_aug.labels import class_key, folder_name
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.sampling import seeded
 
 WORK = ".expand"  # below the output while it is being written: the lock, finished lines, files that are not whole
 SHARD = 1024  # samples, about

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from semantic_aug.sampling import evenly, seeded
+from semantic_aug._random import evenly, seeded
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from torchvision.transforms.v2 import functional as F
 from semantic_aug._io import write_whole
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
-from semantic_aug.model.artifact import MODES, Artifact
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import MODES
+from semantic_aug.model.runtime import LatentModel
 
 STRENGTHS = (0.25, 0.35, 0.5, 1.0)
 MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels
@@ -35,15 +37,15 @@ def overview_columns(
     artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
 ) -> dict[str, Tensor]:
     """The columns of ``overview`` by their headings, each (N, C, H, W) uint8."""
-    n, images = len(images), images.to(artifact.device)
+    n, images, model = len(images), images.to(artifact.device), LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
-    x = model_input(tensor_to_unit(images), artifact)
+    x = model_input(tensor_to_unit(images), artifact.network)
     columns = {"source": images, "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x)))}
     for mode in MODES:
         for strength in strengths:
             noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
             columns[f"{mode}\n{strength:g}"] = semantic_augment_image(
-                images, noise, artifact, labels, strength=strength, mode=mode, shrinkage=artifact.shrinkage
+                images, noise, model, labels, strength=strength, mode=mode
             )
     samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
     columns["new\nsample"] = to_bytes(torch.cat(samples))

@@ -14,6 +14,7 @@ from torch import Tensor
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.runtime import LatentModel
 
 DRAWS = 8  # augmentations of one image
 PAIRS = 5
@@ -102,9 +103,10 @@ def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
 
 def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Sources beside several augmentations of each (the paper's Fig. 4)."""
+    model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
     generator = torch.Generator().manual_seed(seed)
-    drawn = [_augment(artifact, images, labels, generator) for _ in range(DRAWS)]
+    drawn = [_augment(model, images, labels, generator) for _ in range(DRAWS)]
     return Grid(
         title="Several augmentations of an image",
         caption=f"Each row starts with a source; the other {DRAWS} are augmentations of it, {_settings(artifact)}. "
@@ -116,12 +118,13 @@ def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, s
 
 def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Originals of each class, each with one augmentation on its right."""
+    model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     chosen, labels = _random(sources, PAIRS, generator)
     columns = {}
     for number, index in enumerate(chosen.T, 1):
         columns[f"original\n{number}"] = sources.images[index]
-        columns[f"augmented\n{number}"] = _augment(artifact, sources.images[index], labels, generator)
+        columns[f"augmented\n{number}"] = _augment(model, sources.images[index], labels, generator)
     return Grid(
         title="Originals and augmentations",
         caption=f"Images of each class picked at random, and on the right of each one augmentation of it, "
@@ -133,9 +136,10 @@ def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int
 
 def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Augmentations of images picked at random, equally many of every class (the paper's Fig. 5)."""
+    model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     chosen, labels = _random(sources, BALANCED, generator)
-    drawn = [_augment(artifact, sources.images[index], labels, generator) for index in chosen.T]
+    drawn = [_augment(model, sources.images[index], labels, generator) for index in chosen.T]
     return Grid(
         title="Balanced augmentations",
         caption=f"What a classifier sees when classes are balanced: augmentations of images picked at random, equally "
@@ -147,16 +151,16 @@ def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
 
 def strengths(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
     """One image and one draw of noise a row, the strength rising from left to right."""
+    model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
     noise = torch.randn(len(images), artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
     return Grid(
         title="Rising strength",
         caption=f"Each row is one image moved by the same noise, further and further: the strength above a column "
-        f"scales the covariance of the class. In mode {artifact.recommended['mode']}, strength 0 gives "
-        f"{START[artifact.recommended['mode']]}; {artifact.recommended['strength']:g} is recommended.",
+        f"scales the covariance of the class. In mode {artifact.recommended.mode}, strength 0 gives "
+        f"{START[artifact.recommended.mode]}; {artifact.recommended.strength:g} is recommended.",
         columns={
-            f"{strength:g}": _augment(artifact, images, labels, noise=noise, strength=strength)
-            for strength in STRENGTHS
+            f"{strength:g}": _augment(model, images, labels, noise=noise, strength=strength) for strength in STRENGTHS
         },
         rows=_names(artifact, labels),
     )
@@ -168,7 +172,7 @@ def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed
     k = min(DIRECTIONS, artifact.network.latent_dim)
     walks = []
     for label, mean in enumerate(artifact.statistics.mean):
-        variances, vectors = artifact.statistics.directions(label, artifact.shrinkage)
+        variances, vectors = artifact.statistics.directions(label, artifact.recommended.shrinkage)
         latents = mean + steps * (variances.sqrt() * vectors).T[:k]  # (columns, k, d)
         walks.append(artifact.decode(latents.flatten(0, 1).float()).unflatten(0, (-1, k)))
     columns = drawing.to_bytes(torch.cat(walks, dim=1))
@@ -208,7 +212,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 
 
 def _augment(
-    artifact: Artifact,
+    model: LatentModel,
     images: Tensor,
     labels: Tensor | int,
     generator: torch.Generator | None = None,
@@ -218,12 +222,8 @@ def _augment(
 ) -> Tensor:
     """With the artifact's recommended settings, but for ``strength`` where it is given."""
     if noise is None:
-        noise = torch.randn(len(images), artifact.network.latent_dim, generator=generator)
-    recommended = artifact.recommended
-    return semantic_augment_image(
-        images, noise, artifact, labels, strength=recommended["strength"] if strength is None else strength,
-        mode=recommended["mode"], shrinkage=artifact.shrinkage,
-    )  # fmt: skip
+        noise = torch.randn(len(images), model.network.latent_dim, generator=generator)
+    return semantic_augment_image(images, noise, model, labels, strength=strength)
 
 
 def _first(sources: Sources, per_class: int) -> tuple[Tensor, Tensor]:
@@ -247,4 +247,4 @@ def _names(artifact: Artifact, labels: Tensor) -> list[str]:
 
 
 def _settings(artifact: Artifact) -> str:
-    return "at the recommended strength {strength:g} in mode {mode}".format(**artifact.recommended)
+    return f"at the recommended strength {artifact.recommended.strength:g} in mode {artifact.recommended.mode}"

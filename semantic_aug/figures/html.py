@@ -130,8 +130,8 @@ def facts(artifact: Artifact) -> str:
         ),
         (
             "Recommended",
-            f"{recommended['mode']}, strength {recommended['strength']:g}",
-            f"p {recommended['p']:g}, shrinkage {recommended['shrinkage']}",
+            f"{recommended.mode}, strength {recommended.strength:g}",
+            f"p {recommended.p:g}, shrinkage {recommended.shrinkage}",
         ),
     ]
     for key, term in (("l1", "Reconstruction error, L1 on [-1, 1]"), ("lpips", "Reconstruction error, LPIPS")):

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import _distributed
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.evaluation.quality import reconstruction
 from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.sampling import seeded
 from semantic_aug.trainer import losses
 from semantic_aug.trainer.alarms import alarms, spread
 from semantic_aug.trainer.config import TrainConfig
@@ -89,7 +89,7 @@ def train(
     if state.images_seen >= config.images and (output / CHECKPOINT).exists():
         if first:
             print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
-        return Artifact.load(output / CHECKPOINT)
+        return Artifact.from_pretrained(output / CHECKPOINT)
     perceptual = Perceptual(config.lpips_net).to(accelerator.device) if config.lpips_weight else None
     # The optimizers stay as they are: prepared, each would count its steps on the GPU once resumed, and move fp16's
     # scale in the middle of a step.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from semantic_aug.sampling import seeded
+from semantic_aug._random import seeded
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.diffaugment import UNIFORMS
 

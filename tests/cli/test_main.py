@@ -238,7 +238,7 @@ def test_fit_gives_new_classes(saved, tmp_path, capsys):
     (folder / "cat" / "broken.png").write_bytes(b"x")
     assert run("fit", saved, folder, "--output", tmp_path / "fitted", "--skip-bad") == 0
     assert "left out 1 images" in capsys.readouterr().out
-    fitted, original = Artifact.load(tmp_path / "fitted"), Artifact.load(saved)
+    fitted, original = Artifact.from_pretrained(tmp_path / "fitted"), Artifact.from_pretrained(saved)
     assert fitted.classes == ["cat", "dog"]
     assert fitted.statistics.count.tolist() == [5, 5]
     assert fitted.reconstruction["images"] == 10
@@ -261,7 +261,7 @@ def test_fit_says_what_the_networks_make_of_the_images(measured, tmp_path, capsy
     assert run("fit", measured, folder, "--output", tmp_path / "fitted") == 0
     out, err = capsys.readouterr()
     assert "the pooled one is taken: emu (1)\n" in out
-    fitted = Artifact.load(tmp_path / "fitted")
+    fitted = Artifact.from_pretrained(tmp_path / "fitted")
     error = fitted.reconstruction["l1_mean"]
     assert f"reconstruction error (L1) {error:.3f}; of {measured} on images of its own 0.100" in out
     assert "warning: these images do not look like" in err
@@ -282,7 +282,7 @@ def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, 
     assert "--skip-bad leaves them out" in line()
     assert run(*encode, "--skip-bad") == 0
     data = ImageFolder(folder, is_valid_file=lambda path: "broken" not in path)
-    assert len(LatentCache.load(tmp_path / "a", Artifact.load(saved), data)) == 18
+    assert len(LatentCache.load(tmp_path / "a", Artifact.from_pretrained(saved), data)) == 18
 
 
 @pytest.mark.parametrize("verb", ["fit", "evaluate"])
@@ -299,7 +299,7 @@ def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsy
     for name, more in (("a", []), ("b", ["--reconstructions"])):
         assert run("encode", saved, folder, "--output", tmp_path / name, "--device", "cpu", *more) == 0
     assert f"wrote {tmp_path / 'a'}: 18 images, 0.0 MB" in capsys.readouterr().out
-    artifact, data = Artifact.load(saved), ImageFolder(folder)
+    artifact, data = Artifact.from_pretrained(saved), ImageFolder(folder)
     plain, whole = (LatentCache.load(tmp_path / name, artifact, data) for name in ("a", "b"))
     assert torch.equal(plain.mu, whole.mu)
     assert plain.reconstruction is None
@@ -413,7 +413,7 @@ def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
     for file in files:
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
         assert cut == whole
-    artifact = Artifact.load(tmp_path / "cut" / "checkpoint")
+    artifact = Artifact.from_pretrained(tmp_path / "cut" / "checkpoint")
     assert artifact.training["images_seen"] >= 8000
     assert artifact.statistics.count.tolist() == [6, 6, 6]  # held-out images count in the statistics
 
@@ -440,7 +440,7 @@ def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home):
     assert "the same command goes on" in first.stdout
     second = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "going on at 64 of 128 images, 6 to train on, 6 held out" in second.stdout
-    training = Artifact.load(tmp_path / "o" / "checkpoint").training
+    training = Artifact.from_pretrained(tmp_path / "o" / "checkpoint").training
     assert training["settings"]["precision"] == "bf16"
     words = (
         "semantic-aug train one --output o --preset tiny --device cpu --images 128 --precision bf16 --validation one"
@@ -453,10 +453,10 @@ def test_train_fine_tunes_a_cut_data_set(saved, folder, tmp_path, capsys, torch_
     common = ["train", folder, "--output", tmp_path / "o", "--init", saved, "--imbalance", "3", "--device", "cpu"]
     common += ["--batch", "8", "--accumulate", "2", "--sampling", "balanced"]
     assert run(*common, "--images", "16") == 0
-    artifact = Artifact.load(tmp_path / "o" / "checkpoint")
-    assert artifact.network == Artifact.load(saved).network
+    artifact = Artifact.from_pretrained(tmp_path / "o" / "checkpoint")
+    assert artifact.network == Artifact.from_pretrained(saved).network
     assert artifact.statistics.count.tolist() == [6, 3, 2]
-    before, after = Artifact.load(saved).encoder.state_dict(), artifact.encoder.state_dict()
+    before, after = Artifact.from_pretrained(saved).encoder.state_dict(), artifact.encoder.state_dict()
     moved = max(float((after[name] - before[name]).abs().max()) for name in before if name.endswith("weight"))
     assert 0 < moved < 0.01, "two steps from where it started"
     capsys.readouterr()

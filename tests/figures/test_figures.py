@@ -16,6 +16,7 @@ from semantic_aug.figures.figures import (
     Sources,
 )
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.model.runtime import LatentModel
 from tests.conftest import build_artifact
 
 LABELS = torch.tensor([2, 0, 2, 0, 2, 2])  # no image of class 1
@@ -101,7 +102,7 @@ def test_strengths_move_an_image_along_one_line(artifact, sources):
     assert torch.equal(figure.columns["0"], sources.images[[1, 0]]), "mode detail at 0 is the identity"
     noise = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     expected = semantic_augment_image(
-        sources.images[[1, 0]], noise, artifact, LABELS[[1, 0]], strength=0.5, mode="detail", shrinkage="oas"
+        sources.images[[1, 0]], noise, LatentModel.of(artifact), LABELS[[1, 0]], strength=0.5, mode="detail"
     )
     assert torch.equal(figure.columns["0.5"], expected)
 
@@ -112,7 +113,7 @@ def test_directions_walk_through_the_mean(artifact, sources):
     statistics = artifact.statistics
     means = drawing.to_bytes(artifact.decode(statistics.mean.float()))
     assert_close(figure.columns["0"][::DIRECTIONS], means, rtol=0, atol=1)
-    variances, vectors = statistics.directions(1, artifact.shrinkage)
+    variances, vectors = statistics.directions(1, artifact.recommended.shrinkage)
     latent = statistics.mean[1] - 2 * variances[2].sqrt() * vectors[:, 2]
     expected = drawing.to_bytes(artifact.decode(latent[None].float()))[0]
     assert_close(figure.columns["-2"][figure.rows.index("happy 3")], expected, rtol=0, atol=1)

@@ -19,7 +19,7 @@ DIRECTORY = bundled()["fer2013-48"]
 
 @pytest.fixture(scope="module")
 def shipped():
-    return Artifact.load("fer2013-48")
+    return Artifact.from_pretrained("fer2013-48")
 
 
 @pytest.mark.parametrize(("name", "most_bytes"), [("fer2013-48", 12e6), ("fashion-mnist-32", 3e6)])
@@ -27,7 +27,7 @@ def test_a_checkpoint_is_small_and_its_card_has_its_figures(name, most_bytes):
     from huggingface_hub import ModelCard
 
     directory = bundled()[name]
-    artifact = Artifact.load(name)
+    artifact = Artifact.from_pretrained(name)
     assert sum(path.stat().st_size for path in directory.iterdir()) <= most_bytes
     card = ModelCard.load(directory / "README.md")
     assert card.data.license

@@ -68,4 +68,4 @@ def test_twenty_kills_change_nothing(folder, tmp_path, torch_home):
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
         assert cut == whole, file
     assert names("*.part") == set(), "what a kill left is cleared away"
-    assert Artifact.load(tmp_path / "cut" / "checkpoint").training["images_seen"] == IMAGES
+    assert Artifact.from_pretrained(tmp_path / "cut" / "checkpoint").training["images_seen"] == IMAGES

@@ -50,7 +50,7 @@ def test_a_run_leaves_what_it_promises(data, tmp_path, torch_home, capsys):
     assert [line["images_seen"] for line in lines if "l1" in line] == [16, 32, 48, 64, 80, 96]
     assert {"l1", "lpips", "kl", "d_loss", "g_loss", "kl_weight", "images_per_s"} <= lines[-2].keys()
     assert lines[-1].keys() == {"images_seen", "held_out_l1_mean", "held_out_lpips_mean", "prior_spread"}
-    loaded = Artifact.load(tmp_path / "checkpoint")
+    loaded = Artifact.from_pretrained(tmp_path / "checkpoint")
     assert loaded.statistics.count.tolist() == [6, 6, 6]
     assert loaded.reconstruction["images"] == 4
     assert loaded.training["images_seen"] == artifact.training["images_seen"] == 96
@@ -215,4 +215,4 @@ def test_on_a_gpu_it_stops_goes_on_and_draws(data, tmp_path, torch_home, precisi
     artifact = train(config, training, held_out, tmp_path, every_image=data, device="cuda")
     assert len(os.listdir(tmp_path / "previews")) == 4
     assert artifact.training["device"] == torch.cuda.get_device_name()
-    assert Artifact.load(tmp_path / "checkpoint").fingerprint == artifact.fingerprint
+    assert Artifact.from_pretrained(tmp_path / "checkpoint").fingerprint == artifact.fingerprint
