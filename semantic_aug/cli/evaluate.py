@@ -10,7 +10,7 @@ from semantic_aug.cli.data import load
 from semantic_aug.cli.devices import chosen_device, chosen_precision
 from semantic_aug.cli.paths import png, writable
 from semantic_aug.data.dataset import ImageSet
-from semantic_aug.data.source import find_source
+from semantic_aug.data.find import find_source
 from semantic_aug.evaluation import quality
 from semantic_aug.evaluation.classifier import Judge, train_judge
 from semantic_aug.evaluation.lpips import Perceptual

@@ -10,8 +10,9 @@ from semantic_aug.cli.data import say_skipped, warn_of_strangers
 from semantic_aug.cli.devices import chosen_device
 from semantic_aug.cli.paths import directory, outside, writable
 from semantic_aug.cli.progress import shown
-from semantic_aug.data.dataset import readable, stamp
-from semantic_aug.data.source import find_source
+from semantic_aug.data.cache import stamp
+from semantic_aug.data.decoding import find_readable
+from semantic_aug.data.find import find_source
 from semantic_aug.expansion import run as expansion
 from semantic_aug.expansion.layouts import LAYOUTS, folder_names
 from semantic_aug.expansion.plan import Originals, Plan, new_images
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         from semantic_aug.expansion.ray import in_actors as engine
 
     def unreadable() -> list[int]:
-        return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
+        return sorted({*range(len(source.files))}.difference(find_readable(source, skip_bad=options.skip_bad).tolist()))
 
     if _distributed.launched() > 1:
         device = str(_distributed.join(device).device)

@@ -16,7 +16,8 @@ from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
 
 from semantic_aug._io import save_whole
-from semantic_aug.data.dataset import EndlessOrder, ImageSet
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.orders import EndlessOrder
 from semantic_aug.images import resize, to_model_channels
 from semantic_aug.labels import label_table, same_names
 from semantic_aug.sampling import seeded
