@@ -13,7 +13,7 @@ from semantic_aug.data.find import find_source
 from semantic_aug.data.folder import open_folder
 from semantic_aug.data.source import Source
 from semantic_aug.images import bytes_to_model
-from semantic_aug.labels import label_table
+from semantic_aug.labels import indices_by_class, label_table
 from semantic_aug.sampling import seeded
 
 
@@ -106,10 +106,9 @@ def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
     counts = data.counts()
     order = torch.randperm(len(data), generator=seeded(seed, "imbalance"))
     kept = []
-    for label in range(len(counts)):
+    for label, members in enumerate(indices_by_class(data.labels[order], len(counts))):
         share = ratio ** (-label / max(len(counts) - 1, 1))
-        members = order[data.labels[order] == label]
-        kept.append(members[: max(round(max(counts) * share), 1)])
+        kept.append(order[members[: max(round(max(counts) * share), 1)]])
     return data.subset(torch.cat(kept).sort().values)
 
 

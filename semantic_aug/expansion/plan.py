@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from semantic_aug.labels import indices_by_class
 from semantic_aug.sampling import evenly, seeded
 
 
@@ -55,10 +56,10 @@ class Plan:
     """
 
     def __init__(self, originals: Originals, new: Sequence[int], seed: int) -> None:
-        labels = torch.tensor(originals.labels)
+        members = indices_by_class(torch.tensor(originals.labels), len(originals.classes))
         sources = [
-            evenly((labels == label).nonzero().flatten(), count, seeded(seed, "sources", name))
-            for label, (name, count) in enumerate(zip(originals.classes, new, strict=True))
+            evenly(of_class, count, seeded(seed, "sources", name))
+            for name, of_class, count in zip(originals.classes, members, new, strict=True)
         ]
         order = torch.randperm(sum(new), generator=seeded(seed, "order"))
         self.sources = torch.cat(sources)[order]

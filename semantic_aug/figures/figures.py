@@ -13,6 +13,7 @@ from torch import Tensor
 
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
 
 DRAWS = 8  # augmentations of one image
@@ -235,8 +236,7 @@ def _random(sources: Sources, n: int, generator: torch.Generator) -> tuple[Tenso
     """Indices (K, n) of images of every class there is, all different where it has n, and the classes (K,)."""
     labels = sources.labels.unique()
     chosen = []
-    for label in labels:
-        members = (sources.labels == label).nonzero().flatten()
+    for members in filter(len, indices_by_class(sources.labels)):
         shuffled = members[torch.randperm(len(members), generator=generator)]
         chosen.append(shuffled.repeat(-(-n // len(members)))[:n])
     return torch.stack(chosen), labels

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data, load_folder
@@ -124,6 +126,17 @@ def test_a_long_tail_of_unequal_classes():
     assert cut_to_imbalance(labelled([10]), 100, seed=0).counts() == [10]
     gap = replace(labelled([10, 10]), classes=["class 0", "class 1", "nothing"])
     assert cut_to_imbalance(gap, 10, seed=0).counts() == [10, 3, 0]
+
+
+@given(st.permutations([0] * 9 + [1] * 5 + [2] * 7 + [3]), st.floats(1, 50))
+def test_a_long_tail_is_that_of_a_search_for_each_class(labels, ratio):
+    """Tails were once cut by looking through all labels for each class; the same seeds keep the same images."""
+    labels = torch.tensor(labels)
+    data = ImageSet(torch.zeros(22, 1, 1, 1, dtype=torch.uint8), labels, list("abcd"), list(range(22)))
+    order, kept = torch.randperm(22, generator=seeded(3, "imbalance")), []
+    for label in range(4):
+        kept += order[labels[order] == label][: max(round(9 * ratio ** (-label / 3)), 1)].tolist()
+    assert cut_to_imbalance(data, ratio, seed=3).files == sorted(kept)
 
 
 @pytest.mark.parametrize("ratio", [0.99, 0, -1, float("nan")])
