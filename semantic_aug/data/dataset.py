@@ -17,15 +17,25 @@ from semantic_aug.labels import indices_by_class, label_table
 from semantic_aug.sampling import seeded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images uint8 (N, C, S, S) with their labels int64 (N,), the class names, and the files they came from."""
+    """Labelled images in memory.
+
+    Args:
+        images: uint8 (N, C, S, S).
+        labels: class index of every image, int64 (N,).
+        classes: names in label order.
+        files: where every image came from, as in ``Source``.
+        skipped: how many images were left out because they could not be read.
+        name: what figures call the data set; None for images that a checkpoint drew itself.
+    """
 
     images: Tensor
     labels: Tensor
     classes: list[str]
     files: list[Path]
     skipped: int = 0
+    name: str | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,7 +56,7 @@ class ImageSet:
         """The images at ``indices``, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         files = [self.files[i] for i in chosen.tolist()]
-        return ImageSet(self.images[chosen], self.labels[chosen], self.classes, files)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], files=files, skipped=0)
 
 
 def load_data(
@@ -115,4 +125,4 @@ def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
 def _image_set(source: Source, images: Tensor, kept: Tensor) -> ImageSet:
     labels = torch.tensor(source.labels)[kept]
     files = [source.files[number] for number in kept.tolist()]
-    return ImageSet(images, labels, source.classes, files, len(source.files) - len(files))
+    return ImageSet(images, labels, source.classes, files, len(source) - len(files), source.origin)

@@ -49,7 +49,7 @@ def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, thr
         return failed
 
     chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-    with ThreadPoolExecutor(threads or _cpus()) as pool:  # Pillow decodes and resizes without the GIL
+    with ThreadPoolExecutor(threads or count_cpus()) as pool:  # Pillow decodes and resizes without the GIL
         bad = dict(each for failed in pool.map(attempt, chunks) for each in failed)
     if not bad:
         return torch.arange(total)
@@ -67,5 +67,6 @@ def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, thr
     return kept
 
 
-def _cpus() -> int:
+def count_cpus() -> int:
+    """How many CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

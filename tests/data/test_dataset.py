@@ -139,6 +139,13 @@ def test_a_long_tail_is_that_of_a_search_for_each_class(labels, ratio):
     assert cut_to_imbalance(data, ratio, seed=3).files == sorted(kept)
 
 
+def test_sets_can_be_compared_and_parts_keep_the_name():
+    data = replace(labelled([3, 3]), name="faces", skipped=2)
+    assert data == data
+    assert data != replace(data)
+    assert (data.subset([0]).name, data.subset([0]).skipped) == ("faces", 0)
+
+
 @pytest.mark.parametrize("ratio", [0.99, 0, -1, float("nan")])
 def test_a_ratio_below_1_is_refused(ratio):
     with pytest.raises(ValueError, match="at least 1"):

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_aug.expansion.plan import Originals, Plan, new_images
+from semantic_aug.data.source import Source
+from semantic_aug.expansion.plan import Plan, new_images
 from semantic_aug.sampling import evenly, seeded
 
 
@@ -22,7 +23,7 @@ def test_how_many_new_images():
 
 def originals(labels, classes):
     files = [Path(f"{number}.png") for number in range(len(labels))]
-    return Originals([f"class {label}" for label in range(classes)], labels, files, lambda number: None)
+    return Source("faces", [f"class {label}" for label in range(classes)], labels, files, None, [])
 
 
 @given(st.permutations([0, 0, 0, 0, 0, 1, 1, 2, 2, 2, 3]), st.lists(st.integers(0, 9), min_size=4, max_size=4))
