@@ -60,18 +60,25 @@ class ImageSet:
 
 
 def load_data(
-    spec: str | Path, channels: int, size: int, *, skip_bad: bool = False, cache: str | Path | None = None
+    spec: str | Path | Source,
+    channels: int,
+    size: int,
+    *,
+    skip_bad: bool = False,
+    cache: str | Path | None = None,
 ) -> ImageSet:
     """Decode a data set, each image converted to ``channels`` and resized to ``size`` x ``size``.
 
     Args:
-        spec: one of
-            an image folder ``DIR/<class>/*.png, jpg, webp, ...``;
+        spec: a ``Source``, or one of
+            an image folder ``DIR/<class>/*.png, jpg, webp, ...``, not the folder above its splits (``folder:DIR`` is
+            taken as it is, even if its classes are called "train" and "test");
             a folder written by ``Dataset.save_to_disk``, or by ``DatasetDict.save_to_disk`` (its split "train";
             ``DIR/SPLIT`` is another one), with one column of type Image and one of type ClassLabel;
             ``PREFIX:NAME[/SPLIT][@ROOT]``, where SPLIT is by default the training split and ROOT ``data``:
             ``torchvision:CIFAR10``, ``torchvision:FashionMNIST/test@/data`` (downloaded where it is not in ROOT),
-            ``rafdb:basic/test@ROOT``, ``affectnet:7/val@ROOT`` or ``affectnet:8@ROOT`` (the published layouts).
+            ``rafdb:basic/test@ROOT``, ``affectnet:7/val@ROOT`` or ``affectnet:8@ROOT`` (the published layouts);
+            ``fer2013.csv`` or ``fer2013.csv/SPLIT``, FER2013's one file, with the splits train, validation and test.
         skip_bad: leave out, and count, images that cannot be read.
         cache: directory that keeps the decoded images of the last two data sets, memory-mapped when they are used
             again. Not used for torchvision's data sets, most of which are in memory already.
@@ -79,7 +86,7 @@ def load_data(
     Classes without any image are left out. Raises DataError for data that cannot be used, and, unless ``skip_bad``,
     one that names the first unreadable image and counts them all.
     """
-    source = find_source(spec)
+    source = spec if isinstance(spec, Source) else find_source(spec)
     if cache is None or not source.stamped:
         return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
     path = cache_path(cache, source, channels, size, skip_bad)
@@ -93,9 +100,8 @@ def load_data(
 
 
 def load_folder(folder: str | Path, channels: int, size: int, *, skip_bad: bool = False) -> ImageSet:
-    """``load_data`` of an image folder, whatever its name looks like."""
-    source = open_folder(folder)
-    return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
+    """``load_data`` of an image folder, whatever it and its sub-folders are called."""
+    return load_data(open_folder(folder), channels, size, skip_bad=skip_bad)
 
 
 def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -61,3 +61,14 @@ def annotated(folder, labels, stored=str):
         paint(folder / "images" / f"{number}.jpg", number * 20)
         np.save(folder / "annotations" / f"{number}_exp.npy", np.array(stored(label)))
         np.save(folder / "annotations" / f"{number}_val.npy", np.array("0.5"))
+
+
+def fer2013_table(path, header="emotion,pixels,Usage", order=("emotion", "pixels", "Usage")):
+    """FER2013's file with 7 training images of the value 20 i, one a class, and 2 to validate on."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [header]
+    for i in range(9):
+        cells = {"emotion": str(i % 7), "pixels": " ".join([str(i * 20)] * 48 * 48)}
+        cells["Usage"] = "Training" if i < 7 else "PublicTest"
+        lines.append(",".join(cells[name] for name in order))
+    path.write_text("\n".join(lines) + "\n")

@@ -9,7 +9,7 @@ import pytest
 
 from semantic_aug.data.dataset import load_data
 from semantic_aug.data.source import DataError
-from tests.data.conftest import idx, mnist_files, paint, values
+from tests.data.conftest import fer2013_table, idx, mnist_files, paint, values
 
 
 def test_a_torchvision_set_and_its_splits(fashion, tmp_path, monkeypatch):
@@ -101,16 +101,6 @@ def test_a_set_without_names_is_named_by_numbers(tmp_path):
     lines = [" ".join([str(label), *(f"{i + 1}:0.0" for i in range(256))]) for label in (1, 10)]
     (tmp_path / "usps.bz2").write_bytes(bz2.compress("\n".join(lines).encode()))
     assert load_data(f"torchvision:USPS@{tmp_path}", 1, 16).classes == ["0", "9"]
-
-
-def fer2013_table(path, header, order):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [header]
-    for i in range(9):
-        cells = {"emotion": str(i % 7), "pixels": " ".join([str(i * 20)] * 48 * 48)}
-        cells["Usage"] = "Training" if i < 7 else "PublicTest"
-        lines.append(",".join(cells[name] for name in order))
-    path.write_text("\n".join(lines) + "\n")
 
 
 def test_fer2013_has_the_names_of_its_labels(tmp_path, monkeypatch):
