@@ -20,7 +20,8 @@ from torchvision.transforms import v2
 
 from semantic_aug import Artifact, ClassStatistics, SemanticAugmentBatch
 from semantic_aug._random import evenly, seeded
-from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.orders import BalancedOrder, EndlessOrder
 from semantic_aug.functional import blend, decoded, model_input
 from semantic_aug.images import tensor_to_unit, unit_to_tensor
 from semantic_aug.model.recommended import MODES

@@ -81,10 +81,10 @@ def identity_embedding() -> Embed | None:
 
 def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict[str, Tensor]:
     """What is added to, and subtracted from, the latents of ``n`` images of a class: each (n, d) by its name."""
-    factor = artifact.statistics.factor(label, artifact.shrinkage)  # columns: directions times standard deviation
+    factor = artifact.statistics.factor(label, artifact.recommended.shrinkage)  # columns: directions times standard deviation
     d, _ = factor.shape
     made = {f"direction {number + 1}": factor[:, number].expand(n, d) for number in range(min(count, d))}
-    strength = artifact.recommended["strength"]
+    strength = artifact.recommended.strength
     noise = torch.randn(n, d, generator=seeded(seed, "directions", label))
     made[f"random draw at {strength:g}"] = strength**0.5 * noise @ factor.T
     other = (label + 1) % len(artifact.classes)
@@ -117,7 +117,7 @@ def of_class(
     unit = {name: (values - values.roll(1, 0)).norm(dim=1).mean() for name, values in of_real.items()}
     seen = log_odds(judge, x, true)[1]
     statistics = artifact.statistics
-    variance = float(statistics.covariance(label, artifact.shrinkage).trace())
+    variance = float(statistics.covariance(label, artifact.recommended.shrinkage).trace())
     figures = {}
     for name, step in moves(artifact, label, n, options.directions, options.seed).items():
         forward, back = moved(artifact, x, step, options.mode)

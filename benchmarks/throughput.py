@@ -142,7 +142,7 @@ def plain(artifact: Artifact, mode: Any, images: Tensor) -> Contender:
     def run(images: Tensor, labels: Tensor) -> Tensor:
         out = images.clone()
         out[chosen] = semantic_augment_image(
-            images[chosen], noise, artifact, labels[chosen], strength=STRENGTH, mode=mode, shrinkage=artifact.shrinkage
+            images[chosen], noise, artifact, labels[chosen], strength=STRENGTH, mode=mode, shrinkage=artifact.recommended.shrinkage
         )
         return out
 

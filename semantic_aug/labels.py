@@ -50,6 +50,16 @@ def as_class_indices(labels: Any, shape: tuple[int, ...], num_classes: int) -> T
     return labels.detach().to("cpu", torch.int64)
 
 
+def indices_by_class(labels: Tensor, classes: int = 0) -> tuple[Tensor, ...]:
+    """Which of the images with ``labels`` int64 (N,) are of class 0, of class 1, and so on: int64 each, ascending.
+
+    There are as many classes as the labels need, at least ``classes``. One stable sort finds them all, so the cost does
+    not grow with their number.
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    return labels.argsort(stable=True).split(counts.tolist())
+
+
 def folder_name(name: str) -> str:
     """What the folder of a class is called: its name, "_" in place of what a folder's name cannot have."""
     return re.sub(r"^\.|[/\\\0]", "_", name)

@@ -10,8 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.app.views import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing, html
-from semantic_aug.figures.figures import Sources
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES, Mode
 from semantic_aug.perturb import PERTURBATIONS
@@ -62,7 +62,7 @@ STYLE = (
 )
 
 
-def build(artifact: Artifact, name: str, sources: Sources, judge: "Judge | None" = None) -> "gradio.Blocks":
+def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None) -> "gradio.Blocks":
     """The page; see ``serve``. Its thumbnails are files below ``GRADIO_TEMP_DIR``."""
     gr = _gradio()
     offered = drawing.first_of_each_class(sources.labels, max(1, OFFERED // len(artifact.classes)))[:OFFERED]
@@ -167,7 +167,7 @@ def build(artifact: Artifact, name: str, sources: Sources, judge: "Judge | None"
 
 
 def serve(
-    artifact: Artifact, name: str, sources: Sources, judge: "Judge | None" = None, *, host: str | None = None,
+    artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None, *, host: str | None = None,
     port: int | None = None, share: bool = False,
 ) -> None:  # fmt: skip
     """Serve the page until Ctrl-C. Fonts are the system's; nothing is asked of another machine unless ``share``.

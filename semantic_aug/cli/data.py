@@ -3,13 +3,13 @@
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from semantic_aug.cli.demonstration import draw
 from semantic_aug.data.dataset import ImageSet, load_data
-from semantic_aug.figures.figures import Sources
+from semantic_aug.figures.sources import draw_sources
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import IMAGES, Domain
 
@@ -22,14 +22,14 @@ def load(artifact: Artifact, folder: str, *, skip_bad: bool, same_classes: bool 
     return data.with_classes(artifact.classes) if same_classes else data
 
 
-def sources_of(artifact: Artifact, options: argparse.Namespace, *, skip_bad: bool) -> Sources:
+def sources_of(artifact: Artifact, options: argparse.Namespace, *, skip_bad: bool) -> ImageSet:
     """The images of DATA, or, without it, images that the artifact draws."""
     if options.data is None:
-        return Sources(*draw(artifact))
+        return draw_sources(artifact)
     data = load(artifact, options.data, skip_bad=skip_bad)
     folder = Path(options.data)
     name = folder.resolve().name if folder.is_dir() else options.data.partition("@")[0]  # no path of this machine
-    return Sources(data.images, data.labels, name)
+    return replace(data, name=name)
 
 
 def warn_of_strangers(artifact: Artifact, read: Callable[[int], Tensor], n: int) -> None:

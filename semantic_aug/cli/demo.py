@@ -3,8 +3,8 @@
 import argparse
 
 from semantic_aug.cli.data import sources_of
-from semantic_aug.cli.demonstration import measure
 from semantic_aug.cli.paths import png
+from semantic_aug.cli.pipelines import measure
 from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
 

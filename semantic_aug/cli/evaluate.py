@@ -10,7 +10,7 @@ from semantic_aug.cli.data import load
 from semantic_aug.cli.devices import chosen_device, chosen_precision
 from semantic_aug.cli.paths import png, writable
 from semantic_aug.data.dataset import ImageSet
-from semantic_aug.data.source import find_source
+from semantic_aug.data.find import find_source
 from semantic_aug.evaluation import quality
 from semantic_aug.evaluation.classifier import Judge, train_judge
 from semantic_aug.evaluation.lpips import Perceptual
@@ -82,7 +82,7 @@ def _kept_judge(path: Path, options: argparse.Namespace, artifact: Artifact) -> 
     """The judge of a file. Raises ValueError where it is not that of ``--train``, or of the artifact's classes."""
     judge = Judge.load(path)
     if options.train is not None:
-        found = len(find_source(options.train).files)
+        found = len(find_source(options.train))
         if found != judge.images and not options.skip_bad:
             raise ValueError(
                 f"{path} was trained on {judge.images} images, {options.train} has {found}; pass --judge FILE for "

@@ -10,11 +10,12 @@ from semantic_aug.cli.data import say_skipped, warn_of_strangers
 from semantic_aug.cli.devices import chosen_device
 from semantic_aug.cli.paths import directory, outside, writable
 from semantic_aug.cli.progress import shown
-from semantic_aug.data.dataset import readable, stamp
-from semantic_aug.data.source import find_source
+from semantic_aug.data.cache import stamp
+from semantic_aug.data.decoding import find_readable
+from semantic_aug.data.find import find_source
 from semantic_aug.expansion import run as expansion
 from semantic_aug.expansion.layouts import LAYOUTS, folder_names
-from semantic_aug.expansion.plan import Originals, Plan, new_images
+from semantic_aug.expansion.plan import Plan, new_images
 from semantic_aug.expansion.recipe import Recipe
 from semantic_aug.functional import model_input
 from semantic_aug.images import tensor_to_unit
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
         from semantic_aug.expansion.ray import in_actors as engine
 
     def unreadable() -> list[int]:
-        return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
+        return sorted({*range(len(source))}.difference(find_readable(source, skip_bad=options.skip_bad).tolist()))
 
     if _distributed.launched() > 1:
         device = str(_distributed.join(device).device)
@@ -56,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
     with expansion.begun(output, run, unreadable) if rank == 0 else nullcontext():
         _distributed.wait()
         skipped = expansion.recorded(output)["skipped"]
-        originals = Originals.of(source, skipped)
+        originals = source.without(skipped)
         plan = Plan(originals, new_images(originals.counts(), **target), recipe.seed)
         layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
         total, done, finished = expansion.work(layout, rank=rank, world_size=world_size, engine=engine)
@@ -64,11 +65,11 @@ def run(options: argparse.Namespace) -> None:
             say_skipped(len(skipped))
             there = f", {done} of them there already" if done else ""
             there = there if len(plan) else ": every class has as many images as are asked for"
-            print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
+            print(f"{len(originals)} originals, {len(plan)} new images{there}")
             warn_of_strangers(
                 artifact,
-                lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact.network),
-                len(originals.files),
+                lambda i: model_input(tensor_to_unit(originals.read(i, None, None))[None], artifact.network),
+                len(originals),
             )
         try:
             shown(finished, total, done, "new images", silent=rank != 0)
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
             raise
         _distributed.wait()
         if rank == 0:
-            images = len(originals.files) + expansion.finish(layout)
+            images = len(originals) + expansion.finish(layout)
             print(f"wrote {output}: {images} images, {len(source.classes)} classes")
             if options.verify:
                 wrong = expansion.differing(output, artifact, options.verify, device=device)

@@ -17,7 +17,8 @@ from torchvision.models.resnet import BasicBlock
 
 from semantic_aug._io import save_whole
 from semantic_aug._random import seeded
-from semantic_aug.data.dataset import EndlessOrder, ImageSet
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.orders import EndlessOrder
 from semantic_aug.images import resize, to_model_channels
 from semantic_aug.labels import label_table, same_names
 

@@ -139,7 +139,7 @@ def work(
 
     def go() -> Iterator[int]:
         with _hint(directory):
-            layout.place(range(rank, len(layout.originals.files), world_size))
+            layout.place(range(rank, len(layout.originals), world_size))
             for finished in engine(layout, missing) if missing else ():
                 _append(directory / WORK / f"lines-{rank}.jsonl", finished)
                 yield len(finished)

@@ -12,6 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from semantic_aug._io import write_whole
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
+from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES
 from semantic_aug.model.runtime import LatentModel
@@ -123,7 +124,7 @@ def bars(values: Mapping[str, int]) -> Image.Image:
 
 def first_of_each_class(labels: Tensor, per_class: int = 1) -> Tensor:
     """Indices of the first ``per_class`` images of every class, ordered by class."""
-    return torch.cat([(labels == label).nonzero().flatten()[:per_class] for label in labels.unique()])
+    return torch.cat([members[:per_class] for members in indices_by_class(labels)])
 
 
 def save(picture: Image.Image, path: str | Path) -> None:

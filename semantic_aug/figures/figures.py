@@ -1,7 +1,7 @@
 """The figures of an artifact at work: class counts, augmentations, strengths, directions, as data that can be drawn.
 
-``FIGURES`` are functions of an artifact and ``Sources``; all they draw at random comes from ``seed``. The paper is
-arXiv 2411.17254.
+``FIGURES`` are functions of an artifact and of images whose labels are the artifact's; all they draw at random comes
+from ``seed``. The paper is arXiv 2411.17254.
 """
 
 from collections.abc import Callable
@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.runtime import LatentModel
 
@@ -25,19 +27,7 @@ START = {"detail": "the image itself", "decode": "its reconstruction"}
 DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Images to draw figures from: uint8 (N, C, H, W), with class indices (N,) of the artifact.
-
-    ``name``: of the data set, or None where the checkpoint drew the images itself.
-    """
-
-    images: Tensor
-    labels: Tensor
-    name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
     """Named columns of images, each (N, C, H, W) uint8, and the names of their rows.
 
@@ -68,7 +58,7 @@ class Bars:
         return drawing.bars(self.values)
 
 
-def counts(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Bars:
+def counts(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Bars:
     """Images per class, the most frequent first (the paper's Fig. 1)."""
     if sources.name is None:
         found, where = artifact.statistics.count, "that the checkpoint was trained on"
@@ -88,7 +78,7 @@ def imbalance(count: Tensor) -> float:
     return int(count.max()) / int(count[count > 0].min())
 
 
-def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def overview(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Source, reconstruction, augmentations at rising strength in both modes, a new sample."""
     images, labels = _first(sources, per_class)
     return Grid(
@@ -101,7 +91,7 @@ def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
     )
 
 
-def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def augmentations(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Sources beside several augmentations of each (the paper's Fig. 4)."""
     model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
@@ -116,7 +106,7 @@ def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, s
     )
 
 
-def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def pairs(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Originals of each class, each with one augmentation on its right."""
     model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
@@ -134,7 +124,7 @@ def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int
     )
 
 
-def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def balanced(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Augmentations of images picked at random, equally many of every class (the paper's Fig. 5)."""
     model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
@@ -149,7 +139,7 @@ def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
     )
 
 
-def strengths(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def strengths(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """One image and one draw of noise a row, the strength rising from left to right."""
     model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
@@ -166,7 +156,7 @@ def strengths(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed:
     )
 
 
-def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def directions(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Walks along the leading directions of each class's covariance, through the mean of its latents."""
     steps = torch.tensor(DEVIATIONS, dtype=torch.float64)[:, None, None]
     k = min(DIRECTIONS, artifact.network.latent_dim)
@@ -187,7 +177,7 @@ def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed
     )
 
 
-def samples(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def samples(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """New images of each class, from no source."""
     return Grid(
         title="New samples",
@@ -226,17 +216,16 @@ def _augment(
     return semantic_augment_image(images, noise, model, labels, strength=strength)
 
 
-def _first(sources: Sources, per_class: int) -> tuple[Tensor, Tensor]:
+def _first(sources: ImageSet, per_class: int) -> tuple[Tensor, Tensor]:
     chosen = drawing.first_of_each_class(sources.labels, per_class)
     return sources.images[chosen], sources.labels[chosen]
 
 
-def _random(sources: Sources, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _random(sources: ImageSet, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Indices (K, n) of images of every class there is, all different where it has n, and the classes (K,)."""
     labels = sources.labels.unique()
     chosen = []
-    for label in labels:
-        members = (sources.labels == label).nonzero().flatten()
+    for members in filter(len, indices_by_class(sources.labels)):
         shuffled = members[torch.randperm(len(members), generator=generator)]
         chosen.append(shuffled.repeat(-(-n // len(members)))[:n])
     return torch.stack(chosen), labels

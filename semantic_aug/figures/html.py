@@ -10,7 +10,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import write_whole
-from semantic_aug.figures.figures import Bars, Figure, Grid, Sources, imbalance
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.figures.figures import Bars, Figure, Grid, imbalance
 from semantic_aug.model.artifact import Artifact
 
 NAMED = 12  # classes that the head lists
@@ -66,7 +67,7 @@ footer { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1re
 )
 
 
-def page(artifact: Artifact, name: str, sources: Sources, figures: Mapping[str, Figure], command: str) -> str:
+def page(artifact: Artifact, name: str, sources: ImageSet, figures: Mapping[str, Figure], command: str) -> str:
     """The whole page: what the checkpoint ``name`` holds, then a section for each figure.
 
     ``sources`` are what the figures are drawn from; ``command`` made the page, the last line names it.

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import semantic_aug
 from semantic_aug import _distributed
 from semantic_aug._random import seeded
-from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.orders import BalancedOrder, EndlessOrder
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.evaluation.quality import reconstruction
 from semantic_aug.figures import drawing

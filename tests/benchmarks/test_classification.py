@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_aug import ClassStatistics, SemanticAugmentBatch
-from semantic_aug.data.dataset import BalancedOrder, cut_to_imbalance, load_folder
+from semantic_aug.data.dataset import cut_to_imbalance, load_folder
+from semantic_aug.data.orders import BalancedOrder
 from tests.conftest import CLASSES, build_artifact, write_folder
 
 pytest.importorskip("torchmetrics")

@@ -37,7 +37,7 @@ def test_moves_are_standard_deviations_along_eigenvectors():
     artifact = build_artifact()
     made = moves(artifact, 1, 3, 2, seed=0)
     assert list(made) == ["direction 1", "direction 2", "random draw at 0.35", "to another class"]
-    values = torch.linalg.eigvalsh(artifact.statistics.covariance(1, artifact.shrinkage)).flip(0)
+    values = torch.linalg.eigvalsh(artifact.statistics.covariance(1, artifact.recommended.shrinkage)).flip(0)
     for number in (0, 1):
         step = made[f"direction {number + 1}"]
         assert step.shape == (3, artifact.network.latent_dim)
@@ -72,7 +72,7 @@ def test_units_are_differences_of_real_images():
         return images.flatten(1)[:, :5]
 
     figures = directions.of_class(artifact, x, 0, judge, embed, options)["direction 1"]
-    step = artifact.statistics.factor(0, artifact.shrinkage)[:, 0]
+    step = artifact.statistics.factor(0, artifact.recommended.shrinkage)[:, 0]
     change = embed(artifact.decode(artifact.encode(x) + step)) - embed(artifact.decode(artifact.encode(x) - step))
     strangers = torch.stack([embed(x)[i] - embed(x)[i - 1] for i in range(4)])
     assert figures["identity"] == pytest.approx(float(change.norm(dim=1).mean() / strangers.norm(dim=1).mean()), 1e-5)

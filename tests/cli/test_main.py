@@ -367,7 +367,7 @@ def test_push_and_every_verb_takes_what_was_pushed(saved, folder, tmp_path, caps
 
 
 def test_demo_takes_what_the_others_take(saved, folder, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("semantic_aug.cli.demonstration.IMAGES", 64)
+    monkeypatch.setattr("semantic_aug.cli.pipelines.IMAGES", 64)
     (folder / "sad" / "broken.png").write_bytes(b"x")
     (folder / ".ipynb_checkpoints").mkdir()
     (folder / "sad").rename(folder / "Sad")

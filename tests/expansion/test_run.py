@@ -24,7 +24,6 @@ from torchvision.transforms.v2 import functional as F
 from semantic_aug import Artifact
 from semantic_aug._random import seeded
 from semantic_aug.cli import main as cli
-from semantic_aug.expansion.plan import new_images
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, one_thread, remake
 from semantic_aug.expansion.run import differing
 from semantic_aug.functional import semantic_augment_image
@@ -87,15 +86,6 @@ def check_whole(output, data, counts):
 
 
 # --- What is written ------------------------------------------------------------------------------------------------
-
-
-def test_how_many_new_images():
-    assert new_images([5, 2, 9], balance=True) == [4, 7, 0]
-    assert new_images([5, 2, 9], per_class=6) == [1, 4, 0]
-    assert new_images([5, 2, 9], times=3) == [10, 4, 18]
-    for wrong in ({}, {"balance": True, "times": 2}, {"per_class": 0}, {"times": 0}):
-        with pytest.raises(ValueError, match=r"expected one of|must be at least 1, got 0"):
-            new_images([5, 2, 9], **wrong)
 
 
 def test_an_image_folder_with_every_class_raised_evenly(once):
