@@ -1,9 +1,12 @@
 import gc
+import itertools
 import math
 import os
 import pickle
 import subprocess
 import sys
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
@@ -23,6 +26,17 @@ from semantic_aug.perturb import PERTURBATIONS
 from tests.conftest import build_artifact
 
 ARTIFACT = build_artifact()
+
+
+def build_linear_artifact():
+    """An artifact whose networks are a linear layer each, which torch.compile is done with in no time."""
+
+    class Encoder(torch.nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1)), None
+
+    generator = torch.nn.Sequential(torch.nn.Linear(8, 1024), torch.nn.Tanh(), torch.nn.Unflatten(1, (1, 32, 32)))
+    return replace(build_artifact(), encoder=Encoder(1024, 8), generator=generator)
 
 
 def wrapper(p=1.0, strength=0.5, **options):
@@ -121,20 +135,40 @@ def test_rank_is_that_of_the_function():
         wrapper(rank=9)(images, labels)
 
 
+def test_a_compiler_that_fails_is_given_up_with_one_warning(monkeypatch):
+    def fail(graph, inputs):
+        raise RuntimeError("no compiler found")
+
+    whole, artifact, (images, labels) = torch.compile, build_linear_artifact(), batch()
+    monkeypatch.setattr(torch, "compile", lambda *args, **options: whole(*args, **options, backend=fail))
+    outs = []
+    for compile in (True, False):
+        augment = SemanticAugmentBatch(1.0, checkpoint=artifact, compile=compile)
+        torch.manual_seed(0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            outs.append([augment(images, labels)[0] for _ in range(3)])
+        told = [str(warning.message) for warning in caught if "compile=True is given up" in str(warning.message)]
+        assert len(told) == compile
+    assert all(torch.equal(*pair) for pair in zip(*outs, strict=True))
+
+
+@pytest.mark.slow
 def test_without_a_compiler_it_warns_once_and_goes_on():
+    """The real compiler, in a process that finds no C++ compiler: how it fails is its own affair."""
     program = """
 import os, warnings
 os.environ["PATH"] = os.environ["TORCHINDUCTOR_CACHE_DIR"] = "/nonexistent"
 os.environ.pop("CXX", None)
 import torch
-from semantic_aug import SemanticAugmentBatch, augmenter
-from tests.conftest import build_artifact
-images, labels = torch.rand(4, 1, 32, 32), torch.arange(4) % 3
+from semantic_aug import SemanticAugmentBatch
+from tests.test_batch import batch, build_linear_artifact
+artifact, (images, labels) = build_linear_artifact(), batch()
 outs = []
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for compile in (True, False):
-        augment = SemanticAugmentBatch(1.0, checkpoint=build_artifact(), compile=compile)
+        augment = SemanticAugmentBatch(1.0, checkpoint=artifact, compile=compile)
         torch.manual_seed(0)
         outs.append([augment(images, labels)[0] for _ in range(3)])
 told = [str(warning.message) for warning in caught if "compile=True" in str(warning.message)]
@@ -156,17 +190,23 @@ def test_a_precision_that_the_gpu_lacks_is_refused(monkeypatch):
 
 
 def test_many_compiled_wrappers_in_one_process(monkeypatch, no_warnings):
-    """torch.compile gives a function up that it compiled for more than 8 settings; each wrapper has one of its own."""
-    whole = torch.compile
+    """torch.compile gives up a function that it compiled for more than 8 settings, so each wrapper has its own.
+
+    The limit is lowered to 1: two wrappers that shared a function would exceed it. ``test_contracts.py`` compiles the
+    real networks.
+    """
+    whole, artifact = torch.compile, build_linear_artifact()
     monkeypatch.setattr(torch, "compile", lambda *args, **options: whole(*args, **options, backend="eager"))
     torch.compiler.reset()
     images, labels = batch()
-    for mode in MODES:
-        for perturbation in PERTURBATIONS:
+    with torch._dynamo.config.patch(cache_size_limit=1):
+        for mode, perturbation in zip(itertools.cycle(MODES), PERTURBATIONS):
             outs = []
             for compile in (True, False):
                 torch.manual_seed(1)
-                augment = wrapper(mode=mode, perturbation=perturbation, compile=compile)
+                augment = SemanticAugmentBatch(
+                    1.0, 0.5, checkpoint=artifact, mode=mode, perturbation=perturbation, compile=compile
+                )
                 outs.append(augment(images, labels)[0])
             assert_close(*outs)
     torch.compiler.reset()
