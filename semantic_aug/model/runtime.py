@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from semantic_aug.model.artifact import Artifact, on_device
-from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
+from semantic_aug.model.networks import NetworkConfig
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import Shrinkage
 
@@ -34,8 +34,8 @@ class LatentModel:
         augmented = functional.semantic_augment_image(torch.rand(8, 1, 48, 48), noise, model, strength=0.35)
     """
 
-    encoder: Encoder
-    generator: Generator
+    encoder: nn.Module
+    generator: nn.Module
     network: NetworkConfig
     recommended: Recommended
     means: Tensor
@@ -70,13 +70,10 @@ class LatentModel:
         networks: list[nn.Module] = [artifact.encoder, artifact.generator]
         if dtype is not None or device != on_device(artifact.device):
             networks = [_prepare(network, device, dtype) for network in networks]
-        encoder, generator = networks
-        assert isinstance(encoder, Encoder)
-        assert isinstance(generator, Generator)
         shrinkage = artifact.recommended.shrinkage if shrinkage == "recommended" else shrinkage
         return cls(
-            encoder=encoder,
-            generator=generator,
+            encoder=networks[0],
+            generator=networks[1],
             network=artifact.network,
             recommended=artifact.recommended,
             means=artifact.statistics.mean.float().to(device),
