@@ -1,6 +1,7 @@
 """An artifact: the VAE (E and G), the latent statistics of each class and the class names, as a directory.
 
-Format 1, specified in the README: ``config.json``, ``model.safetensors``, ``statistics.safetensors``, ``README.md``.
+Formats, specified in the README: ``config.json``, ``model.safetensors``, ``statistics.safetensors``, ``README.md``.
+Format 2 is format 1 with a G that is conditional on the class; an unconditional artifact is written as format 1.
 Nothing in it is executable or pickled. What a file claims is checked before memory is allocated for it.
 """
 
@@ -9,9 +10,10 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,10 +24,10 @@ from torch import Tensor, nn
 
 from semantic_aug.card import model_card
 from semantic_aug.hub import CARD, CONFIG, MODEL, STATISTICS, previous, push, resolve
-from semantic_aug.networks import Encoder, Generator, NetworkConfig
+from semantic_aug.networks import NO_LABEL, Encoder, Generator, NetworkConfig
 from semantic_aug.statistics import ClassStatistics, Shrinkage
 
-FORMAT = "semantic-aug/1"
+FORMAT, CONDITIONAL_FORMAT = "semantic-aug/1", "semantic-aug/2"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
 PICTURES = ("preview.png", "samples.png")  # of the card
 MAX_CONFIG_BYTES = 16 << 20
@@ -68,6 +70,11 @@ class Artifact:
     card: str = ""
 
     def __post_init__(self) -> None:
+        if self.network.num_classes not in (0, len(self.classes)):
+            raise ValueError(
+                f"the generator is conditional on {self.network.num_classes} classes, the artifact has "
+                f"{len(self.classes)}: {self.classes}; artifact.unconditional() has a generator without classes"
+            )
         for network in (self.encoder, self.generator):
             network.eval().requires_grad_(False)
 
@@ -77,6 +84,11 @@ class Artifact:
         return self.recommended["shrinkage"]
 
     @property
+    def conditional(self) -> bool:
+        """Whether the generator decodes a latent differently for each class."""
+        return self.network.num_classes > 0
+
+    @property
     def device(self) -> torch.device:
         """The device that the networks are on."""
         return next(self.generator.parameters()).device
@@ -84,7 +96,7 @@ class Artifact:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights and statistics, as they are in memory."""
-        digest = hashlib.sha256(json.dumps([asdict(self.network), self.classes]).encode())
+        digest = hashlib.sha256(json.dumps([self.network.to_dict(), self.classes]).encode())
         parts = [self.encoder.state_dict(), self.generator.state_dict(), self.statistics.to_tensors()]
         for tensors in parts:
             for name, tensor in sorted(tensors.items()):
@@ -105,9 +117,38 @@ class Artifact:
         return self.encoder(images)[0]
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (N, d) => images (N, channels, S, S) in [-1, 1]."""
-        return self.generator(latents)
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents (N, d) => images (N, channels, S, S) in [-1, 1].
+
+        ``labels`` (N,) are class indices on the device of ``latents``, -1 where a class is not known (None: for all).
+        An unconditional artifact decodes alike whatever the label. Raises ValueError for a label that is no class of
+        a conditional one, where that can be seen without waiting for a device.
+        """
+        if not self.conditional or labels is None:
+            return self.generator(latents)
+        if not torch.compiler.is_compiling() and labels.device.type == "cpu" and labels.numel():
+            low, high = int(labels.min()), int(labels.max())
+            if low < NO_LABEL or high >= self.network.num_classes:
+                raise ValueError(
+                    f"labels must lie in 0..{self.network.num_classes - 1} ({', '.join(self.classes)}), or be "
+                    f"{NO_LABEL} where the class is not known, got {low}..{high}"
+                )
+        return self.generator(latents, labels)
+
+    def unconditional(self) -> "Artifact":
+        """A copy whose generator has forgotten the classes: it decodes as this one does without a label."""
+        if not self.conditional:
+            return self
+        network = replace(self.network, num_classes=0)
+        with torch.device("meta"):
+            generator = Generator(network)
+        d = network.latent_dim
+        state = {  # the columns behind the latent's embed the label
+            name: value[:, :d].clone() if name.endswith("modulation.weight") else value.clone()
+            for name, value in self.generator.state_dict().items()
+        }
+        generator.load_state_dict(state, assign=True)
+        return replace(self, network=network, generator=generator, directory=None)
 
     def sample(
         self, label: int, n: int, generator: torch.Generator | None = None, *, temperature: float = 1.0
@@ -120,7 +161,7 @@ class Artifact:
         mean = self.statistics.mean[label].float()
         noise = temperature * torch.randn(n, len(mean), generator=generator)
         latents = mean + noise @ self.statistics.factor(label, self.shrinkage).T
-        return self.decode(latents.to(self.device))
+        return self.decode(latents.to(self.device), torch.full((n,), label, device=self.device))
 
     @classmethod
     def load(cls, directory: str | Path) -> "Artifact":
@@ -290,8 +331,8 @@ class Artifact:
         if self.card:
             (directory / CARD).write_text(self.card, encoding="utf-8")
         config = {
-            "format": FORMAT,
-            "network": asdict(self.network),
+            "format": CONDITIONAL_FORMAT if self.conditional else FORMAT,
+            "network": self.network.to_dict(),
             "image_size": self.network.image_size,
             "channels": self.network.channels,
             "classes": self.classes,
@@ -340,8 +381,8 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not JSON in UTF-8: {error}; {DOWNLOAD_AGAIN}") from error
     found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
-        raise ArtifactError(f"{path}: format is {found!r}; this version understands {FORMAT!r}")
+    if found not in (FORMAT, CONDITIONAL_FORMAT):
+        raise ArtifactError(f"{path}: format is {found!r}; {_format_advice(found)}")
     types = {"network": dict, "classes": list, "counts": list, "recommended": dict, "reconstruction": dict,
              "training": dict, "files": dict, "image_size": int, "channels": int}  # fmt: skip
     for key, expected in types.items():
@@ -363,6 +404,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     return config
 
 
+def _format_advice(found: Any) -> str:
+    understood = f"this one understands {FORMAT!r} and {CONDITIONAL_FORMAT!r}"
+    if isinstance(found, str) and re.fullmatch(r"semantic-aug/\d{1,9}", found):
+        return f"a newer version of semantic-aug is needed ({understood}): pip install --upgrade semantic-aug"
+    return f"it was not written by semantic-aug ({understood})"
+
+
 def _number(value: Any, low: float, high: float) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
 
@@ -381,12 +429,19 @@ def _check_recommended(path: Path, recommended: dict[str, Any]) -> None:
 
 def _network_config(path: Path, config: dict[str, Any]) -> NetworkConfig:
     known = {f.name for f in fields(NetworkConfig)}
+    if config["format"] == FORMAT:
+        known.remove("num_classes")
     if set(config["network"]) != known:
         raise ArtifactError(f"{path}: 'network' has {sorted(config['network'])}, expected {sorted(known)}")
     try:
         network = NetworkConfig(**config["network"])
     except ValueError as error:
         raise ArtifactError(f"{path}: 'network': {error}") from error
+    if config["format"] == CONDITIONAL_FORMAT and network.num_classes != len(config["classes"]):
+        raise ArtifactError(
+            f"{path}: 'network' is conditional on {network.num_classes} classes, expected {len(config['classes'])}, "
+            f"as 'classes' has"
+        )
     for key in ("image_size", "channels"):
         if config[key] != getattr(network, key):
             raise ArtifactError(f"{path}: {key!r} is {config[key]}, 'network' says {getattr(network, key)}")
