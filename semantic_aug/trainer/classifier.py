@@ -80,7 +80,7 @@ def prepare_classifier(
 
 
 def has_learnt(judge: Judge, held_out: ImageSet, say: Callable[[str], object]) -> bool:
-    """Whether ``judge`` tells held-out images better than chance, which is said; True where they are too few to know."""
+    """Whether ``judge`` tells held-out images better than chance, which is said; True where they are too few."""
     chance = chance_accuracy(held_out.labels)
     if chance >= 1:
         say(f"the classifier is taken as it is: {len(held_out)} held-out images are too few to check it")

@@ -100,7 +100,9 @@ def balanced(
     ``images`` (N, C, S, S) instead of G's last layer, which costs nothing: they are on the way to the parameters.
     Only the gradient of what is returned has a meaning. ``total`` sums over the processes that share a batch.
     """
-    wanted, pushed = (torch.autograd.grad(SCALE * loss, images)[0] / SCALE for loss in (reconstruction, adversarial))
+    # Both losses see some draws, whose way back to the images they share.
+    wanted = torch.autograd.grad(SCALE * reconstruction, images, retain_graph=True)[0] / SCALE
+    pushed = torch.autograd.grad(SCALE * adversarial, images)[0] / SCALE
     squares = total(torch.stack([wanted.square().sum(), pushed.square().sum()]))
     ratio = (squares[0] / squares[1].clamp_min(1e-24)).sqrt()
     return (images * (wanted + weight * ratio * pushed)).sum()
