@@ -134,39 +134,42 @@ def train(
                     x = torch.where((noise.mirror.flatten() < 0.5)[:, None, None, None], x.flip(3), x)
 
                 with _gradients_summed_at_the_end(accelerator, networks, last=part == parts - 1):
-                    # Encode, sample (Eq. 1), decode; two draws (Eq. 4) of every fourth image as well or, before draws
-                    # have joined an active D, a sample from the prior for every other image.
+                    # Encode, sample (Eq. 1), decode. D sees as many generated images as real ones.
                     mu, logvar = encoder(x)
                     z = mu + (0.5 * logvar).exp() * noise.latent.flatten(0, 1)
-                    sampled, sampled_labels = x[:0], known[:0]
                     if drawing:
+                        # Two draws (Eq. 4) of every fourth image, of which D sees one as mode "decode" has it, the
+                        # other as "detail" does.
                         assert state.running is not None
-                        pairs = (-1, 2)
+                        source, source_labels, pairs = x[::4], known[::4], (-1, 2)
                         step = state.running.step(labels[::4], noise.prior.unflatten(0, pairs))
-                        draws = mu[::4, None] + noise.strength.unflatten(0, pairs).sqrt() * step
-                        z1, z2 = draws.unbind(1)
-                        images = generator(torch.cat([z, z1, z2, mu[::4]]), torch.cat([known, known[::4].repeat(3)]))
+                        z1, z2 = (mu[::4, None] + noise.strength.unflatten(0, pairs).sqrt() * step).unbind(1)
+                        images = generator(torch.cat([z, z1, z2, mu[::4]]), torch.cat([known, source_labels.repeat(3)]))
                         y, y1, y2, y0 = images.split([share, *[share // 4] * 3])
-                        # One draw of each pair as mode "decode" has it, the other as "detail" does.
-                        sampled = torch.cat([y1, (x[::4] + y2 - y0).clamp(-1, 1)])
-                        sampled_labels = known[::4].repeat(2)
+                        real, real_labels = x[::2], known[::2]
+                        fake = torch.cat([y1, (source + y2 - y0).clamp(-1, 1)])
+                        fake_labels = source_labels.repeat(2)
+                        shown_uniform = torch.cat([noise.shown[:, 0], noise.shown[:, 3]])
+                        scored_uniform = noise.scored[:, 1]
                     elif adversarial:
-                        sampled_labels = known[1::2]
-                        images = generator(torch.cat([z, noise.prior]), torch.cat([known, sampled_labels]))
-                        y, sampled = images[:share], images[share:]
+                        # Half reconstructions, half samples from the prior.
+                        images = generator(torch.cat([z, noise.prior]), torch.cat([known, known[1::2]]))
+                        y = images[:share]
+                        real, real_labels = x, known
+                        fake, fake_labels = torch.cat([y[::2], images[share:]]), torch.cat([known[::2], known[1::2]])
+                        shown_uniform = torch.cat(
+                            [noise.shown[:, :2].flatten(0, 1), noise.shown[:, 2], noise.shown[:, 3]]
+                        )
+                        scored_uniform = noise.scored.transpose(0, 1).flatten(0, 1)
                     else:
-                        y = images = generator(z, known)
-                    # D sees as many generated images as real ones: half reconstructions, half samples or draws.
-                    fake, fake_labels = torch.cat([y[::2], sampled]), torch.cat([known[::2], sampled_labels])
+                        y = generator(z, known)
 
                     # Discriminator phase.
                     if adversarial:
-                        shown = torch.cat([x, fake.detach()])
+                        shown = torch.cat([real, fake.detach()])
                         if config.uses_diffaugment:
-                            real, reconstructed, drawn = noise.shown.split([2, 1, 1], dim=1)
-                            uniform = torch.cat([real.flatten(0, 1), reconstructed[:, 0], drawn[:, 0]])
-                            shown = diffaugment(shown, uniform)
-                        real_score, fake_score = discriminator(shown, torch.cat([known, fake_labels])).chunk(2)
+                            shown = diffaugment(shown, shown_uniform)
+                        real_score, fake_score = discriminator(shown, torch.cat([real_labels, fake_labels])).chunk(2)
                         d_loss = losses.hinge_discriminator(real_score, fake_score)
                         accelerator.backward(d_loss / parts)
                         terms.add(d_loss=d_loss, d_real=real_score.mean(), d_fake=fake_score.mean())
@@ -192,7 +195,7 @@ def train(
                         with accelerator.autocast():
                             with torch.no_grad():
                                 real_features, real_logits = classifier(x[::4])
-                            features, logits = classifier(torch.cat([y[::4], sampled]) if drawing else y[::4])
+                            features, logits = classifier(torch.cat([y[::4], fake]) if drawing else y[::4])
                         real_logits, logits = real_logits.float(), logits.float()
                         features_l2 = losses.feature_distance(real_features, [each[:quarter] for each in features])
                         divergence = losses.class_divergence(real_logits, logits[:quarter])
@@ -204,14 +207,14 @@ def train(
                             loss = loss + config.draw_weight * draw_loss
                             terms.add(draw_loss=draw_loss)
                     if drawing:
-                        neighbours = losses.change_ratio((x[::4], x[1::4]), (mu[::4], mu[1::4]))
+                        neighbours = losses.change_ratio((source, x[1::4]), (mu[::4], mu[1::4]))
                         diversity = losses.diversity(losses.change_ratio((y1, y2), (z1, z2)), neighbours)
                         loss = loss - config.diversity_weight * diversity
                         terms.add(diversity=diversity)
                     if adversarial:
                         state.discriminator.requires_grad_(False)
                         if config.uses_diffaugment:
-                            fake = diffaugment(fake, noise.scored.transpose(0, 1).flatten(0, 1))
+                            fake = diffaugment(fake, scored_uniform)
                         g_loss = losses.hinge_generator(state.discriminator(fake, fake_labels))
                         weight, total = config.adversarial_weight, distributed.sum_over_processes
                         loss = losses.balanced(images, loss, g_loss, weight, total)
@@ -381,9 +384,10 @@ def _snapshot(
         measured = held_out.subset(range(min(len(held_out), SNAPSHOT_IMAGES)))
         figures = reconstruction(artifact, measured, perceptual)
         figures = {f"held_out_{name}": value for name, value in figures.items() if name.endswith("_mean")}
-        prior = torch.randn(256, config.network.latent_dim, generator=seeded(config.seed, "prior"))
-        drawn = artifact.decode(prior.to(artifact.device))
-        figures["prior_spread"] = spread(drawn) / max(spread(some.batch(slice(0, 256))), 1e-6)
+        if not config.uses_draws:
+            prior = torch.randn(256, config.network.latent_dim, generator=seeded(config.seed, "prior"))
+            drawn = artifact.decode(prior.to(artifact.device))
+            figures["prior_spread"] = spread(drawn) / max(spread(some.batch(slice(0, 256))), 1e-6)
         log.record(state.images_seen, figures)
         log.warn(alarms(figures, config.network.latent_dim))
     if not log.silent:

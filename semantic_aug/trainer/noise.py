@@ -23,11 +23,11 @@ class StepNoise:
     latent: Tensor
     """Normal (N/2, 2, d): Eq. 1's noise."""
     prior: Tensor
-    """Normal (N/2, d): samples from the prior or, once draws have joined, their noise; one for every other image."""
+    """Normal (N/2, d): samples from the prior or, once draws have joined, the noise of two draws of every 4th image."""
     shown: Tensor
-    """Uniform (N/2, 4, u): DiffAugment of the two real images, a reconstruction and a sample that D learns on."""
+    """Uniform (N/2, 4, u): DiffAugment of two real images, a reconstruction and a sample or draw that D learns on."""
     scored: Tensor
-    """Uniform (N/2, 2, u): DiffAugment of the reconstruction and the sample that D scores for G."""
+    """Uniform (N/2, 2, u): DiffAugment of the reconstruction and the sample or draw that D scores for G."""
     strength: Tensor
     """Uniform (N/2, 1): the strength s of each draw."""
     unlabelled: Tensor
