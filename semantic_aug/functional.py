@@ -89,7 +89,7 @@ def semantic_augment_image(
         else:
             mu = mu.to(device, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
         z = PERTURBATIONS[perturbation](mu, labels, noise, model, strength)
-        before, after = decode_pair(mu, z, model, mode if reconstruction is None else "decode")
+        before, after = decode_pair(mu, z, labels, model, mode if reconstruction is None else "decode")
         if mode == "detail" and reconstruction is not None:
             before = reconstruction.to(device, torch.float32, non_blocking=asynchronous).reshape(after.shape)
         augmented = blend(unit, before, after)
@@ -120,11 +120,14 @@ def _check_strength(strength: float | Tensor) -> None:
         raise ValueError(f"strength must be >= 0 and finite, got {strength}")
 
 
-def decode_pair(mu: Tensor, z: Tensor, model: LatentModel, mode: Mode) -> tuple[Tensor | None, Tensor]:
-    """G(mu), which mode "decode" does without, and G(z'): latents (N, d) => float32 (N, channels, S, S) in [0, 1]."""
+def decode_pair(mu: Tensor, z: Tensor, labels: Tensor, model: LatentModel, mode: Mode) -> tuple[Tensor | None, Tensor]:
+    """G(mu), which mode "decode" does without, and G(z'): latents (N, d) => float32 (N, channels, S, S) in [0, 1].
+
+    ``labels`` (N,), ``POOLED`` where a class is not known, are for a conditional G.
+    """
     if mode == "decode":
-        return None, model_to_unit(model.decode(z))
-    before, after = model_to_unit(model.decode(torch.cat([mu, z]))).chunk(2)
+        return None, model_to_unit(model.decode(z, labels))
+    before, after = model_to_unit(model.decode(torch.cat([mu, z]), labels.repeat(2))).chunk(2)
     return before, after
 
 

@@ -20,16 +20,20 @@ hypothesis.settings.load_profile("untimed")
 CLASSES = ["angry", "happy", "sad"]
 
 
-def build_artifact(channels: int = 1, classes: list[str] | None = None) -> Artifact:
-    """An untrained artifact whose decoder answers to its latents and whose classes differ."""
+def build_artifact(channels: int = 1, classes: list[str] | None = None, *, conditional: bool = False) -> Artifact:
+    """An untrained artifact whose decoder answers to its latents, and labels, and whose classes differ."""
     from dataclasses import replace
 
     classes = classes or CLASSES
-    network = replace(PRESETS["tiny"], channels=channels)
+    network = replace(PRESETS["tiny"], channels=channels, num_classes=len(classes) if conditional else 0)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         encoder, generator = Encoder(network), Generator(network)
         torch.nn.init.normal_(generator.head.weight, std=2.0)
+        if conditional:
+            for block in generator.blocks:
+                torch.nn.init.normal_(block.norm1.modulation.weight)
+                torch.nn.init.normal_(block.conv2.weight, std=0.1)
         statistics = ClassStatistics(len(classes), network.latent_dim)
         for label in range(len(classes)):
             spread = torch.randn(network.latent_dim, network.latent_dim) * (label + 1) / 3

@@ -98,7 +98,7 @@ def test_nothing_is_encoded(data, path, monkeypatch):
     decoded = []
     monkeypatch.setattr("semantic_aug.model.runtime.LatentModel.encode", lambda *_: pytest.fail("encoded"))
     original = LatentModel.decode
-    counting = lambda model, z: (decoded.append(len(z)), original(model, z))[1]  # noqa: E731
+    counting = lambda model, z, labels: (decoded.append(len(z)), original(model, z, labels))[1]  # noqa: E731
     monkeypatch.setattr("semantic_aug.model.runtime.LatentModel.decode", counting)
     augment(images, labels, latents=cache[:])
     augment(images, labels, latents={"mu": cache.mu})

@@ -62,10 +62,10 @@ def label_of(artifact: Artifact, name: str) -> int:
     return artifact.classes.index(name) if name in artifact.classes else POOLED
 
 
-def reconstruction(artifact: Artifact, image: Tensor) -> tuple[Tensor, float]:
+def reconstruction(artifact: Artifact, image: Tensor, label: int = POOLED) -> tuple[Tensor, float]:
     """What the autoencoder makes of an image uint8 (C, H, W): uint8 (c, S, S), and its L1 error on [-1, 1]."""
     x = model_input(tensor_to_unit(image)[None], artifact.network)
-    decoded = artifact.decode(artifact.encode(x))
+    decoded = artifact.decode(artifact.encode(x), torch.tensor([label], device=x.device))
     return drawing.to_bytes(decoded)[0], float((decoded - x).abs().mean())
 
 
@@ -122,7 +122,7 @@ def draws_html(
 ) -> str:  # fmt: skip
     """The source, its reconstruction, and the draws; with a judge its verdicts and their mean."""
     label = label_of(artifact, class_name)
-    rebuilt, error = reconstruction(artifact, image)
+    rebuilt, error = reconstruction(artifact, image, label)
     drawn = draws(artifact, image, label, strength=strength, mode=mode, perturbation=perturbation, seed=seed)
     shares = None if judge is None else verdicts(judge, artifact, drawn)
     first = [("source", image), ("reconstruction", rebuilt)]

@@ -17,7 +17,13 @@ def run(options: argparse.Namespace) -> None:
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     if not all(path.is_file() for path in data.files):
         raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")
+    labelled = options.reconstructions and artifact.conditional
     cache = LatentCache.build(
-        output, artifact.to(device), data.images, files=data.files, reconstructions=options.reconstructions
+        output,
+        artifact.to(device),
+        data.images,
+        files=data.files,
+        reconstructions=options.reconstructions,
+        labels=data.with_classes(artifact.classes).labels if labelled else None,
     )
     print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")

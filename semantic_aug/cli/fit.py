@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> None:
     statistics = fit_statistics(artifact.encoder, data)
     statistics.factors(artifact.recommended.shrinkage)  # raises where no class has two images
     fitted = replace(
-        artifact,
+        artifact if data.classes == artifact.classes else artifact.unconditional(),
         statistics=statistics,
         classes=data.classes,
         reconstruction=reconstruction(artifact, data),

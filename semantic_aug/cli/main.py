@@ -95,6 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--batch", metavar="N", type=int, help="images per step over all processes (default: 64)")
     add("--accumulate", metavar="N", type=int, default=1, help="compute each batch in N parts, to save memory")
     add("--compile", action="store_true", help="run the networks through torch.compile")
+    add(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="any other setting, as often as need be: a field of TrainConfig, or network.FIELD of NetworkConfig",
+    )
     add("--skip-bad")
 
     add = verb(

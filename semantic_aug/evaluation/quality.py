@@ -37,7 +37,7 @@ def reconstruction(
     Several processes take a share of the images each, here and in ``quality``; all must call.
     Keys: ``images``, ``l1_mean``, ``l1_std``, ``lpips_mean``, ``lpips_std``.
     """
-    errors = _errors(artifact, data, perceptual, batch)
+    errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
     del errors["psnr"]
     return {"images": len(data)} | _mean_std(errors)
 
@@ -85,7 +85,7 @@ def quality(
     classes that the artifact lacks or that are not the judge's.
     """
     _check(artifact, data, strengths)
-    errors = _errors(artifact, data, perceptual, batch)
+    errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
     images = len(data)
     if images > compared:
         chosen = torch.randperm(images, generator=seeded(seed, "compared"))[:compared].sort().values
@@ -215,12 +215,14 @@ def _noise(indices: range, dim: int, seed: int) -> Tensor:
     return torch.stack([torch.randn(2, dim, generator=seeded(seed, "quality", index)) for index in indices], dim=1)
 
 
-def _errors(artifact: Artifact, data: ImageSet, perceptual: Perceptual | None, batch: int) -> dict[str, Tensor]:
+def _errors(
+    artifact: Artifact, data: ImageSet, labels: Tensor, perceptual: Perceptual | None, batch: int
+) -> dict[str, Tensor]:
     """Of each image's reconstruction: ``l1`` on [-1, 1], ``psnr``, and ``lpips`` if asked for; each (N,)."""
     errors: dict[str, dict[int, Tensor]] = {name: {} for name in ("l1", "psnr", *(("lpips",) if perceptual else ()))}
     for part in _distributed.shares(len(data), batch):
         x = data.batch(part).to(artifact.device)
-        y = artifact.decode(artifact.encode(x))
+        y = artifact.decode(artifact.encode(x), labels[part].to(x.device))
         errors["l1"][part.start] = (x - y).abs().mean(dim=(1, 2, 3))
         errors["psnr"][part.start] = psnr(x, y)
         if perceptual:

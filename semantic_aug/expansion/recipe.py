@@ -110,7 +110,7 @@ class Maker:
         mu = model.encode(x.to(model.device))
         labels, noise = labels[batch].to(mu.device), noise[batch].to(mu.device)
         z = PERTURBATIONS[recipe.perturbation](mu, labels, noise, model, recipe.strength)
-        before, after = (None if out is None else out.cpu() for out in decode_pair(mu, z, model, recipe.mode))
+        before, after = (None if out is None else out.cpu() for out in decode_pair(mu, z, labels, model, recipe.mode))
         assert after is not None
         return [
             unit_to_tensor(blend(unit, None if before is None else before[row, None], after[row, None]), torch.uint8)[0]

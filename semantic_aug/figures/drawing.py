@@ -41,7 +41,10 @@ def overview_columns(
     n, images, model = len(images), images.to(artifact.device), LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     x = model_input(tensor_to_unit(images), artifact.network)
-    columns = {"source": images, "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x)))}
+    columns = {
+        "source": images,
+        "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x), labels.to(x.device))),
+    }
     for mode in MODES:
         for strength in strengths:
             noise = torch.randn(n, artifact.network.latent_dim, generator=generator)

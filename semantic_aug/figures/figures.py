@@ -164,7 +164,8 @@ def directions(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, see
     for label, mean in enumerate(artifact.statistics.mean):
         variances, vectors = artifact.statistics.directions(label, artifact.recommended.shrinkage)
         latents = mean + steps * (variances.sqrt() * vectors).T[:k]  # (columns, k, d)
-        walks.append(artifact.decode(latents.flatten(0, 1).float()).unflatten(0, (-1, k)))
+        latents = latents.flatten(0, 1).float()
+        walks.append(artifact.decode(latents, torch.full((len(latents),), label)).unflatten(0, (-1, k)))
     columns = drawing.to_bytes(torch.cat(walks, dim=1))
     return Grid(
         title="Leading directions",

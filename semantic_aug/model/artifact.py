@@ -24,7 +24,7 @@ from semantic_aug.model.format import (
     write_files,
 )
 from semantic_aug.model.hub import CONFIG, push, resolve
-from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
+from semantic_aug.model.networks import NO_LABEL, Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import ClassStatistics
 
@@ -62,8 +62,18 @@ class Artifact:
     card: str = ""
 
     def __post_init__(self) -> None:
+        if self.network.num_classes not in (0, len(self.classes)):
+            raise ValueError(
+                f"the generator is conditional on {self.network.num_classes} classes, the artifact has "
+                f"{len(self.classes)}: {self.classes}; artifact.unconditional() has a generator without classes"
+            )
         for network in (self.encoder, self.generator):
             network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the generator decodes a latent differently for each class."""
+        return self.network.num_classes > 0
 
     @property
     def device(self) -> torch.device:
@@ -73,7 +83,7 @@ class Artifact:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of all weights and statistics, as they are in memory."""
-        digest = hashlib.sha256(json.dumps([asdict(self.network), self.classes]).encode())
+        digest = hashlib.sha256(json.dumps([self.network.to_dict(), self.classes]).encode())
         parts = [self.encoder.state_dict(), self.generator.state_dict(), self.statistics.to_tensors()]
         for tensors in parts:
             for name, tensor in sorted(tensors.items()):
@@ -96,9 +106,38 @@ class Artifact:
         return self.encoder(images)[0]
 
     @torch.no_grad()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (N, d) => images (N, channels, S, S) in [-1, 1]."""
-        return self.generator(latents)
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents (N, d) => images (N, channels, S, S) in [-1, 1].
+
+        ``labels`` (N,) are class indices on the device of ``latents``, -1 where a class is not known (None: for all).
+        An unconditional artifact decodes alike whatever the label. Raises ValueError for a label that is no class of
+        a conditional one, where that can be seen without waiting for a device.
+        """
+        if not self.conditional or labels is None:
+            return self.generator(latents)
+        if labels.device.type == "cpu" and labels.numel():
+            low, high = int(labels.min()), int(labels.max())
+            if low < NO_LABEL or high >= self.network.num_classes:
+                raise ValueError(
+                    f"labels must lie in 0..{self.network.num_classes - 1} ({', '.join(self.classes)}), or be "
+                    f"{NO_LABEL} where the class is not known, got {low}..{high}"
+                )
+        return self.generator(latents, labels)
+
+    def unconditional(self) -> "Artifact":
+        """A copy whose generator has forgotten the classes: it decodes as this one does without a label."""
+        if not self.conditional:
+            return self
+        network = replace(self.network, num_classes=0)
+        with torch.device("meta"):
+            generator = Generator(network)
+        d = network.latent_dim
+        state = {  # the columns behind the latent's embed the label
+            name: value[:, :d].clone() if name.endswith("modulation.weight") else value.clone()
+            for name, value in self.generator.state_dict().items()
+        }
+        generator.load_state_dict(state, assign=True)
+        return replace(self, network=network, generator=generator)
 
     def sample(
         self, label: int, n: int, generator: torch.Generator | None = None, *, temperature: float = 1.0
@@ -111,7 +150,8 @@ class Artifact:
         mean = self.statistics.mean[label].float()
         noise = torch.randn(n, len(mean), generator=generator, device="cpu", dtype=torch.float32)
         factor = self.statistics.factor(label, self.recommended.shrinkage)
-        return self.decode((mean + temperature * noise @ factor.T).to(self.device))
+        latents = (mean + temperature * noise @ factor.T).to(self.device)
+        return self.decode(latents, torch.full((n,), label, device=self.device))
 
     @classmethod
     def from_pretrained(
@@ -227,7 +267,7 @@ class Artifact:
 
     def _write(self, directory: Path, half: bool) -> None:
         config = {
-            "network": asdict(self.network),
+            "network": self.network.to_dict(),
             "image_size": self.network.image_size,
             "channels": self.network.channels,
             "classes": self.classes,

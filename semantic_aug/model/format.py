@@ -1,6 +1,9 @@
 """An artifact's files: reading them with every check, and writing them so that a crash leaves the old ones whole.
 
-Format 1, specified in the README: ``config.json``, ``model.safetensors``, ``statistics.safetensors``, ``README.md``.
+The formats are specified in the README: ``config.json``, ``model.safetensors``, ``statistics.safetensors`` and
+``README.md``. Format 2 is format 1 with a G that is conditional on the class. An unconditional artifact is written as
+format 1.
+
 Nothing in it is executable or pickled. What a file claims is checked before memory is allocated for it.
 """
 
@@ -8,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -26,7 +30,7 @@ from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import ClassStatistics
 
-FORMAT = "semantic-aug/1"
+FORMAT, CONDITIONAL_FORMAT = "semantic-aug/1", "semantic-aug/2"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
 MAX_CONFIG_BYTES = 16 << 20
 DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
@@ -135,7 +139,8 @@ def write_files(
     if card:
         (directory / CARD).write_text(card, encoding="utf-8")
     files = {name: _fingerprint(directory / name) for name in (MODEL, STATISTICS)}
-    content = {"format": FORMAT} | dict(config) | {"files": files}
+    conditional = "num_classes" in config["network"]
+    content = {"format": CONDITIONAL_FORMAT if conditional else FORMAT} | dict(config) | {"files": files}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (directory / CONFIG).write_text(text, encoding="utf-8")
     for path in [*directory.iterdir(), directory]:
@@ -209,9 +214,16 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ArtifactError(f"{path}: not JSON in UTF-8: {error}; {DOWNLOAD_AGAIN}") from error
     found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
-        raise ArtifactError(f"{path}: format is {found!r}; this version understands {FORMAT!r}")
+    if found not in (FORMAT, CONDITIONAL_FORMAT):
+        raise ArtifactError(f"{path}: format is {found!r:.80}; {_format_advice(found)}")
     return config
+
+
+def _format_advice(found: Any) -> str:
+    understood = f"this one understands {FORMAT!r} and {CONDITIONAL_FORMAT!r}"
+    if isinstance(found, str) and re.fullmatch(r"semantic-aug/\d{1,9}", found):
+        return f"a newer version of semantic-aug is needed ({understood}): pip install --upgrade semantic-aug"
+    return f"it was not written by semantic-aug ({understood})"
 
 
 def _check_types(path: Path, config: dict[str, Any]) -> None:
@@ -240,12 +252,19 @@ def _number(value: Any, low: float, high: float) -> bool:
 
 def _network_config(path: Path, config: dict[str, Any]) -> NetworkConfig:
     known = {f.name for f in fields(NetworkConfig)}
+    if config["format"] == FORMAT:
+        known.remove("num_classes")
     if set(config["network"]) != known:
         raise ArtifactError(f"{path}: 'network' has {sorted(config['network'])}, expected {sorted(known)}")
     try:
         network = NetworkConfig(**config["network"])
     except ValueError as error:
         raise ArtifactError(f"{path}: 'network': {error}") from error
+    if config["format"] == CONDITIONAL_FORMAT and network.num_classes != len(config["classes"]):
+        raise ArtifactError(
+            f"{path}: 'network' is conditional on {network.num_classes} classes, expected {len(config['classes'])}, "
+            f"as 'classes' has"
+        )
     for key in ("image_size", "channels"):
         if config[key] != getattr(network, key):
             raise ArtifactError(f"{path}: {key!r} is {config[key]}, 'network' says {getattr(network, key)}")

@@ -96,10 +96,15 @@ class LatentModel:
         with torch.no_grad(), self._autocast():
             return self.encoder(images)[0].float()
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents (N, d) => images, float32 (N, channels, S, S) in [-1, 1]."""
+    def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Latents (N, d) => images, float32 (N, channels, S, S) in [-1, 1].
+
+        ``labels`` (N,) are class indices, -1 where a class is not known (None: for all). Only a conditional artifact
+        decodes differently for them.
+        """
+        conditional = labels is not None and self.network.num_classes
         with torch.no_grad(), self._autocast():
-            return self.generator(latents).float()
+            return (self.generator(latents, labels) if conditional else self.generator(latents)).float()
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype is not None)

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,11 @@ from semantic_aug.model.recommended import Recommended
 from tests.conftest import build_artifact
 
 MODEL, STATISTICS, CONFIG = "model.safetensors", "statistics.safetensors", "config.json"
+
+
+@pytest.fixture
+def conditional():
+    return build_artifact(conditional=True)
 
 
 def edit_config(directory, **changes):
@@ -112,13 +118,78 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
     assert torch.equal(coldest, artifact.decode(artifact.statistics.mean[0].float().expand(2, -1)))
 
 
+# --- A generator that is conditional on the class ------------------------------------------------------------------
+
+
+def test_a_conditional_artifact_is_format_2_and_comes_back_whole(conditional, tmp_path):
+    loaded = Artifact.from_pretrained(conditional.save(tmp_path / "a"))
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    assert config["format"] == "semantic-aug/2"
+    assert config["network"]["num_classes"] == 3
+    assert loaded.conditional
+    z, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, -1])
+    assert torch.equal(loaded.decode(z, labels), conditional.decode(z, labels))
+    assert loaded.fingerprint == conditional.fingerprint
+
+
+def test_it_decodes_with_a_label_and_without_one(conditional):
+    z = torch.randn(3, 8)
+    plain, told = conditional.decode(z), conditional.decode(z, torch.tensor([0, 2, -1]))
+    assert (plain - told).abs().amax((1, 2, 3))[:2].min() > 1e-3
+    assert_close(told[2], plain[2])
+
+
+def test_new_samples_are_decoded_with_their_label(conditional):
+    latents = conditional.statistics.mean[1].float().expand(2, -1)
+    coldest = conditional.sample(1, 2, temperature=0.0)
+    assert torch.equal(coldest, conditional.decode(latents, torch.tensor([1, 1])))
+
+
+def test_an_unconditional_artifact_decodes_alike_whatever_the_label(artifact):
+    z = torch.randn(2, 8)
+    assert torch.equal(artifact.decode(z, torch.tensor([0, 7])), artifact.decode(z))
+
+
+@pytest.mark.parametrize("label", [-2, 3])
+def test_a_label_that_it_does_not_know_is_refused(conditional, label):
+    with pytest.raises(
+        ValueError, match=rf"labels must lie in 0\.\.2 \(angry, happy, sad\), or be -1 .* got .*{label}"
+    ):
+        conditional.decode(torch.randn(2, 8), torch.tensor([1, label]))
+
+
+def test_without_its_classes_it_decodes_as_without_a_label(conditional, tmp_path):
+    plain, z = conditional.unconditional(), torch.randn(4, 8)
+    assert not plain.conditional
+    assert_close(plain.decode(z), conditional.decode(z))
+    assert json.loads((plain.save(tmp_path / "a") / CONFIG).read_text())["format"] == "semantic-aug/1"
+    assert plain.unconditional() is plain
+
+
+def test_other_classes_than_the_generators_are_refused(conditional, tmp_path):
+    with pytest.raises(ValueError, match=r"conditional on 3 classes, the artifact has 2: .*unconditional\(\)"):
+        replace(conditional, classes=["a", "b"])
+    saved = conditional.save(tmp_path / "a")
+    network = json.loads((saved / CONFIG).read_text())["network"]
+    for found in (0, 2, 4):
+        edit_config(saved, network=network | {"num_classes": found})
+        with pytest.raises(ArtifactError, match=f"conditional on {found} classes, expected 3"):
+            Artifact.from_pretrained(saved)
+
+
 # --- What is wrong is said, before memory is allocated -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "semantic-aug/2"}, "'semantic-aug/2'; this version understands 'semantic-aug/1'"),
+        (
+            {"format": "semantic-aug/3"},
+            "'semantic-aug/3'; a newer version of semantic-aug is needed .*pip install --upg",
+        ),
+        ({"format": "semantic-aug/x"}, "'semantic-aug/x'; it was not written by semantic-aug .*'semantic-aug/2'"),
+        ({"format": 2}, "2; it was not written by semantic-aug"),
+        ({"format": "semantic-aug/2"}, r"'network' has \[.*\], expected \[.*'num_classes'"),
         ({"network": 3}, "'network' is 3, expected a dict"),
         ({"network": {}}, r"'network' has \[\], expected"),
         ({"image_size": 48}, "'image_size' is 48, 'network' says 32"),

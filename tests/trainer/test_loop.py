@@ -18,8 +18,9 @@ from semantic_aug.trainer.loop import TrainingError, train
 from semantic_aug.trainer.state import StateError, TrainState
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+CONDITIONAL = dataclasses.replace(PRESETS["tiny"], num_classes=3)
 CONFIG = TrainConfig(
-    network=PRESETS["tiny"], images=96, batch=8, lpips_weight=0, adversarial_start=0.3, log_images=16,
+    network=CONDITIONAL, images=96, batch=8, lpips_weight=0, adversarial_start=0.3, log_images=16,
     snapshot_images=32, data={"angry": 6, "happy": 6, "sad": 6},
 )  # fmt: skip
 
