@@ -17,7 +17,7 @@ from semantic_aug.sampling import seeded
 from semantic_aug.statistics import POOLED
 from semantic_aug.trainer import distributed, realism
 from semantic_aug.trainer.data import ImageSet
-from semantic_aug.trainer.judge import NETWORK, Judge
+from semantic_aug.trainer.judge import Judge
 from semantic_aug.trainer.perceptual import Perceptual
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
@@ -96,7 +96,7 @@ def quality(
     if judge:
         judged = judge.table(artifact.classes)[labels]
         judge = judge.to(artifact.device)
-        result["judge"] = {"network": NETWORK, "accuracy": judge.accuracy, "images": judge.images,
+        result["judge"] = {"network": judge.architecture, "accuracy": judge.accuracy, "images": judge.images,
                            "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
     result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
