@@ -11,10 +11,9 @@ for the moved image what it predicts for the real one.
 """
 
 import argparse
-import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +25,13 @@ from semantic_aug import Artifact
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet, load_data
 from semantic_aug.evaluation.classifier import Judge
+from semantic_aug.evaluation.identity import IDENTITY, Embed, identity_embedding
 from semantic_aug.functional import blend, decoded
-from semantic_aug.images import bytes_to_model, model_to_unit, resize, unit_to_model
+from semantic_aug.images import bytes_to_model, model_to_unit, unit_to_model
 from semantic_aug.labels import label_table
 from semantic_aug.model.recommended import MODES, Mode
 
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")
-IDENTITY = "dlib's face recognition network, of the package face_recognition_models"
-FACE = 150  # pixels, that network's input
-
-Embed = Callable[[Tensor], Tensor]  # images (N, C, S, S) in [-1, 1] => (N, F)
 
 
 # --- What is measured of an image -------------------------------------------------------------------------------
@@ -57,23 +53,6 @@ def log_odds(judge: Judge, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     p = judge.logits(x).double().log_softmax(1)
     true = p.gather(1, labels[:, None])
     return true - (-true.exp().clamp(max=1 - 1e-12)).log1p(), p.argmax(1)
-
-
-def identity_embedding() -> Embed | None:
-    """Unit vectors that lie near each other for one person; None where the packages are not there."""
-    if not all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models")):
-        return None
-    import dlib
-
-    (folder,) = importlib.util.find_spec("face_recognition_models").submodule_search_locations  # type: ignore[union-attr]
-    network = dlib.face_recognition_model_v1(f"{folder}/models/dlib_face_recognition_resnet_model_v1.dat")
-
-    def embed(x: Tensor) -> Tensor:
-        unit = resize(model_to_unit(x), (FACE, FACE)).clamp(0, 1).mul(255).round().byte()
-        chips = [image.numpy() for image in unit.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()]
-        return torch.tensor(network.compute_face_descriptor(chips)) if chips else torch.empty(0, 128)
-
-    return embed
 
 
 # --- Moves ------------------------------------------------------------------------------------------------------

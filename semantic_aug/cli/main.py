@@ -166,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--compared", metavar="N", type=int, default=2000, help="augment and judge at most N images (default: 2000)")
     add("--json", metavar="FILE", help="also write the figures there")
     add("--picture", metavar="PNG", help="an image of each class, and what the judge says of its augmentations")
+    add("--plane", metavar="PNG", help="affinity against diversity, read by two judges; its table is printed")
     add("--seed")
     add("--device")
     add("--skip-bad")

@@ -12,7 +12,7 @@ from semantic_aug import _distributed
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation import fid
-from semantic_aug.evaluation.classifier import NETWORK, Judge
+from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
@@ -99,7 +99,7 @@ def quality(
     if judge:
         judged = judge.table(artifact.classes)[labels]
         judge = judge.to(artifact.device)
-        result["judge"] = {"network": NETWORK, "accuracy": judge.accuracy, "images": judge.images,
+        result["judge"] = {"network": judge.architecture, "accuracy": judge.accuracy, "images": judge.images,
                            "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
     result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
