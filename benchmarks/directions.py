@@ -1,4 +1,4 @@
-"""What changes, and does the class stay? python benchmarks/directions.py CHECKPOINT DATA --judge FILE (see --help)
+"""What changes, and does the class stay? python -m benchmarks.directions CHECKPOINT DATA --judge FILE (see --help)
 
 Held-out images are moved along the leading directions of the covariance of their class, one standard deviation forward
 and one back, and the two results are compared: brightness, left-right asymmetry (of pose and light), an identity
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from markdown_table import markdown_table
 from torch import Tensor
 
+from benchmarks.report.markdown_table import markdown_table
 from semantic_aug import Artifact
 from semantic_aug.artifact import MODES, Mode
 from semantic_aug.functional import blend, decoded

@@ -1,11 +1,11 @@
 import argparse
 import json
 
-import directions
 import pytest
 import torch
-from directions import asymmetry, brightness, log_odds, moved, moves
 
+from benchmarks import directions
+from benchmarks.directions import asymmetry, brightness, log_odds, moved, moves
 from semantic_aug.trainer.judge import Judge, resnet18
 from tests.conftest import CLASSES, build_artifact, write_folder
 

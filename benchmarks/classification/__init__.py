@@ -1,0 +1,1 @@
+"""Does semantic augmentation help a classifier, and against what?"""
