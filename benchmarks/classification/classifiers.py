@@ -9,8 +9,9 @@ from collections.abc import Callable
 import torchvision
 from torch import Tensor, nn
 
-from benchmarks.classification.dan import DAN
 from semantic_aug.trainer.judge import resnet18
+
+from .dan import DAN
 
 
 class Plain(nn.Module):
@@ -39,10 +40,14 @@ def resnet34(channels: int, num_classes: int) -> Plain:
     return Plain(network, head)
 
 
-def resnet18_half(channels: int, num_classes: int) -> Plain:
-    """The judge's network."""
-    network = resnet18(channels, num_classes)
-    return Plain(network[:-1], network[-1])
+def narrow_resnet18(width: int) -> Callable[[int, int], Plain]:
+    """The judge's network, its first convolution ``width`` channels wide instead of 64."""
+
+    def make(channels: int, num_classes: int) -> Plain:
+        network = resnet18(channels, num_classes, width)
+        return Plain(network[:-1], network[-1])
+
+    return make
 
 
 def dan(channels: int, num_classes: int) -> DAN:
@@ -51,5 +56,8 @@ def dan(channels: int, num_classes: int) -> DAN:
 
 
 CLASSIFIERS: dict[str, Callable[[int, int], nn.Module]] = {
-    "resnet34": resnet34, "resnet18-half": resnet18_half, "dan": dan,
-}  # fmt: skip
+    "resnet18-quarter": narrow_resnet18(16),
+    "resnet18-half": narrow_resnet18(32),
+    "resnet34": resnet34,
+    "dan": dan,
+}

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class ISDA:
+class ISDA(torch.nn.Module):
     """Cross entropy over infinitely many draws f' ~ N(f, lambda Sigma_y) of a feature, as an upper bound.
 
     Mean and covariance of each class are running ones, over all features seen, biased and without gradient.
@@ -15,9 +15,10 @@ class ISDA:
     """
 
     def __init__(self, num_classes: int, dim: int, device: torch.device) -> None:
-        self.count = torch.zeros(num_classes, device=device)
-        self.mean = torch.zeros(num_classes, dim, device=device)
-        self.covariance = torch.zeros(num_classes, dim, dim, device=device)
+        super().__init__()
+        self.register_buffer("count", torch.zeros(num_classes, device=device))
+        self.register_buffer("mean", torch.zeros(num_classes, dim, device=device))
+        self.register_buffer("covariance", torch.zeros(num_classes, dim, dim, device=device))
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:

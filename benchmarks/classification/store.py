@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results" / "classification-short.jsonl"
-# What makes two runs the same run; ``settings`` holds every choice that the others do not name.
+RESULTS = Path(__file__).parents[1] / "results" / "classification.jsonl"
+# What makes two runs the same run. ``settings`` holds every choice that the others do not name, and ``protocol`` is the
+# version of the code that decides a result.
 IDENTITY = (
-    "data", "imbalance", "split", "classifier", "base", "arm", "seed", "epochs", "dedup", "stage", "settings",
+    "data", "imbalance", "dedup", "split", "classifier", "base", "arm", "seed", "epochs", "settings", "protocol",
 )  # fmt: skip
 FIGURES = ("accuracy", "mAP", "balanced_accuracy", "recall")
 

@@ -33,10 +33,11 @@ from pathlib import Path
 from benchmarks.classification import store
 from benchmarks.report import forest
 from benchmarks.report.file_tables import FILES, ROOT
-from benchmarks.report.rows import FIGURES, NOTHING, select
+from benchmarks.report.rows import FIGURES, IDENTITY, NOTHING, select
 from benchmarks.report.run_tables import IN_PROSE, KINDS, recall, table, titled
 
 DOCUMENTS = ["README.md", "benchmarks/README.md", "checkpoints/*/README.md", "docs/*.md"]  # of --check and --write
+SHORT = store.RESULTS.with_name("classification-short.jsonl")
 BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 
 
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _main(options: argparse.Namespace) -> int:
-    runs = store.read(options.results)
+    runs = store.read(options.results, (*IDENTITY, *store.FIGURES))
     if options.check is not None or options.write is not None:
         given = options.check if options.check is not None else options.write
         paths = [Path(path) for path in given] or sorted(path for each in DOCUMENTS for path in ROOT.glob(each))
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("select", metavar="FIELD=VALUE", nargs="*", help="the runs to print a table of")
-    add("--results", metavar="FILE", type=Path, default=store.RESULTS)
+    add("--results", metavar="FILE", type=Path, default=SHORT)
     add("--write", metavar="FILE", nargs="*", help="fill in the markers (default: README, benchmarks, cards, docs)")
     add("--check", metavar="FILE", nargs="*", help="fail where --write would change something")
     add("--forest", action="store_true", help="a forest plot of the runs")

@@ -9,6 +9,10 @@ from typing import Any
 from benchmarks.classification import store
 
 FIGURES = {"accuracy": "accuracy", "mAP": "mAP", "balanced_accuracy": "balanced accuracy"}
+# What made two of the short runs the same run.
+IDENTITY = (
+    "data", "imbalance", "split", "classifier", "base", "arm", "seed", "epochs", "dedup", "stage", "settings",
+)  # fmt: skip
 REFERENCES = ("balanced", "none")  # what the others are compared to
 NOTHING = "not measured yet"
 SHARED = ("batch", "learning_rate", "size", "channels", "precision")  # settings of arms.COMMON but the sampling
@@ -81,7 +85,7 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
 
     Raises ValueError where the runs differ in anything else, for their figures could not be compared.
     """
-    fixed = [name for name in store.IDENTITY if name not in ("arm", "seed", "settings")]
+    fixed = [name for name in IDENTITY if name not in ("arm", "seed", "settings")]
     for name in (*fixed, "images", "measured"):  # lines of old lack the last
         found = sorted({text(run[name]) for run in runs if name in run})
         if len(found) > 1:
