@@ -23,13 +23,13 @@ from torch import Tensor
 
 from benchmarks.report.markdown_table import markdown_table
 from semantic_aug import Artifact
-from semantic_aug.artifact import MODES, Mode
+from semantic_aug.data.dataset import ImageSet, load_data
+from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.functional import blend, decoded
 from semantic_aug.images import bytes_to_model, model_to_unit, resize, unit_to_model
 from semantic_aug.labels import label_table
+from semantic_aug.model.artifact import MODES, Mode
 from semantic_aug.sampling import seeded
-from semantic_aug.trainer.data import ImageSet, load_data
-from semantic_aug.trainer.judge import Judge
 
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")
 IDENTITY = "dlib's face recognition network, of the package face_recognition_models"

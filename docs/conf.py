@@ -7,7 +7,7 @@ from typing import Any
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
 import semantic_aug
-from semantic_aug import cli
+from semantic_aug.cli import main as cli
 
 project, author = "semantic-aug", "the semantic-aug developers"
 copyright = f"{author}, Apache-2.0"

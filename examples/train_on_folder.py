@@ -14,9 +14,9 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from semantic_aug import Artifact, SemanticAugmentBatch, SemanticLoader
-from semantic_aug.networks import NetworkConfig
+from semantic_aug.data.dataset import hold_out, load_data
+from semantic_aug.model.networks import NetworkConfig
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import hold_out, load_data
 from semantic_aug.trainer.loop import train
 
 # Images are resized to this, in and out. Width and latent_dim set what the networks can draw, and what they cost.

@@ -17,15 +17,15 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug.artifact import MODES, Artifact, Mode
-from semantic_aug.domain import Domain
-from semantic_aug.fast import fast_copy
 from semantic_aug.functional import model_input, semantic_augment_image
-from semantic_aug.hub import pin
 from semantic_aug.images import check_channels, check_unit, denormalise, normalise, tensor_to_unit
 from semantic_aug.labels import are_names, default_labels, label_table
+from semantic_aug.model.artifact import MODES, Artifact, Mode
+from semantic_aug.model.domain import Domain
+from semantic_aug.model.hub import pin
+from semantic_aug.model.runtime import fast_copy
+from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
-from semantic_aug.statistics import POOLED
 
 DEFAULT_CHECKPOINT = "fer2013-48"
 EXPLICIT = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semantic_aug.artifact import Artifact, Mode
 from semantic_aug.augmenter import DEFAULT_CHECKPOINT, Augmenter, LabelsGetter, PerClass
+from semantic_aug.model.artifact import Artifact, Mode
 
 
 class SemanticAugmentBatch(Augmenter):

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from semantic_aug.artifact import MODES, Artifact, Mode
 from semantic_aug.images import (
     add_change,
     check_channels,
@@ -16,8 +15,9 @@ from semantic_aug.images import (
     unit_to_model,
     unit_to_tensor,
 )
+from semantic_aug.model.artifact import MODES, Artifact, Mode
+from semantic_aug.model.statistics import POOLED, Shrinkage
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
-from semantic_aug.statistics import POOLED, Shrinkage
 
 
 def semantic_augment_image(

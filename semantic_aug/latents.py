@@ -14,11 +14,11 @@ from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug.artifact import Artifact
+from semantic_aug._io import save_whole
 from semantic_aug.augmenter import image_positions
-from semantic_aug.files import save_whole
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
+from semantic_aug.model.artifact import Artifact
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semantic_aug.statistics import POOLED, ClassStatistics, Shrinkage
+from semantic_aug.model.statistics import POOLED, ClassStatistics, Shrinkage
 
 Perturbation = Callable[[Tensor, Tensor, Tensor, ClassStatistics, float | Tensor, Shrinkage, int | None], Tensor]
 

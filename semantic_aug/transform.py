@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from semantic_aug.artifact import Artifact, Mode
 from semantic_aug.augmenter import DEFAULT_CHECKPOINT, Augmenter, LabelsGetter, PerClass
+from semantic_aug.model.artifact import Artifact, Mode
 
 
 class SemanticAugment(Augmenter):

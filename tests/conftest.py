@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from semantic_aug import Artifact, ClassStatistics
-from semantic_aug.networks import PRESETS, Encoder, Generator
+from semantic_aug.model.networks import PRESETS, Encoder, Generator
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # how long a machine takes is no property
 hypothesis.settings.load_profile("untimed")

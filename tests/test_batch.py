@@ -17,8 +17,8 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from semantic_aug import SemanticAugmentBatch, augmenter
-from semantic_aug.artifact import MODES
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.model.artifact import MODES
 from semantic_aug.perturb import PERTURBATIONS
 from tests.conftest import build_artifact
 

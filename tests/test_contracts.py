@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from semantic_aug import SemanticAugment, SemanticAugmentBatch
-from semantic_aug.artifact import MODES
+from semantic_aug.model.artifact import MODES
+from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
-from semantic_aug.statistics import POOLED
 from tests import contracts
 from tests.conftest import build_artifact
 

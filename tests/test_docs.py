@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from semantic_aug import cli
+from semantic_aug.cli import main as cli
 from tests import documents
 from tests.hub_server import TOKEN
 

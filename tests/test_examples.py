@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from semantic_aug import Artifact, augmenter
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.networks import PRESETS
 from tests.conftest import write_folder
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

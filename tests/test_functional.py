@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from semantic_aug import images
-from semantic_aug.artifact import MODES
 from semantic_aug.functional import direction_noise, semantic_augment_image
+from semantic_aug.model.artifact import MODES
+from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
-from semantic_aug.statistics import POOLED
 from tests.conftest import build_artifact
 
 ARTIFACTS = {1: build_artifact(), 3: build_artifact(channels=3)}

@@ -13,8 +13,8 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from semantic_aug import SemanticAugment, SemanticAugmentBatch, SemanticLoader
-from semantic_aug.artifact import MODES
 from semantic_aug.latents import LatentCache, LatentsError
+from semantic_aug.model.artifact import MODES
 from semantic_aug.perturb import PERTURBATIONS
 from tests import contracts
 from tests.conftest import CLASSES, build_artifact
@@ -95,10 +95,10 @@ def test_nothing_is_encoded(data, path, monkeypatch):
     images, labels = data[:]
     augment = wrapper(mode="detail", domain_check=False)
     decoded = []
-    monkeypatch.setattr("semantic_aug.artifact.Artifact.encode", lambda *_: pytest.fail("encoded"))
+    monkeypatch.setattr("semantic_aug.model.artifact.Artifact.encode", lambda *_: pytest.fail("encoded"))
     original = type(ARTIFACT).decode
     counting = lambda artifact, z: (decoded.append(len(z)), original(artifact, z))[1]  # noqa: E731
-    monkeypatch.setattr("semantic_aug.artifact.Artifact.decode", counting)
+    monkeypatch.setattr("semantic_aug.model.artifact.Artifact.decode", counting)
     augment(images, labels, latents=cache[:])
     augment(images, labels, latents={"mu": cache.mu})
     assert decoded == [N, 2 * N]
@@ -206,7 +206,7 @@ def test_a_failure_leaves_the_old_file(data, path, monkeypatch):
         file.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("semantic_aug.files.save_file", full)
+    monkeypatch.setattr("semantic_aug._io.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         LatentCache.build(path, ARTIFACT, data, overwrite=True)
     assert path.read_bytes() == before

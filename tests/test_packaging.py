@@ -85,7 +85,7 @@ def test_the_metadata(wheel):
     assert about["License-Expression"] == "Apache-2.0"
     assert about.get_payload() == (ROOT / "README.md").read_text()
     script = archive.read("semantic_aug-0.1.0.dist-info/entry_points.txt").decode()
-    assert "semantic-aug = semantic_aug.cli:main" in script
+    assert "semantic-aug = semantic_aug.cli.main:main" in script
 
 
 def test_the_source_archive_builds_the_same_wheel_as_the_tree(wheel, unpacked, tmp_path):

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
-from semantic_aug.statistics import POOLED
 
 N = 20_000
 GAUSSIAN = [name for name in PERTURBATIONS if name != "interpolate"]
@@ -82,7 +82,7 @@ def test_rank_keeps_the_leading_directions(artifact, name, rank):
 @pytest.mark.parametrize("name", GAUSSIAN)
 @pytest.mark.parametrize("scatter", [0.0, 1e-12, 1e6])
 def test_degenerate_covariances(artifact, name, scatter):
-    from semantic_aug.statistics import ClassStatistics
+    from semantic_aug.model.statistics import ClassStatistics
 
     statistics = ClassStatistics(1, 4)
     statistics.update(

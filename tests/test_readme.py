@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from semantic_aug import cli
-from semantic_aug.artifact import Artifact
-from semantic_aug.hub import bundled
+from semantic_aug.cli import main as cli
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.hub import bundled
 from tests import documents
 from tests.hub_server import TOKEN
 

@@ -538,13 +538,15 @@ def test_images_unlike_the_checkpoints_are_told_once(monkeypatch):
         augment(grey(40))
     augment(grey(80))  # warnings are errors here: it does not come twice
     transform(checkpoint=artifact, domain_check=False)(grey(80))
-    monkeypatch.setattr("semantic_aug.domain.Domain.complaint", lambda *_: None)
+    monkeypatch.setattr("semantic_aug.model.domain.Domain.complaint", lambda *_: None)
     transform(checkpoint=artifact)(grey(80))
 
 
 def test_of_a_video_the_first_frame_is_looked_at(monkeypatch):
     looked = []
-    monkeypatch.setattr("semantic_aug.domain.Domain.look", lambda self, images, artifact: looked.append(len(images)))
+    monkeypatch.setattr(
+        "semantic_aug.model.domain.Domain.look", lambda self, images, artifact: looked.append(len(images))
+    )
     artifact = build_artifact()
     artifact.reconstruction = {"l1_mean": 0.01, "l1_std": 0.001}
     transform(checkpoint=artifact)(tv_tensors.Video(grey(5)))

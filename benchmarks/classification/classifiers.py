@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torchvision
 from torch import Tensor, nn
 
-from semantic_aug.trainer.judge import resnet18
+from semantic_aug.evaluation.classifier import resnet18
 
 from .dan import DAN
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from semantic_aug import Artifact
-from semantic_aug.trainer.data import ImageSet
+from semantic_aug.data.dataset import ImageSet
 
 Key = tuple[int | str, ...]  # of the draws of one step and one view
 Change = Callable[[Tensor, Tensor, Tensor, Key], Tensor]  # images on the device, labels and indices on the CPU, key

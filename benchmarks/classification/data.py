@@ -6,8 +6,8 @@ import os
 from os.path import samefile
 
 from semantic_aug import Artifact
+from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.labels import same_names
-from semantic_aug.trainer.data import ImageSet, cut_to_imbalance, hold_out, load_data
 
 from .duplicates import without_duplicates
 from .protocol import COMMON, check_setting

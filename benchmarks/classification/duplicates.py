@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 
-from semantic_aug.trainer.data import ImageSet, load_data
+from semantic_aug.data.dataset import ImageSet, load_data
 
 THRESHOLD = 0.92
 REPORTED = (0.999, 0.98, 0.95, THRESHOLD, 0.9)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from semantic_aug.trainer.data import ImageSet
+from semantic_aug.data.dataset import ImageSet
 
 from .bases import log_priors
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semantic_aug import Artifact
-from semantic_aug.artifact import MODES
+from semantic_aug.model.artifact import MODES
 
 from .arms import Arm
 

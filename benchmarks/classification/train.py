@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from semantic_aug import Artifact
-from semantic_aug.files import save_whole
+from semantic_aug._io import save_whole
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.images import bytes_to_model
 from semantic_aug.sampling import seeded
-from semantic_aug.trainer.data import ImageSet
 
 from .arms import parse_arm
 from .bases import BASES

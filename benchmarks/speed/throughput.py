@@ -42,7 +42,7 @@ from semantic_aug import Artifact, ClassStatistics, SemanticAugment, SemanticAug
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit
 from semantic_aug.latents import LatentCache
-from semantic_aug.networks import PRESETS, Encoder, Generator
+from semantic_aug.model.networks import PRESETS, Encoder, Generator
 
 P, STRENGTH = 0.5, 0.35
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from semantic_aug.networks import PRESETS, Discriminator, Encoder, Generator
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.evaluation.lpips import Perceptual
+from semantic_aug.model.networks import PRESETS, Discriminator, Encoder, Generator
 from semantic_aug.trainer import losses
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import ImageSet
 from semantic_aug.trainer.diffaugment import UNIFORMS, diffaugment
 from semantic_aug.trainer.loop import train
-from semantic_aug.trainer.perceptual import Perceptual
 
 
 def plain(config: TrainConfig, data: ImageSet, device: str) -> float:

@@ -4,9 +4,9 @@ python examples/space/app.py
 """
 
 from semantic_aug import Artifact
-from semantic_aug.app import serve
-from semantic_aug.demo import draw
-from semantic_aug.figures import Sources
+from semantic_aug.app.page import serve
+from semantic_aug.cli.demonstration import draw
+from semantic_aug.figures.figures import Sources
 
 CHECKPOINT = "fer2013-48"
 

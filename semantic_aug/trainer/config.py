@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from semantic_aug.networks import NetworkConfig
+from semantic_aug.model.networks import NetworkConfig
 
 SMALL_DATA = 50_000  # images under which a discriminator memorises its real images
 

@@ -2,10 +2,10 @@
 
 import torch
 
-from semantic_aug.networks import Encoder
-from semantic_aug.statistics import ClassStatistics
-from semantic_aug.trainer.data import ImageSet
-from semantic_aug.trainer.distributed import rank_and_world, shares, sum_over_processes
+from semantic_aug._distributed import rank_and_world, shares, sum_over_processes
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.model.networks import Encoder
+from semantic_aug.model.statistics import ClassStatistics
 
 
 @torch.no_grad()

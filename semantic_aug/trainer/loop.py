@@ -13,20 +13,21 @@ import torch
 from torch import Tensor, nn
 
 import semantic_aug
-from semantic_aug import preview
-from semantic_aug.artifact import Artifact
+from semantic_aug import _distributed
+from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
+from semantic_aug.evaluation.lpips import Perceptual
+from semantic_aug.evaluation.quality import reconstruction
+from semantic_aug.figures import drawing
+from semantic_aug.model.artifact import Artifact
 from semantic_aug.sampling import seeded
-from semantic_aug.trainer import distributed, losses
+from semantic_aug.trainer import losses
 from semantic_aug.trainer.alarms import alarms, spread
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import BalancedOrder, EndlessOrder, ImageSet
 from semantic_aug.trainer.diffaugment import diffaugment
-from semantic_aug.trainer.evaluate import reconstruction
 from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.trainer.log import Averages, RunLog
 from semantic_aug.trainer.noise import StepNoise
 from semantic_aug.trainer.pca import start_as_pca
-from semantic_aug.trainer.perceptual import Perceptual
 from semantic_aug.trainer.state import TrainState
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def train(
                         if config.uses_diffaugment:
                             fake = diffaugment(fake, noise.scored.transpose(0, 1).flatten(0, 1))
                         g_loss = losses.hinge_generator(state.discriminator(fake))
-                        weight, total = config.adversarial_weight, distributed.sum_over_processes
+                        weight, total = config.adversarial_weight, _distributed.sum_over_processes
                         loss = losses.balanced(images, loss, g_loss, weight, total)
                         state.discriminator.requires_grad_(True)
                         terms.add(g_loss=g_loss)
@@ -212,7 +213,7 @@ def train(
 def _accelerator(precision: str, device: str | None, compile: bool) -> "Accelerator":
     from accelerate import Accelerator
 
-    distributed.join(device)
+    _distributed.join(device)
     mixed = {"fp32": "no"}.get(precision, precision)
     return Accelerator(mixed_precision=mixed, cpu=device == "cpu", dynamo_backend="inductor" if compile else "no")
 
@@ -230,7 +231,7 @@ def _gradients_summed_at_the_end(accelerator: "Accelerator", networks: Sequence[
 def _agreed(terms: Averages, stop: bool) -> tuple[dict[str, Tensor], bool]:
     """Means of the terms over the processes, and whether any of them has to stop: all must do the same."""
     names, means = terms.tensor()
-    agreed = distributed.mean_over_processes(torch.cat([means, means.new_tensor([stop])])).cpu()
+    agreed = _distributed.mean_over_processes(torch.cat([means, means.new_tensor([stop])])).cpu()
     return dict(zip(names, agreed[:-1], strict=True)), bool(agreed[-1] > 0)
 
 
@@ -276,7 +277,7 @@ def _artifact(state: TrainState, config: TrainConfig, data: ImageSet) -> Artifac
             "seconds": round(state.seconds),
             "settings": {name: value for name, value in asdict(config).items() if name not in ("network", "data")},
             "device": _device_name(next(state.encoder.parameters()).device),
-            "world_size": distributed.rank_and_world()[1],
+            "world_size": _distributed.rank_and_world()[1],
             "versions": {
                 "python": platform.python_version(),
                 "semantic_aug": semantic_aug.__version__,
@@ -310,6 +311,6 @@ def _snapshot(
         log.record(state.images_seen, figures)
         log.warn(alarms(figures, config.network.latent_dim))
     if not log.silent:
-        chosen = preview.first_of_each_class(shown.labels)
-        picture = preview.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
-        preview.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")
+        chosen = drawing.first_of_each_class(shown.labels)
+        picture = drawing.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
+        drawing.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")

@@ -9,10 +9,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from semantic_aug.artifact import Artifact
-from semantic_aug.files import save_whole
-from semantic_aug.networks import Discriminator, Encoder, Generator
-from semantic_aug.trainer import distributed
+from semantic_aug import _distributed
+from semantic_aug._io import save_whole
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer.config import TrainConfig, differences
 
 KEPT = 2  # snapshots: the newest and the one before it
@@ -75,14 +75,14 @@ class TrainState:
     @torch.no_grad()
     def share_running_statistics(self) -> None:
         """Average the running statistics of the batch norms over the processes, each of which saw its own images."""
-        if distributed.rank_and_world()[1] > 1:
+        if _distributed.rank_and_world()[1] > 1:
             running = [
                 buffer
                 for network in (self.encoder, self.generator)
                 for name, buffer in network.named_buffers()
                 if name.endswith(("running_mean", "running_var"))
             ]
-            means = distributed.mean_over_processes(torch.cat([buffer.flatten() for buffer in running]))
+            means = _distributed.mean_over_processes(torch.cat([buffer.flatten() for buffer in running]))
             for buffer, mean in zip(running, means.split([buffer.numel() for buffer in running]), strict=True):
                 buffer.copy_(mean.view_as(buffer))
 

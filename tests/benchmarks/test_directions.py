@@ -6,7 +6,7 @@ import torch
 
 from benchmarks import directions
 from benchmarks.directions import asymmetry, brightness, log_odds, moved, moves
-from semantic_aug.trainer.judge import Judge, resnet18
+from semantic_aug.evaluation.classifier import Judge, resnet18
 from tests.conftest import CLASSES, build_artifact, write_folder
 
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 
 import pytest
 
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig, differences
 
 TINY = PRESETS["tiny"]

@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from semantic_aug.statistics import ClassStatistics
-from semantic_aug.trainer.data import load_folder
-from semantic_aug.trainer.evaluate import reconstruction
+from semantic_aug.data.dataset import load_folder
+from semantic_aug.evaluation.lpips import Perceptual
+from semantic_aug.evaluation.quality import reconstruction
+from semantic_aug.model.statistics import ClassStatistics
 from semantic_aug.trainer.fit import fit_statistics
-from semantic_aug.trainer.perceptual import Perceptual
 
 
 @pytest.mark.parametrize("batch", [1, 5, 256])

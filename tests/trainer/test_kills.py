@@ -14,9 +14,9 @@ from semantic_aug import Artifact
 KILLS, SNAPSHOT, IMAGES = 20, 64, 64 * 120  # far more than twenty sittings get done
 SCRIPT = f"""
 import sys
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import hold_out, load_folder
+from semantic_aug.data.dataset import hold_out, load_folder
 from semantic_aug.trainer.loop import train
 
 folder, output = sys.argv[1:]

@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 import semantic_aug.trainer.loop as module
 from semantic_aug import Artifact
-from semantic_aug.networks import PRESETS
+from semantic_aug.data.dataset import hold_out, load_folder
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
-from semantic_aug.trainer.data import hold_out, load_folder
 from semantic_aug.trainer.loop import TrainingError, train
 from semantic_aug.trainer.state import StateError, TrainState
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.noise import StepNoise
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from semantic_aug.networks import PRESETS, Encoder, Generator
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.model.networks import PRESETS, Encoder, Generator
 from semantic_aug.trainer import pca as module
-from semantic_aug.trainer.data import ImageSet
 from semantic_aug.trainer.pca import start_as_pca
 
 

@@ -10,7 +10,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import CIFAR10
 from torchvision.transforms import v2
 
-from semantic_aug import SemanticAugment, cli
+from semantic_aug import SemanticAugment
+from semantic_aug.cli import main as cli
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

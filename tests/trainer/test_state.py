@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 import torch
 
-from semantic_aug.networks import PRESETS
+from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.state import StateError, TrainState
 
@@ -93,7 +93,7 @@ def test_a_failed_save_leaves_the_older_state(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("semantic_aug.files.save_file", full)
+    monkeypatch.setattr("semantic_aug._io.save_file", full)
     state.images_seen = 8
     with pytest.raises(OSError, match="No space"):
         state.save(tmp_path, CONFIG)

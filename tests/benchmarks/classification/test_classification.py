@@ -12,7 +12,7 @@ from benchmarks.classification import __main__ as classification
 from benchmarks.classification import arms, store
 from benchmarks.classification.arms import ARMS, Context, SquareRootOrder, graded, repeated
 from semantic_aug import ClassStatistics, SemanticAugmentBatch
-from semantic_aug.trainer.data import BalancedOrder, cut_to_imbalance, load_folder
+from semantic_aug.data.dataset import BalancedOrder, cut_to_imbalance, load_folder
 from tests.conftest import CLASSES, build_artifact, write_folder
 
 pytest.importorskip("torchmetrics")

@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.classification import duplicates
 from benchmarks.classification.duplicates import likeness, without_duplicates
-from semantic_aug.trainer.data import load_folder
+from semantic_aug.data.dataset import load_folder
 from tests.conftest import write_folder
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from benchmarks.classification import expand
-from semantic_aug import cli
+from semantic_aug.cli import main as cli
 from tests.conftest import build_artifact, write_folder
 
 

@@ -1,6 +1,5 @@
 import pytest
 import torch
-
 from benchmarks.classification.remix import remix
 
 COUNTS = torch.tensor([900, 300, 100])  # 0 and 1, and 1 and 2, are exactly kappa apart

@@ -7,7 +7,7 @@ from benchmarks.classification import train as training
 from benchmarks.classification.arms import parse_arm
 from benchmarks.classification.protocol import VERSION, resolve
 from benchmarks.classification.train import OutOfTime, train
-from semantic_aug.trainer.data import ImageSet
+from semantic_aug.data.dataset import ImageSet
 from tests.conftest import CLASSES, build_artifact
 
 CPU = torch.device("cpu")

@@ -1,0 +1,1 @@
+"""The interactive demo, a Gradio page."""

@@ -1,0 +1,157 @@
+"""What the page to play with computes and shows, without Gradio: uploads, draws, walks, verdicts, and their HTML."""
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import PIL.Image
+import torch
+from torch import Tensor
+
+from semantic_aug.figures import drawing, html
+from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
+from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
+from semantic_aug.model.artifact import Artifact, Mode
+from semantic_aug.model.statistics import POOLED
+from semantic_aug.perturb import NEEDS_LABELS
+
+if TYPE_CHECKING:
+    from semantic_aug.evaluation.classifier import Judge
+
+DRAWS = 8
+FAR = 4.0  # standard deviations above the error of a checkpoint's own images
+LARGEST = 256  # pixels an uploaded image keeps on a side
+MAX_BYTES, MAX_PIXELS = 10 << 20, 25_000_000  # of an upload
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: some of them run programs
+UNKNOWN = "(unknown)"  # in the list of classes; stands for the pooled covariance
+
+
+def read_upload(path: str | Path) -> Tensor:
+    """An uploaded file => its middle square, uint8 (1 or 3, S, S) with S at most ``LARGEST``.
+
+    Raises ValueError, worded for the person who uploaded it, for what is too large or no image.
+    """
+    size = Path(path).stat().st_size
+    if size > MAX_BYTES:
+        raise ValueError(f"This file has {size / 2**20:.1f} MB; at most {MAX_BYTES >> 20} MB can be used.")
+    image = None
+    try:
+        with PIL.Image.open(path, formats=FORMATS) as file:
+            if file.width * file.height <= MAX_PIXELS:  # known before any pixel is decoded
+                image = pil_to_bytes(file, None)
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
+        pass
+    except Exception as error:  # whatever a damaged file makes Pillow raise
+        raise ValueError(f"This is not an image that can be read; {', '.join(FORMATS)} can be used.") from error
+    if image is None:
+        raise ValueError(f"This image has too many pixels; at most {MAX_PIXELS // 10**6} million can be used.")
+    _, height, width = image.shape
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = image[:, top : top + side, left : left + side]
+    if side <= LARGEST:
+        return square.contiguous()
+    return unit_to_tensor(resize(tensor_to_unit(square)[None], (LARGEST, LARGEST))[0], torch.uint8)
+
+
+def label_of(artifact: Artifact, name: str) -> int:
+    """The index of a class by its name; ``POOLED`` for ``UNKNOWN``."""
+    return artifact.classes.index(name) if name in artifact.classes else POOLED
+
+
+def reconstruction(artifact: Artifact, image: Tensor) -> tuple[Tensor, float]:
+    """What the autoencoder makes of an image uint8 (C, H, W): uint8 (c, S, S), and its L1 error on [-1, 1]."""
+    x = model_input(tensor_to_unit(image)[None], artifact)
+    decoded = artifact.decode(artifact.encode(x))
+    return drawing.to_bytes(decoded)[0], float((decoded - x).abs().mean())
+
+
+def draws(
+    artifact: Artifact, image: Tensor, label: int, *, strength: float, mode: Mode, perturbation: str, seed: int
+) -> Tensor:  # fmt: skip
+    """Augmentations of an image uint8 (C, H, W): uint8 (``DRAWS``, C, H, W). The noise comes from ``seed`` alone."""
+    if label == POOLED and perturbation in NEEDS_LABELS:
+        raise ValueError(f"The perturbation {perturbation} needs a class; choose the class of the image.")
+    noise = torch.randn(DRAWS, artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
+    return semantic_augment_image(
+        image.expand(DRAWS, *image.shape), noise, artifact, label, strength=strength, mode=mode,
+        perturbation=perturbation, shrinkage=artifact.shrinkage,
+    )  # fmt: skip
+
+
+def walk(artifact: Artifact, image: Tensor, label: int, deviations: Sequence[float], *, mode: Mode) -> Tensor:
+    """An image uint8 (C, H, W) moved by so many standard deviations along each leading direction of its class."""
+    noise = direction_noise(torch.tensor(deviations), artifact, label)
+    return semantic_augment_image(image, noise, artifact, label, strength=1.0, mode=mode, shrinkage=artifact.shrinkage)
+
+
+def verdicts(judge: "Judge", artifact: Artifact, images: Tensor) -> Tensor:
+    """What a judge says of images uint8 (N, C, H, W): probabilities (N, K) in the artifact's order of classes."""
+    return judge.probabilities(bytes_to_model(images))[:, judge.table(artifact.classes)]
+
+
+# --- As HTML ----------------------------------------------------------------------------------------------------
+
+
+def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: Artifact, label: int) -> str:
+    """Pictures side by side with a text below each, and, given a judge's ``shares`` (N, K), what it takes each for."""
+    cells = []
+    for number, (text, image) in enumerate(images):
+        note = ""
+        if shares is not None:
+            share, found = shares[number].max(0)
+            wrong = " class=wrong" if label not in (POOLED, int(found)) else ""
+            note = f"<small{wrong}>{escape(artifact.classes[int(found)])} {float(share):.0%}</small>"
+        caption = f"<figcaption>{escape(text)}{note}</figcaption>"
+        cells.append(f'<figure><img alt="{escape(text)}" src="{html.data_url(image)}">{caption}</figure>')
+    return f'<div class="wall">{"".join(cells)}</div>'
+
+
+def draws_html(
+    artifact: Artifact, judge: "Judge | None", image: Tensor, class_name: str, strength: float, mode: Mode,
+    perturbation: str, seed: int,
+) -> str:  # fmt: skip
+    """The source, its reconstruction, and the draws; with a judge its verdicts and their mean."""
+    label = label_of(artifact, class_name)
+    rebuilt, error = reconstruction(artifact, image)
+    drawn = draws(artifact, image, label, strength=strength, mode=mode, perturbation=perturbation, seed=seed)
+    shares = None if judge is None else verdicts(judge, artifact, drawn)
+    first = [("source", image), ("reconstruction", rebuilt)]
+    of_first = None if judge is None else torch.cat([verdicts(judge, artifact, part[None]) for _, part in first])
+    parts = [
+        f'<div class="beside">{wall(first, of_first, artifact, label)}<p>{domain(artifact, error)}</p></div>',
+        f"<h3>{DRAWS} augmentations</h3>",
+        wall([(f"draw {number}", each) for number, each in enumerate(drawn, 1)], shares, artifact, label),
+    ]
+    if shares is not None:
+        rows = zip(artifact.classes, shares.mean(0).tolist(), strict=True)
+        parts += [
+            "<h3>What the judge sees in them</h3>",
+            "<p>Its probabilities, on average. Below each picture: the class it takes it for, red if another.</p>",
+            html.bars((name, share, f"{share:.0%}") for name, share in rows),
+        ]
+    return "\n".join(parts)
+
+
+def walk_html(
+    artifact: Artifact, judge: "Judge | None", image: Tensor, class_name: str, mode: Mode, deviations: Sequence[float]
+) -> str:
+    """The image before and after a walk; with a judge its verdicts."""
+    label = label_of(artifact, class_name)
+    moved = walk(artifact, image, label, deviations, mode=mode)
+    start = walk(artifact, image, label, [0.0], mode=mode)
+    shares = None if judge is None else verdicts(judge, artifact, torch.stack([start, moved]))
+    return wall([("where it stands", start), ("after the walk", moved)], shares, artifact, label)
+
+
+def domain(artifact: Artifact, error: float) -> str:
+    """A sentence on the reconstruction error of an image beside those of the checkpoint's own held-out images."""
+    known = artifact.reconstruction
+    if "l1_mean" not in known:
+        return f"Reconstruction error (L1): {error:.3f}."
+    mean, std = known["l1_mean"], known["l1_std"]
+    text = f"Reconstruction error (L1): {error:.3f}; of this checkpoint's held-out images {mean:.3f} ± {std:.3f}."
+    if error > mean + FAR * std:
+        text += " <strong>This image does not look like what the checkpoint was trained on.</strong>"
+    return text

@@ -1,0 +1,26 @@
+"""The device and the precision to work with."""
+
+import torch
+
+from semantic_aug._distributed import launched
+
+
+def chosen_device(name: str | None) -> str:
+    """``name``, or the best device there is; ValueError where the machine lacks it."""
+    available = ["cpu"] + (["mps"] if torch.backends.mps.is_available() else [])
+    available = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + available
+    if launched() > 1:  # each process of several takes a GPU of its own
+        name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name is None:
+        return available[0]
+    known = [*available, "cuda"] if torch.cuda.is_available() else available
+    if name not in known:
+        raise ValueError(f"device {name!r} is not there; this machine has {', '.join(available)}")
+    return name
+
+
+def chosen_precision(name: str, device: str) -> str:
+    """``name``, or for "auto" "bf16" on a GPU that has it, else "fp32"."""
+    if name != "auto":
+        return name
+    return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

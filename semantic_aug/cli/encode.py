@@ -1,0 +1,23 @@
+"""``semantic-aug encode``: a data set's latents, for ``LatentCache``."""
+
+import argparse
+
+from semantic_aug.cli.data import load
+from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.paths import new, writable
+from semantic_aug.latents import LatentCache
+from semantic_aug.model.artifact import Artifact
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write them to ``--output``; ValueError where the images are no files, which the cache knows them by."""
+    output = new(writable(options.output))
+    device = chosen_device(options.device)
+    artifact = Artifact.load(options.checkpoint)
+    data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
+    if not all(path.is_file() for path in data.files):
+        raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")
+    cache = LatentCache.build(
+        output, artifact.to(device), data.images, files=data.files, reconstructions=options.reconstructions
+    )
+    print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")

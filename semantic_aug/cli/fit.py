@@ -1,0 +1,48 @@
+"""``semantic-aug fit``: class statistics of other classes on an existing checkpoint."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from semantic_aug import _distributed
+from semantic_aug.cli.data import load, warn_of_strangers
+from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.paths import new
+from semantic_aug.evaluation.quality import reconstruction
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.trainer.fit import fit_statistics
+
+
+def run(options: argparse.Namespace) -> None:
+    """Write the new artifact to ``--output``; say which classes are too small, and if the images are strangers."""
+    output = new(options.output)
+    device = chosen_device(options.device)
+    artifact = Artifact.load(options.checkpoint)
+    processes = _distributed.join(device)
+    artifact = artifact.to(processes.device)
+    data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
+    statistics = fit_statistics(artifact.encoder, data)
+    statistics.factors(artifact.shrinkage)  # raises where no class has two images
+    fitted = replace(
+        artifact,
+        statistics=statistics,
+        classes=data.classes,
+        reconstruction=reconstruction(artifact, data),
+        training=artifact.training
+        | {
+            "fitted_from": Path(options.checkpoint).name,
+            "fitted_on": len(data),
+            "fitted_in_processes": processes.num_processes,
+        },
+        card="",
+    )
+    if processes.is_main_process:
+        fitted.save(output)
+        print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+        few = [f"{name} ({n})" for name, n in zip(data.classes, data.counts(), strict=True) if n < 2]
+        if few:
+            print(f"too few images for a covariance of their own, the pooled one is taken: {', '.join(few)}")
+        if "l1_mean" in artifact.reconstruction:
+            own, error = artifact.reconstruction["l1_mean"], fitted.reconstruction["l1_mean"]
+            print(f"reconstruction error (L1) {error:.3f}; of {options.checkpoint} on images of its own {own:.3f}")
+            warn_of_strangers(fitted, lambda i: data.batch(slice(i, i + 1)), len(data))

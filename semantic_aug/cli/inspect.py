@@ -1,0 +1,25 @@
+"""``semantic-aug inspect``: what a checkpoint holds."""
+
+import argparse
+import json
+
+from semantic_aug.model.artifact import CONFIG, Artifact
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print its classes, sizes, hashes and figures."""
+    artifact = Artifact.load(options.checkpoint)
+    assert artifact.directory is not None
+    config = json.loads((artifact.directory / CONFIG).read_text(encoding="utf-8"))
+    print(f"{config['format']} at {artifact.directory}")
+    print("classes (training images)")
+    for name, count in zip(artifact.classes, config["counts"], strict=True):
+        print(f"  {name:<20} {count:>9}")
+    for name, network in (("encoder", artifact.encoder), ("generator", artifact.generator)):
+        print(f"{name}: {sum(parameter.numel() for parameter in network.parameters())} parameters")
+    for name, file in config["files"].items():
+        print(f"{name}: {file['bytes']} bytes, sha256 {file['sha256']}")
+    for section in ("network", "recommended", "reconstruction", "training"):
+        print(section)
+        for name, value in config[section].items():
+            print(f"  {name}: {value}")

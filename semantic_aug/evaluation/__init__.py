@@ -1,0 +1,1 @@
+"""How good an artifact is: reconstruction, realism, diversity and class agreement."""

@@ -1,0 +1,272 @@
+"""The judge: a classifier trained on real images alone, asked which class an augmented image shows."""
+
+import copy
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchvision.models.resnet import BasicBlock
+
+from semantic_aug._io import save_whole
+from semantic_aug.data.dataset import EndlessOrder, ImageSet
+from semantic_aug.images import resize, to_model_channels
+from semantic_aug.labels import label_table, same_names
+from semantic_aug.sampling import seeded
+
+FORMAT = "semantic-aug-judge/1"
+WIDTH = 32  # channels of the first convolution, half of ResNet-18's; NETWORK is its name in our protocol
+NETWORK = "resnet18-half"
+SHIFT = 1 / 12  # largest translation in training, a fraction of the size
+WARM_UP = 0.2  # fraction of the training over which the learning rate rises
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+
+
+class JudgeError(ValueError):
+    """A file is no judge that can be used; the message names it and says why."""
+
+
+def resnet18(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequential:
+    """ResNet-18 (He et al. 2016, arXiv 1512.03385) for small images: (N, channels, S, S) => logits (N, num_classes).
+
+    The first convolution is 3x3 with stride 1, the max pool is kept; ``width`` 64 is torchvision's. The last module
+    is the linear layer on the features, which are 8 ``width`` wide.
+    """
+    stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
+    layers = [stem, nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    before = width
+    for after in (width, 2 * width, 4 * width, 8 * width):
+        stride = 1 if after == before else 2
+        shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
+        layers += [BasicBlock(before, after, stride, shortcut if stride > 1 else None), BasicBlock(after, after)]
+        before = after
+    network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, num_classes))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return network
+
+
+@dataclass(kw_only=True)
+class Judge:
+    """A trained classifier, what it takes, and what it was trained on.
+
+    Attributes:
+        network: of ``resnet18``, float32, in eval mode, without gradients.
+        classes: names in the order of the logits.
+        channels, size: of the images it was trained on; images of others are converted.
+        images, epochs, seed: of the training.
+        accuracy: on held-out images, or None.
+    """
+
+    network: nn.Sequential
+    classes: list[str]
+    channels: int
+    size: int
+    images: int
+    epochs: int
+    seed: int
+    accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        self.network.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the network is on."""
+        return next(self.network.parameters()).device
+
+    def to(self, device: str | torch.device) -> "Judge":
+        """A copy with its network on ``device``; this judge itself where it is there already."""
+        if torch.device(device) == self.device:
+            return self
+        return replace(self, network=copy.deepcopy(self.network).to(device))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in [-1, 1] => outputs of the penultimate layer (N, F), float32."""
+        x = resize(to_model_channels(images, self.channels), (self.size, self.size))
+        return self.network[:-1](x.contiguous(memory_format=torch.channels_last))
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in [-1, 1] => (N, K)."""
+        return self.network[-1](self.features(images))
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Images (N, 1 or 3, H, W) in [-1, 1] => (N, K), each row of sum 1."""
+        return self.logits(images).softmax(1)
+
+    def table(self, classes: Sequence[str]) -> Tensor:
+        """Index among the judge's classes of each of ``classes``, compared without case: int64 (K,).
+
+        Raises ValueError with both lists unless they hold the same names.
+        """
+        if not same_names(classes, self.classes):
+            raise ValueError(
+                f"the judge knows the classes {self.classes}, asked about {list(classes)}; "
+                f"train a judge on images of these classes"
+            )
+        return label_table(classes, self.classes)
+
+    def save(self, path: str | Path) -> Path:
+        """Write one safetensors file, whole or not at all."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        meta = {"format": FORMAT, "network": NETWORK} | {name: getattr(self, name) for name in FIELDS}
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+        save_whole(tensors, path, path.with_name(f"{path.name}.part"), {"judge": json.dumps(meta, sort_keys=True)})
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Judge":
+        """Read a judge, checking everything. Raises FileNotFoundError, or JudgeError for a file of anything else."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected a judge, as Judge.save writes it")
+        try:
+            with safe_open(path, "pt") as file:
+                meta = _read_meta((file.metadata() or {}).get("judge"))
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            with torch.device("meta"):
+                network = resnet18(meta["channels"], len(meta["classes"]))
+            _check_tensors(tensors, network.state_dict())
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
+            raise JudgeError(f"{path}: not a judge that can be read: {error}") from error
+        network.load_state_dict(tensors, assign=True)
+        return cls(network=network, **{name: meta[name] for name in FIELDS})
+
+
+FIELDS: dict[str, tuple[type, ...]] = {
+    "classes": (list,), "channels": (int,), "size": (int,), "images": (int,), "epochs": (int,), "seed": (int,),
+    "accuracy": (float, NoneType),
+}  # fmt: skip
+
+
+def train_judge(
+    data: ImageSet,
+    held_out: ImageSet | None = None,
+    *,
+    epochs: int = 10,
+    batch: int = 128,
+    learning_rate: float = 0.1,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+    say: Callable[[str], object] = print,
+) -> Judge:
+    """Train a judge on real images; on a CPU the same arguments give the same weights bit for bit.
+
+    Args:
+        data: images to train on; mirrored and shifted at random.
+        held_out: images of the same classes, for its accuracy alone.
+        epochs, batch, learning_rate: of SGD with Nesterov momentum; the rate rises from 0 and falls to 0 linearly.
+        precision: "fp32", or "bf16" for autocast, about twice as fast where the processor has bfloat16 units.
+        say: gets a line per epoch.
+
+    Raises ValueError for settings or images that nothing can be trained with, RuntimeError where the loss diverges.
+    """
+    if not len(data) or epochs < 1 or batch < 1:
+        raise ValueError(f"expected images, epochs and batch of at least 1, got {len(data)}, {epochs} and {batch}")
+    if precision not in ("fp32", "bf16"):
+        raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+    held_out_table = label_table(held_out.classes, data.classes) if held_out else None
+    device = torch.device(device)
+    _, channels, size, _ = data.images.shape
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = resnet18(channels, len(data.classes))
+    network.to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        network.parameters(), learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
+    )
+    order = EndlessOrder(len(data), seed)
+    total, seen, losses = epochs * len(data), 0, []
+    while seen < total:
+        optimizer.param_groups[0]["lr"] = learning_rate * one_cycle(seen / total)
+        indices = order(seen, min(batch, total - seen))
+        uniform = torch.rand(len(indices), 3, generator=seeded(seed, "judge", seen))
+        x = vary(data.batch(indices), uniform).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+            logits = network(x)
+        loss = cross_entropy(logits.float(), data.labels[indices].to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        previous, seen = seen, seen + len(indices)
+        if previous // len(data) != seen // len(data):
+            mean = float(torch.stack(losses).mean())
+            losses = []
+            if not math.isfinite(mean):
+                raise RuntimeError(f"the judge's loss is {mean} after {seen} images; lower its learning rate")
+            say(f"judge: epoch {seen // len(data)} of {epochs}, loss {mean:.4f}")
+    judge = Judge(
+        network=network, classes=data.classes, channels=channels, size=size, images=len(data), epochs=epochs, seed=seed
+    )
+    if held_out and held_out_table is not None:
+        judge.accuracy = _accuracy(judge, held_out, held_out_table)
+        say(f"judge: accuracy {judge.accuracy:.4f} on {len(held_out)} held-out images")
+    return judge
+
+
+def one_cycle(progress: float) -> float:
+    """Factor of the learning rate: 0 to 1 over ``WARM_UP`` of the training, then back to 0, linearly."""
+    return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
+
+
+def vary(images: Tensor, uniform: Tensor) -> Tensor:
+    """Mirror half of the images, shift each by up to ``SHIFT`` of its size, its edges repeated; (N, C, S, S).
+
+    ``uniform`` are three numbers in [0, 1) for each, (N, 3): the vertical and the horizontal shift, and the coin.
+    """
+    n, _, size, _ = images.shape
+    shifts = ((uniform[:, :2] * 2 - 1) * size * SHIFT).round().long()
+    positions = (torch.arange(size, device=images.device) + shifts[..., None]).clamp(0, size - 1)  # (N, 2, S)
+    columns = torch.where(uniform[:, 2:] < 0.5, positions[:, 1].flip(1), positions[:, 1])
+    rows, columns = positions[:, 0, :, None], columns[:, None, :]
+    numbers = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[numbers, rows, columns].permute(0, 3, 1, 2)
+
+
+def _accuracy(judge: Judge, data: ImageSet, table: Tensor, batch: int = 256) -> float:
+    right = 0
+    for start in range(0, len(data), batch):
+        part = slice(start, start + batch)
+        predicted = judge.logits(data.batch(part).to(judge.device)).argmax(1).cpu()
+        right += int((predicted == table[data.labels[part]]).sum())
+    return right / len(data)
+
+
+def _read_meta(text: str | None) -> dict[str, Any]:
+    if text is None:
+        raise ValueError("its metadata has no 'judge'")
+    meta = json.loads(text)
+    found = (meta.get("format"), meta.get("network")) if isinstance(meta, dict) else None
+    if found != (FORMAT, NETWORK):
+        raise ValueError(f"format and network are {found}, this version understands {(FORMAT, NETWORK)}")
+    for name, kinds in FIELDS.items():
+        if name not in meta or type(meta[name]) not in kinds:
+            raise ValueError(f"{name!r} is {meta.get(name)!r:.80}, expected {' or '.join(k.__name__ for k in kinds)}")
+    names = meta["classes"]
+    if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
+        raise ValueError(f"'classes' must be one or more different names, got {names!r:.80}")
+    if meta["channels"] not in (1, 3) or not 8 <= meta["size"] <= 4096:
+        raise ValueError(f"it takes images of {meta['channels']} channels and size {meta['size']}")
+    return meta
+
+
+def _check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    if found.keys() != expected.keys():
+        raise ValueError(f"its tensors differ from the network's in {sorted(found.keys() ^ expected.keys())[:3]}")
+    for name, value in expected.items():
+        got, wanted = (tuple(found[name].shape), found[name].dtype), (tuple(value.shape), value.dtype)
+        if got != wanted:
+            raise ValueError(f"tensor {name!r} is {got}, expected {wanted}")
+        if not found[name].isfinite().all():
+            raise ValueError(f"tensor {name!r} holds NaN or infinity")

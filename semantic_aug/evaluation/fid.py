@@ -1,0 +1,72 @@
+"""How far generated images are from real ones, between the features that a network has of them.
+
+The usual network, Inception, has to be downloaded; the ones used here are the trunk of LPIPS and the judge. Figures
+compare only where they were taken on the same network, the same real images and the same number of them.
+"""
+
+import torch
+from torch import Tensor
+
+from semantic_aug.evaluation.lpips import WEIGHTS, Perceptual
+from semantic_aug.sampling import seeded
+
+SUBSETS, SUBSET = 50, 1000  # draws of the KID, images of each kind in a draw
+LEAST = 4  # images: two of each kind
+
+
+def distances(real: Tensor, generated: Tensor, seed: int) -> dict[str, float]:
+    """``fid``, ``kid_mean`` and ``kid_std`` (over subsets) between features (N, F) and (N, F) of the same N images.
+
+    The two sides of a comparison are always disjoint halves of the N, drawn from ``seed``: image i of one side may be
+    made from image i of the other, and such pairs would pass for realism. So ``distances(x, x)`` is what real images
+    have among themselves: a KID of 0 but for chance, and the FID's bias at this number of images.
+    Raises ValueError for fewer than 4 images.
+    """
+    n, _ = real.shape
+    if n < LEAST or generated.shape != real.shape:
+        raise ValueError(f"expected features of {LEAST} or more images, got {tuple(real.shape)} real ones, "
+                         f"{tuple(generated.shape)} generated ones")  # fmt: skip
+    half = torch.randperm(n, generator=seeded(seed, "fid"))
+    m = min(SUBSET, n // 2)
+    draws = [torch.randperm(n, generator=seeded(seed, "kid", draw)) for draw in range(SUBSETS)]
+    kids = torch.stack([kid(real[draw[:m]], generated[draw[m : 2 * m]]) for draw in draws])
+    return {
+        "fid": float(fid(real[half[: n // 2]], generated[half[n // 2 : n // 2 * 2]])),
+        "kid_mean": float(kids.mean()),
+        "kid_std": float(kids.std(correction=0)),
+    }
+
+
+def fid(x: Tensor, y: Tensor) -> Tensor:
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N, F), (M, F) (Heusel et al. 2017, arXiv 1706.08500)."""
+    x, y = x.double(), y.double()
+    c1, c2 = x.T.cov(), y.T.cov()
+    values, vectors = torch.linalg.eigh(c1)
+    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    # (C1 C2)^(1/2) has the trace of (C1^(1/2) C2 C1^(1/2))^(1/2), which is symmetric.
+    roots = torch.linalg.eigvalsh(root @ c2 @ root).clamp(min=0).sqrt()
+    return (x.mean(0) - y.mean(0)).square().sum() + c1.trace() + c2.trace() - 2 * roots.sum()
+
+
+def kid(x: Tensor, y: Tensor) -> Tensor:
+    """Unbiased MMD^2 of features (N, F), (M, F) under k(a, b) = (a.b / F + 1)^3 (Binkowski et al. 2018, 1801.01401)."""
+    x, y = x.double(), y.double()
+    (n, f), (m, _) = x.shape, y.shape
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / f + 1) ** 3
+
+    k_xx, k_yy = kernel(x, x), kernel(y, y)
+    within = (k_xx.sum() - k_xx.trace()) / (n * (n - 1)) + (k_yy.sum() - k_yy.trace()) / (m * (m - 1))
+    return within - 2 * kernel(x, y).mean()
+
+
+def trunk_name(perceptual: Perceptual) -> str:
+    """The network whose features ``trunk_features`` returns, as torchvision calls it: "squeezenet1_1"."""
+    return WEIGHTS[perceptual.metric.pnet_type].split("-")[0]
+
+
+def trunk_features(perceptual: Perceptual, images: Tensor) -> Tensor:
+    """Images (N, 1 or 3, H, W) in [-1, 1] => means over positions of the last layer of LPIPS's trunk (N, F)."""
+    metric = perceptual.metric
+    return metric.net(metric.scaling_layer(images.expand(-1, 3, -1, -1)))[-1].mean((2, 3))

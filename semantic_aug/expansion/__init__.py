@@ -1,0 +1,1 @@
+"""A balanced data set written to disk."""

@@ -1,0 +1,318 @@
+"""How an expanded data set lies on disk: an image folder, or tar shards as the package webdataset reads them.
+
+A layout is written in units, a block of new images or a shard. Every unit can be written at any time, in any process
+and again, and comes out the same. Files appear whole, by renaming.
+"""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tarfile
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from semantic_aug._io import write_whole
+from semantic_aug.expansion.plan import Originals, Plan
+from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, png
+from semantic_aug.labels import class_key, folder_name
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.sampling import seeded
+
+WORK = ".expand"  # below the output while it is being written: the lock, finished lines, files that are not whole
+SHARD = 1024  # samples, about
+Line = dict[str, Any]
+How = Literal["link", "copy", "symlink"]
+
+
+class Layout(ABC):
+    """Where originals and new images lie below ``directory``, and what writes them; the base of both layouts."""
+
+    def __init__(
+        self, directory: Path, originals: Originals, plan: Plan, artifact: Artifact, recipe: Recipe,
+        device: str = "cpu", how: How = "link",
+    ) -> None:  # fmt: skip
+        self.directory, self.originals, self.plan = directory, originals, plan
+        self.artifact, self.recipe, self.device, self.how = artifact, recipe, device, how
+        self.blocks = -(-len(plan) // BLOCK)
+        self.maker: Maker | None = None
+
+    def start(self) -> "Layout":
+        """Load the networks onto the device; in the process that writes, before the first unit."""
+        self.maker = Maker(self.artifact, self.recipe, self.device)
+        return self
+
+    @abstractmethod
+    def units(self) -> range:
+        """All units of work."""
+
+    @abstractmethod
+    def numbers(self, unit: int) -> list[int]:
+        """The new images in a unit."""
+
+    @abstractmethod
+    def place(self, numbers: Iterable[int]) -> None:
+        """Put originals where they belong, as far as they lie outside the units."""
+
+    @abstractmethod
+    def write(self, unit: int) -> list[Line]:
+        """Make a unit and write it; its lines of the manifest."""
+
+    @abstractmethod
+    def intact(self, unit: int, lines: dict[int, Line]) -> bool:
+        """Whether a unit is there, every new image with the hash in its line."""
+
+    @abstractmethod
+    def original(self, number: int) -> str:
+        """The path of an original below the directory."""
+
+    @abstractmethod
+    def new(self, number: int) -> str:
+        """The path of a new image below the directory."""
+
+    def make(self, block: int) -> list[tuple[Line, bytes]]:
+        """A block of new images, as lines of the manifest and PNG files."""
+        assert self.maker is not None, "start() comes first"
+        numbers = self.block(block)
+        sources = self.plan.sources[numbers].tolist()
+        copies = self.plan.copies[numbers].tolist()
+        classes = [self.originals.classes[self.originals.labels[source]] for source in sources]
+        images = [self.read(source) for source in sources]
+        made = self.maker(images, classes, copies, [number % BLOCK for number in numbers])
+        pairs = []
+        for number, source, name, copy, image in zip(numbers, sources, classes, copies, made, strict=True):
+            content = png(image)
+            line = {
+                "number": number, "file": self.new(number), "class": name, "source": self.original(source),
+                "copy": copy, **asdict(self.recipe), "sha256": _digest(content),
+            }  # fmt: skip
+            pairs.append((line, content))
+        return pairs
+
+    def block(self, block: int) -> list[int]:
+        """The new images of a block."""
+        return list(range(block * BLOCK, min((block + 1) * BLOCK, len(self.plan))))
+
+    def read(self, number: int) -> Tensor:
+        """An original, uint8 (1 or 3, H, W). Raises RuntimeError where it could be read before and cannot now."""
+        try:
+            return self.originals.read(number)
+        except Exception as error:
+            raise RuntimeError(f"{self.originals.files[number]}: cannot be read any more ({error})") from error
+
+    def write_file(self, name: str, content: bytes) -> None:
+        """Write a file below the directory, whole."""
+        write_whole(content, self.directory / name, self.temporary())
+
+    def temporary(self) -> Path:
+        """A new name for a file that is not whole yet."""
+        return self.directory / WORK / f"{uuid.uuid4().hex}.part"
+
+
+class Folder(Layout):
+    """``DIR/<class>/``: the originals by their own names, the new images beside them; a unit is a block."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.folders = folder_names(self.originals.classes)
+        self.names = _file_names(self.originals)
+        self.prefix = "augmented-"  # which the originals have where an expanded folder is expanded
+        while any(name.casefold().startswith(self.prefix) for name in self.names):
+            self.prefix = f"re-{self.prefix}"
+
+    def units(self) -> range:
+        """The blocks."""
+        return range(self.blocks)
+
+    def numbers(self, unit: int) -> list[int]:
+        """The new images of the block."""
+        return self.block(unit)
+
+    def original(self, number: int) -> str:
+        """By its own name."""
+        return f"{self.folders[self.originals.labels[number]]}/{self.names[number]}"
+
+    def new(self, number: int) -> str:
+        """Counted in its class."""
+        label = self.originals.labels[int(self.plan.sources[number])]
+        return f"{self.folders[label]}/{self.prefix}{int(self.plan.copies[number]):06d}.png"
+
+    def place(self, numbers: Iterable[int]) -> None:
+        """Link or copy the originals; those without a file of their own are written as PNG."""
+        for folder in self.folders:
+            (self.directory / folder).mkdir(exist_ok=True)
+        for number in numbers:
+            name = self.original(number)
+            if self.originals.keeps_file(number):
+                self._take_over(self.originals.files[number].resolve(), self.directory / name)
+            elif not (self.directory / name).exists():
+                self.write_file(name, png(self.read(number)))
+
+    def _take_over(self, source: Path, target: Path) -> None:
+        if target.exists() and target.stat().st_size == source.stat().st_size:
+            return
+        target.unlink(missing_ok=True)
+        if self.how == "symlink":
+            target.symlink_to(source)
+            return
+        if self.how == "link":
+            try:
+                os.link(source, target)
+                return
+            except OSError:  # another file system, or one without hard links, or somebody else's file
+                pass
+        temporary = self.temporary()
+        try:
+            shutil.copyfile(source, temporary)
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def write(self, unit: int) -> list[Line]:
+        """A file each."""
+        pairs = self.make(unit)
+        for line, content in pairs:
+            self.write_file(line["file"], content)
+        return [line for line, _ in pairs]
+
+    def intact(self, unit: int, lines: dict[int, Line]) -> bool:
+        """Every file is read."""
+        return all(
+            number in lines and lines[number]["sha256"] == _digest_of(self.directory / self.new(number))
+            for number in self.numbers(unit)
+        )
+
+
+class Shards(Layout):
+    """``DIR/shard-000000.tar``, ...: samples of all classes in random order; a unit is a shard.
+
+    A sample is three files of one name: the image, ``.cls`` (the class index, as text), and ``.json`` (class and file
+    name, of a new image its line of the manifest). Plain ``tarfile`` writes them: the format is a naming rule, and the
+    bytes must repeat.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        n, seed = len(self.originals.files), self.recipe.seed
+        self.count = -(-(n + len(self.plan)) // SHARD)
+        order = torch.randperm(n, generator=seeded(seed, "originals"))
+        self.samples: list[list[int]] = []  # of every shard: originals by number, new images by n + number
+        self.keys: dict[int, str] = {}
+        for shard in self.units():
+            new = [n + number for number in self.numbers(shard)]
+            samples = torch.cat([order[shard :: self.count], torch.tensor(new, dtype=torch.int64)])
+            shuffled = samples[torch.randperm(len(samples), generator=seeded(seed, "shard", shard))].tolist()
+            self.samples.append(shuffled)
+            self.keys |= {sample: f"{_shard(shard)}/{shard:06d}-{i:06d}" for i, sample in enumerate(shuffled)}
+
+    def units(self) -> range:
+        """The shards."""
+        return range(self.count)
+
+    def numbers(self, unit: int) -> list[int]:
+        """The new images of every so many-th block."""
+        return [number for block in range(unit, self.blocks, self.count) for number in self.block(block)]
+
+    def original(self, number: int) -> str:
+        """``shard/name``, with the extension of the file."""
+        suffix = self.originals.files[number].suffix.lower() if self.originals.keeps_file(number) else ".png"
+        return self.keys[number] + suffix
+
+    def new(self, number: int) -> str:
+        """``shard/name.png``."""
+        return self.keys[len(self.originals.files) + number] + ".png"
+
+    def place(self, numbers: Iterable[int]) -> None:
+        """Nothing to do: they lie in the shards."""
+
+    def write(self, unit: int) -> list[Line]:
+        """One tar file; the new images of a shard are in memory until it is written."""
+        n = len(self.originals.files)
+        made = {
+            n + line["number"]: (line, content)
+            for block in range(unit, self.blocks, self.count)
+            for line, content in self.make(block)
+        }
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for sample in self.samples[unit]:
+                label = self.originals.labels[sample if sample < n else int(self.plan.sources[sample - n])]
+                line, content = made[sample] if sample >= n else self._described(sample)
+                name = line["file"].split("/")[1]
+                stem = name.split(".")[0]
+                about = json.dumps(line).encode()
+                for member, data in ((name, content), (f"{stem}.cls", str(label).encode()), (f"{stem}.json", about)):
+                    info = tarfile.TarInfo(member)  # no time and no owner, so that the bytes repeat
+                    info.size = len(data)
+                    tar.addfile(info, io.BytesIO(data))
+        self.write_file(_shard(unit), file.getvalue())
+        return [line for line, _ in made.values()]
+
+    def _described(self, number: int) -> tuple[Line, bytes]:
+        path = self.originals.files[number]
+        content = path.read_bytes() if self.originals.keeps_file(number) else png(self.read(number))
+        name = self.originals.classes[self.originals.labels[number]]
+        return {"file": self.original(number), "class": name, "original": path.name}, content
+
+    def intact(self, unit: int, lines: dict[int, Line]) -> bool:
+        """The shard is read once."""
+        found: dict[str, str] = {}
+        try:
+            with tarfile.open(self.directory / _shard(unit)) as tar:
+                for member in tar:
+                    content = tar.extractfile(member)
+                    assert content is not None
+                    found[f"{_shard(unit)}/{member.name}"] = _digest(content.read())
+        except (OSError, tarfile.TarError):
+            return False
+        return all(
+            number in lines and lines[number]["sha256"] == found.get(self.new(number)) for number in self.numbers(unit)
+        )
+
+
+LAYOUTS: dict[str, type[Layout]] = {"folder": Folder, "webdataset": Shards}
+
+
+def _shard(unit: int) -> str:
+    return f"shard-{unit:06d}.tar"
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _digest_of(path: Path) -> str | None:
+    try:
+        return _digest(path.read_bytes())
+    except OSError:
+        return None
+
+
+def folder_names(classes: Sequence[str]) -> list[str]:
+    """A folder for every class. Raises ValueError for two alike."""
+    names = [folder_name(name) for name in classes]
+    if len({class_key(name) for name in classes}) < len(names):
+        raise ValueError(f"classes {list(classes)} cannot be told apart as folders")
+    return names
+
+
+def _file_names(originals: Originals) -> list[str]:
+    """The name of every original in the folder of its class: its own, with its number where that is taken."""
+    taken: set[tuple[int, str]] = set()
+    names = []
+    for number, (path, label) in enumerate(zip(originals.files, originals.labels, strict=True)):
+        path = path if originals.keeps_file(number) else path.with_suffix(".png")
+        name = path.name
+        while (label, name.casefold()) in taken:
+            name = f"{Path(name).stem}-{number}{path.suffix}"
+        taken.add((label, name.casefold()))
+        names.append(name)
+    return names

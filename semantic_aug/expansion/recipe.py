@@ -1,0 +1,166 @@
+"""One new image of an expanded data set: all that determines it, so that it can be made again bit for bit.
+
+The bits that a network puts out depend on the size of the batch and on the number of threads that share an operation,
+though not on what else stands in the batch. Of 64 images by fer2013-48, 3 differ by a grey level between batches of 1
+and of 32 on a CPU. So every image is made in a batch of ``BLOCK``, in a row of its own choice, by one thread.
+"""
+
+import io
+import math
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from semantic_aug.functional import blend, decoded, model_input
+from semantic_aug.images import pil_to_bytes, tensor_to_unit, unit_to_tensor
+from semantic_aug.labels import label_table
+from semantic_aug.model.artifact import MODES, Artifact, Mode
+from semantic_aug.model.runtime import fast_copy
+from semantic_aug.model.statistics import ClassStatistics, Shrinkage
+from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.sampling import seeded
+
+BLOCK = 32  # 224 images/s on one core with fer2013-48, alone 93, 64 at a time 199
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What all new images of a run have in common; the fields are those of ``SemanticAugment``.
+
+    ``artifact`` is the fingerprint of the checkpoint. Raises ValueError for settings out of range.
+    """
+
+    artifact: str
+    strength: float
+    mode: Mode
+    perturbation: str = "covariance"
+    shrinkage: Shrinkage = "oas"
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls, artifact: Artifact, *, strength: float | None = None, mode: Mode | None = None, **settings: Any
+    ) -> "Recipe":
+        """A recipe for ``artifact``, with its own recommendation where nothing else is given."""
+        recommended = artifact.recommended
+        return cls(
+            artifact=artifact.fingerprint, strength=recommended["strength"] if strength is None else strength,
+            mode=mode or recommended["mode"], shrinkage=artifact.shrinkage, **settings,
+        )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.strength) and self.strength >= 0):
+            raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {MODES}, got {self.mode!r}")
+        known = [name for name in PERTURBATIONS if name != "interpolate"]  # whose result depends on the batch
+        if self.perturbation not in known:
+            raise ValueError(f"perturbation must be one of {', '.join(known)}, got {self.perturbation!r}")
+
+
+class Maker:
+    """Makes new images from their sources on one device; to be called ``with one_thread():``.
+
+    Raises ValueError where ``artifact`` is not the recipe's.
+    """
+
+    def __init__(self, artifact: Artifact, recipe: Recipe, device: str | torch.device = "cpu") -> None:
+        if artifact.fingerprint != recipe.artifact:
+            raise ValueError(
+                f"the images were made with another checkpoint ({recipe.artifact:.12}..., this one is "
+                f"{artifact.fingerprint:.12}...)"
+            )
+        # Statistics of its own, for the factors that others hold may have been computed by several threads.
+        statistics = ClassStatistics.from_tensors(artifact.statistics.to_tensors())
+        self.artifact = fast_copy(replace(artifact, statistics=statistics), device)
+        self.recipe = recipe
+        with one_thread():
+            statistics.factors(recipe.shrinkage, device=device)
+
+    @torch.no_grad()
+    def __call__(
+        self, images: Sequence[Tensor], classes: Sequence[str], copies: Sequence[int], rows: Sequence[int]
+    ) -> list[Tensor]:
+        """New images, each of the size and the channels of its source.
+
+        Args:
+            images: the sources, uint8 (1 or 3, H, W) each, of any sizes; at most ``BLOCK``.
+            classes: the class of each.
+            copies: which new image of its class each is; with the seed and the class it chooses the noise.
+            rows: where each stands in the batch; the other rows are filled up.
+        """
+        artifact, recipe, d = self.artifact, self.recipe, self.artifact.network.latent_dim
+        units = [tensor_to_unit(image)[None] for image in images]
+        noise = torch.stack(
+            [torch.randn(d, generator=seeded(recipe.seed, "noise", *key)) for key in zip(classes, copies, strict=True)]
+        )
+        labels = label_table(classes, artifact.classes)
+        batch = torch.zeros(BLOCK, dtype=torch.int64)
+        batch[list(rows)] = torch.arange(len(rows))
+        x = torch.cat([model_input(unit, artifact) for unit in units])[batch]
+        mu = artifact.encode(x.to(artifact.device))
+        z = PERTURBATIONS[recipe.perturbation](
+            mu, labels[batch].to(mu.device), noise[batch].to(mu.device), artifact.statistics, recipe.strength,
+            recipe.shrinkage, None,
+        )  # fmt: skip
+        before, after = (None if out is None else out.cpu() for out in decoded(mu, z, artifact, recipe.mode))
+        assert after is not None
+        return [
+            unit_to_tensor(blend(unit, None if before is None else before[row, None], after[row, None]), torch.uint8)[0]
+            for unit, row in zip(units, rows, strict=True)
+        ]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Each operation on one thread, and deterministic convolutions on a GPU: the same bits on every run."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, device: str = "cpu") -> bytes:
+    """The PNG file of one line of ``DIR/manifest.jsonl``, made again from its source in ``directory``.
+
+    Equal to the file there bit for bit with the same versions of torch, torchvision and Pillow on the same kind of
+    processor (``DIR/expand.json`` says which); on others a few pixels may differ by a grey level.
+    Raises ValueError where ``artifact`` is not the checkpoint that it was made with.
+    """
+    recipe = Recipe(**{name: line[name] for name in Recipe.__dataclass_fields__})
+    with PIL.Image.open(io.BytesIO(read_file(directory, line["source"]))) as file:
+        image = pil_to_bytes(file, None)
+    maker = Maker(artifact, recipe, device)
+    with one_thread():
+        (made,) = maker([image], [line["class"]], [line["copy"]], [line["number"] % BLOCK])
+    return png(made)
+
+
+def read_file(directory: str | Path, name: str) -> bytes:
+    """A file of an expanded data set: ``class/file``, or ``shard.tar/file``."""
+    path = Path(directory) / name
+    if path.is_file():
+        return path.read_bytes()
+    shard, member = name.split("/", 1)
+    with tarfile.open(Path(directory) / shard) as tar:
+        found = tar.extractfile(member)
+        assert found is not None
+        return found.read()
+
+
+def png(image: Tensor) -> bytes:
+    """An image uint8 (1 or 3, H, W) as the bytes of a PNG file."""
+    file = io.BytesIO()
+    F.to_pil_image(image).save(file, "PNG")
+    return file.getvalue()

@@ -1,0 +1,208 @@
+"""Write an expanded data set: every class raised to a size, originals included, for any framework to train on.
+
+What is finished stays finished: a run may be killed at any moment, and the same run again makes what is missing. While
+it works, ``DIR/.expand`` holds a lock and the lines of finished units; ``DIR/manifest.jsonl`` appears last, when
+everything is there.
+"""
+
+import errno
+import json
+import os
+import platform
+import random
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+import torchvision
+
+from semantic_aug._io import write_whole
+from semantic_aug.expansion.layouts import WORK, Layout, Line
+from semantic_aug.expansion.recipe import one_thread, read_file, remake
+from semantic_aug.model.artifact import Artifact
+
+FORMAT = "semantic-aug-expanded/1"
+RUN, MANIFEST, LOCK = "expand.json", "manifest.jsonl", "lock"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+Engine = Callable[[Layout, Sequence[int]], Iterable[list[Line]]]
+
+
+def made_with(device: str) -> dict[str, str]:
+    """What the bits of an image depend on beside its recipe."""
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.device(device).type
+    processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    packages = {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
+    return {"device": name, "processor": processor} | packages
+
+
+# --- A run: begun once, gone on with, finished ------------------------------------------------------------------
+
+
+@contextmanager
+def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) -> Iterator[None]:
+    """Hold ``directory`` for this run alone, and record the run there, or find it recorded.
+
+    Args:
+        directory: a new one, an empty one, or one that the same run has begun.
+        run: its settings, which JSON can hold.
+        check: called for a new run, before anything is written: the numbers of images to leave out.
+
+    Raises FileExistsError for a directory with other things in it, and ValueError for one of another run (with what
+    differs) or one that another process works on.
+    """
+    from filelock import FileLock, Timeout  # which torch brings along
+
+    run = {"format": FORMAT} | json.loads(json.dumps(run))
+    if not directory.exists() or not set(os.listdir(directory)) - {WORK}:
+        run |= {"skipped": check()}
+    elif not (directory / RUN).is_file():
+        raise FileExistsError(f"{directory} is not empty and has no {RUN} of a run to go on with; choose another one")
+    else:
+        _compare(directory, run)
+    (directory / WORK).mkdir(parents=True, exist_ok=True)
+    lock = FileLock(directory / WORK / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{directory}: another process works on it; wait for it, or choose another one") from None
+    try:
+        if (directory / RUN).is_file():
+            _compare(directory, run)
+        else:
+            text = json.dumps(run, indent=1) + "\n"
+            write_whole(text.encode(), directory / RUN, directory / WORK / f"{RUN}.part", sync=True)
+        for left in (directory / WORK).glob("*.part"):  # by a process that was killed
+            left.unlink()
+        yield
+    finally:
+        lock.release()
+    if (directory / MANIFEST).is_file():
+        shutil.rmtree(directory / WORK, ignore_errors=True)
+
+
+def recorded(directory: Path) -> dict[str, Any]:
+    """The run that a directory is of: its settings, and the numbers of the images that it leaves out, ``skipped``."""
+    return json.loads((directory / RUN).read_text(encoding="utf-8"))
+
+
+def _compare(directory: Path, run: dict[str, Any]) -> None:
+    there = recorded(directory)
+    names = sorted((run.keys() | there.keys()) - {"skipped"})
+    text = "; ".join(f"{n}: {there.get(n)} there, {run.get(n)} here" for n in names if run.get(n) != there.get(n))
+    if text:
+        raise ValueError(f"{directory} was begun by another run ({text}); choose another one, or the same settings")
+
+
+# --- The work ---------------------------------------------------------------------------------------------------
+
+
+def in_threads(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
+    """Write ``units``, as many at a time as torch has threads; the lines of each, as they are finished."""
+    workers = torch.get_num_threads()
+    layout.start()
+    with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting, running = iter(units), set[Future[list[Line]]]()
+        try:
+            while True:
+                for unit in islice(waiting, 2 * workers - len(running)):
+                    running.add(pool.submit(layout.write, unit))
+                if not running:
+                    return
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def work(
+    layout: Layout, *, rank: int = 0, world_size: int = 1, engine: Engine = in_threads
+) -> tuple[int, int, Iterator[int]]:
+    """Do this process's share of what is missing.
+
+    Returns how many new images its share has, how many of them are there already, and an iterator that does the work
+    and gives the number of new images in each unit. Lines are kept as soon as their files are there.
+    """
+    directory = layout.directory
+    lines = _lines(directory)
+    share = list(layout.units())[rank::world_size]
+    missing = [unit for unit in share if not layout.intact(unit, lines)]
+    images = [sum(len(layout.numbers(unit)) for unit in units) for units in (share, missing)]
+
+    def go() -> Iterator[int]:
+        with _hint(directory):
+            layout.place(range(rank, len(layout.originals.files), world_size))
+            for finished in engine(layout, missing) if missing else ():
+                _append(directory / WORK / f"lines-{rank}.jsonl", finished)
+                yield len(finished)
+
+    return images[0], images[0] - images[1], go()
+
+
+def finish(layout: Layout) -> int:
+    """Write the manifest, ordered by number, once all processes are through; the number of its lines.
+
+    Raises RuntimeError where new images are missing.
+    """
+    directory = layout.directory
+    lines = _lines(directory)
+    missing = len(layout.plan) - len(lines)
+    if missing:
+        raise RuntimeError(f"{directory}: {missing} of {len(layout.plan)} new images are missing; run it again")
+    text = "".join(json.dumps(lines[number]) + "\n" for number in range(len(lines)))
+    target = directory / MANIFEST
+    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+        with _hint(directory):
+            write_whole(text.encode(), target, layout.temporary(), sync=True)
+    return len(lines)
+
+
+def differing(directory: Path, artifact: Artifact, count: int, seed: int = 0, device: str = "cpu") -> list[str]:
+    """Make ``count`` images of the manifest, drawn by ``seed``, again; the files that are not equal bit for bit."""
+    lines = list(_read_lines(directory / MANIFEST))
+    chosen = random.Random(seed).sample(lines, min(count, len(lines)))
+    return [
+        line["file"] for line in chosen
+        if remake(line, directory, artifact, device) != read_file(directory, line["file"])
+    ]  # fmt: skip
+
+
+def _lines(directory: Path) -> dict[int, Line]:
+    """All lines written so far, by number."""
+    files = [directory / MANIFEST, *sorted((directory / WORK).glob("lines-*.jsonl"))]
+    return {line["number"]: line for file in files for line in _read_lines(file)}
+
+
+def _read_lines(path: Path) -> Iterator[Line]:
+    """The lines of a file, without one that was cut off."""
+    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []:
+        with suppress(ValueError):
+            line = json.loads(text)
+            if isinstance(line, dict):
+                yield line
+
+
+def _append(path: Path, lines: list[Line]) -> None:
+    """Add lines as one write, on lines of their own even where the last write was cut off."""
+    text = "\n" + "".join(json.dumps(line) + "\n" for line in lines)
+    with path.open("ab") as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def _hint(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        reason = f"{error.strerror}; make room, and the same command goes on"
+        raise OSError(error.errno, reason, str(directory)) from error

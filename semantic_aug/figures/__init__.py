@@ -1,0 +1,1 @@
+"""Figures of an artifact, drawn as PNG and as HTML."""

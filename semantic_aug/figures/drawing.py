@@ -1,0 +1,138 @@
+"""Drawing: labelled grids of images, bar charts, and the two grids that a training and the demo write."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from semantic_aug._io import write_whole
+from semantic_aug.functional import model_input, semantic_augment_image
+from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
+from semantic_aug.model.artifact import MODES, Artifact
+
+STRENGTHS = (0.25, 0.35, 0.5, 1.0)
+MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels
+BAR, BAR_LENGTH, BAR_MARGIN, BAR_COLOUR = 26, 480, 60, "#3b6ea8"
+
+
+def overview(
+    artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+) -> Image.Image:
+    """One row per image: source, reconstruction, augmentations at rising strength in both modes, a new sample.
+
+    ``images`` (N, C, H, W) uint8, ``labels`` (N,) class indices of the artifact.
+    The noise is drawn anew for every cell, from ``seed``.
+    """
+    columns = overview_columns(artifact, images, labels, strengths=strengths, seed=seed)
+    return grid(columns, [artifact.classes[label] for label in labels.tolist()])
+
+
+def overview_columns(
+    artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+) -> dict[str, Tensor]:
+    """The columns of ``overview`` by their headings, each (N, C, H, W) uint8."""
+    n, images = len(images), images.to(artifact.device)
+    generator = torch.Generator().manual_seed(seed)
+    x = model_input(tensor_to_unit(images), artifact)
+    columns = {"source": images, "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x)))}
+    for mode in MODES:
+        for strength in strengths:
+            noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
+            columns[f"{mode}\n{strength:g}"] = semantic_augment_image(
+                images, noise, artifact, labels, strength=strength, mode=mode, shrinkage=artifact.shrinkage
+            )
+    samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
+    columns["new\nsample"] = to_bytes(torch.cat(samples))
+    return columns
+
+
+def samples(artifact: Artifact, *, columns: int = 10, temperature: float = 1.0, seed: int = 0) -> Image.Image:
+    """One row per class: so many new images of it, drawn as ``Artifact.sample`` does."""
+    return grid(samples_columns(artifact, columns=columns, temperature=temperature, seed=seed), artifact.classes)
+
+
+def samples_columns(
+    artifact: Artifact, *, columns: int = 10, temperature: float = 1.0, seed: int = 0
+) -> dict[str, Tensor]:
+    """The columns of ``samples`` by their headings, each (K, C, H, W) uint8."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [
+        to_bytes(artifact.sample(label, columns, generator, temperature=temperature))
+        for label in range(len(artifact.classes))
+    ]
+    return numbered(torch.stack(drawn, dim=1))
+
+
+def numbered(columns: Sequence[Tensor] | Tensor) -> dict[str, Tensor]:
+    """Columns under the headings "1", "2", ..."""
+    return {f"{number}": images for number, images in enumerate(columns, 1)}
+
+
+def grid(
+    columns: Mapping[str, Tensor],
+    row_names: Sequence[str],
+    captions: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+) -> Image.Image:
+    """Draw named columns of images, each (N, C, H, W) uint8, with the row names on the left.
+
+    ``captions``: a text and its colour to write below each image, in columns of the same names.
+    """
+    height, width = next(iter(columns.values())).shape[-2:]
+    scale = max(1, 96 // max(height, width))
+    cell_h, cell_w = height * scale + GAP + (CAPTION if captions else 0), width * scale + GAP
+    picture = Image.new("RGB", (MARGIN + cell_w * len(columns), HEADER + cell_h * len(row_names)), "white")
+    draw = ImageDraw.Draw(picture)
+    for column, (name, images) in enumerate(columns.items()):
+        left = MARGIN + column * cell_w
+        draw.multiline_text((left + cell_w // 2, HEADER // 2), name, "black", anchor="mm", align="center")
+        for row, image in enumerate(images):
+            tile = (
+                F.to_pil_image(image.cpu())
+                .convert("RGB")
+                .resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            )
+            picture.paste(tile, (left, HEADER + row * cell_h))
+            if captions:
+                text, colour = captions[name][row]
+                middle = (left + width * scale // 2, HEADER + row * cell_h + height * scale + CAPTION // 2)
+                draw.text(middle, text, colour, anchor="mm")
+    for row, name in enumerate(row_names):
+        draw.text((4, HEADER + row * cell_h + cell_h // 2), name[:14], "black", anchor="lm")
+    return picture
+
+
+def bars(values: Mapping[str, int]) -> Image.Image:
+    """Draw a bar for each number, which stands at its end, with the names on the left, in the order given."""
+    longest = max(1, *values.values())
+    picture = Image.new("RGB", (MARGIN + BAR_LENGTH + BAR_MARGIN, HEADER + BAR * len(values)), "white")
+    draw = ImageDraw.Draw(picture)
+    for row, (name, value) in enumerate(values.items()):
+        top, middle = HEADER // 2 + row * BAR, HEADER // 2 + row * BAR + (BAR - GAP) // 2
+        right = MARGIN + round(BAR_LENGTH * value / longest)
+        draw.rectangle((MARGIN, top, right, top + BAR - 2 * GAP), BAR_COLOUR)
+        draw.text((4, middle), name[:14], "black", anchor="lm")
+        draw.text((right + 6, middle), f"{value}", "black", anchor="lm")
+    return picture
+
+
+def first_of_each_class(labels: Tensor, per_class: int = 1) -> Tensor:
+    """Indices of the first ``per_class`` images of every class, ordered by class."""
+    return torch.cat([(labels == label).nonzero().flatten()[:per_class] for label in labels.unique()])
+
+
+def save(picture: Image.Image, path: str | Path) -> None:
+    """Write a PNG by way of a temporary file, so that a viewer never sees half of one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    write_whole(file.getvalue(), path, path.with_suffix(".part"))
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1], as networks give them => uint8."""
+    return unit_to_tensor(model_to_unit(images), torch.uint8)

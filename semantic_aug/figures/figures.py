@@ -1,0 +1,250 @@
+"""The figures of an artifact at work: class counts, augmentations, strengths, directions, as data that can be drawn.
+
+``FIGURES`` are functions of an artifact and ``Sources``; all they draw at random comes from ``seed``. The paper is
+arXiv 2411.17254.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from semantic_aug.figures import drawing
+from semantic_aug.functional import semantic_augment_image
+from semantic_aug.model.artifact import Artifact
+
+DRAWS = 8  # augmentations of one image
+PAIRS = 5
+BALANCED = 10
+STRENGTHS = (0.0, 0.1, 0.25, 0.35, 0.5, 1.0, 2.0)
+DIRECTIONS = 3  # of each class
+START = {"detail": "the image itself", "decode": "its reconstruction"}
+DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Images to draw figures from: uint8 (N, C, H, W), with class indices (N,) of the artifact.
+
+    ``name``: of the data set, or None where the checkpoint drew the images itself.
+    """
+
+    images: Tensor
+    labels: Tensor
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Named columns of images, each (N, C, H, W) uint8, and the names of their rows.
+
+    ``group``: so many rows belong together; a page may put groups side by side. None: all.
+    """
+
+    title: str
+    caption: str
+    columns: dict[str, Tensor]
+    rows: list[str]
+    group: int | None = None
+
+    def picture(self) -> Image.Image:
+        """Without title and caption."""
+        return drawing.grid(self.columns, self.rows)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """A number for each class."""
+
+    title: str
+    caption: str
+    values: dict[str, int]
+
+    def picture(self) -> Image.Image:
+        """Without title and caption."""
+        return drawing.bars(self.values)
+
+
+def counts(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Bars:
+    """Images per class, the most frequent first (the paper's Fig. 1)."""
+    if sources.name is None:
+        found, where = artifact.statistics.count, "that the checkpoint was trained on"
+    else:
+        found, where = torch.bincount(sources.labels, minlength=len(artifact.classes)), f"in {sources.name}"
+    most_first = found.argsort(descending=True, stable=True).tolist()
+    return Bars(
+        title="Images per class",
+        caption=f"Images of each class {where}. The largest class has {imbalance(found):.3g} times as many as the "
+        f"smallest.",
+        values={artifact.classes[label]: int(found[label]) for label in most_first},
+    )
+
+
+def imbalance(count: Tensor) -> float:
+    """Images of the largest class to those of the smallest that has any."""
+    return int(count.max()) / int(count[count > 0].min())
+
+
+def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """Source, reconstruction, augmentations at rising strength in both modes, a new sample."""
+    images, labels = _first(sources, per_class)
+    return Grid(
+        title="Overview",
+        caption="From left to right: the source; what the autoencoder makes of it; augmentations at rising strength, "
+        "decoded as in the paper (decode) and added to the source as a change alone (detail); and a new sample of the "
+        "class, which has nothing to do with the source. The noise differs from cell to cell.",
+        columns=drawing.overview_columns(artifact, images, labels, seed=seed),
+        rows=_names(artifact, labels),
+    )
+
+
+def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """Sources beside several augmentations of each (the paper's Fig. 4)."""
+    images, labels = _first(sources, per_class)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [_augment(artifact, images, labels, generator) for _ in range(DRAWS)]
+    return Grid(
+        title="Several augmentations of an image",
+        caption=f"Each row starts with a source; the other {DRAWS} are augmentations of it, {_settings(artifact)}. "
+        f"What the image shows may change, its class should not.",
+        columns={"source": images} | drawing.numbered(drawn),
+        rows=_names(artifact, labels),
+    )
+
+
+def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """Originals of each class, each with one augmentation on its right."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen, labels = _random(sources, PAIRS, generator)
+    columns = {}
+    for number, index in enumerate(chosen.T, 1):
+        columns[f"original\n{number}"] = sources.images[index]
+        columns[f"augmented\n{number}"] = _augment(artifact, sources.images[index], labels, generator)
+    return Grid(
+        title="Originals and augmentations",
+        caption=f"Images of each class picked at random, and on the right of each one augmentation of it, "
+        f"{_settings(artifact)}.",
+        columns=columns,
+        rows=_names(artifact, labels),
+    )
+
+
+def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """Augmentations of images picked at random, equally many of every class (the paper's Fig. 5)."""
+    generator = torch.Generator().manual_seed(seed)
+    chosen, labels = _random(sources, BALANCED, generator)
+    drawn = [_augment(artifact, sources.images[index], labels, generator) for index in chosen.T]
+    return Grid(
+        title="Balanced augmentations",
+        caption=f"What a classifier sees when classes are balanced: augmentations of images picked at random, equally "
+        f"many of every class, {_settings(artifact)}.",
+        columns=drawing.numbered(drawn),
+        rows=_names(artifact, labels),
+    )
+
+
+def strengths(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """One image and one draw of noise a row, the strength rising from left to right."""
+    images, labels = _first(sources, per_class)
+    noise = torch.randn(len(images), artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
+    return Grid(
+        title="Rising strength",
+        caption=f"Each row is one image moved by the same noise, further and further: the strength above a column "
+        f"scales the covariance of the class. In mode {artifact.recommended['mode']}, strength 0 gives "
+        f"{START[artifact.recommended['mode']]}; {artifact.recommended['strength']:g} is recommended.",
+        columns={
+            f"{strength:g}": _augment(artifact, images, labels, noise=noise, strength=strength)
+            for strength in STRENGTHS
+        },
+        rows=_names(artifact, labels),
+    )
+
+
+def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """Walks along the leading directions of each class's covariance, through the mean of its latents."""
+    steps = torch.tensor(DEVIATIONS, dtype=torch.float64)[:, None, None]
+    k = min(DIRECTIONS, artifact.network.latent_dim)
+    walks = []
+    for label, mean in enumerate(artifact.statistics.mean):
+        variances, vectors = artifact.statistics.directions(label, artifact.shrinkage)
+        latents = mean + steps * (variances.sqrt() * vectors).T[:k]  # (columns, k, d)
+        walks.append(artifact.decode(latents.flatten(0, 1).float()).unflatten(0, (-1, k)))
+    columns = drawing.to_bytes(torch.cat(walks, dim=1))
+    return Grid(
+        title="Leading directions",
+        caption=f"The {k} directions in which the latents of a class vary most, the leading eigenvectors of its "
+        f"covariance: each row is a walk along one of them, in standard deviations, decoded. Column 0 is the mean of "
+        f"the class, a point where no image lies, so it looks less natural than an image does.",
+        columns={f"{step:+g}" if step else "0": images for step, images in zip(DEVIATIONS, columns, strict=True)},
+        rows=[f"{name} {number}" for name in artifact.classes for number in range(1, k + 1)],
+        group=k,
+    )
+
+
+def samples(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+    """New images of each class, from no source."""
+    return Grid(
+        title="New samples",
+        caption="Decoded from the normal distribution of each class's latents, from no source image.",
+        columns=drawing.samples_columns(artifact, seed=seed),
+        rows=artifact.classes,
+    )
+
+
+Figure = Grid | Bars
+# In the order of a page: what there is, what is done to it, how it comes about.
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "counts": counts,
+    "augmentations": augmentations,
+    "pairs": pairs,
+    "balanced": balanced,
+    "strengths": strengths,
+    "directions": directions,
+    "overview": overview,
+    "samples": samples,
+}
+
+
+def _augment(
+    artifact: Artifact,
+    images: Tensor,
+    labels: Tensor | int,
+    generator: torch.Generator | None = None,
+    *,
+    noise: Tensor | None = None,
+    strength: float | None = None,
+) -> Tensor:
+    """With the artifact's recommended settings, but for ``strength`` where it is given."""
+    if noise is None:
+        noise = torch.randn(len(images), artifact.network.latent_dim, generator=generator)
+    recommended = artifact.recommended
+    return semantic_augment_image(
+        images, noise, artifact, labels, strength=recommended["strength"] if strength is None else strength,
+        mode=recommended["mode"], shrinkage=artifact.shrinkage,
+    )  # fmt: skip
+
+
+def _first(sources: Sources, per_class: int) -> tuple[Tensor, Tensor]:
+    chosen = drawing.first_of_each_class(sources.labels, per_class)
+    return sources.images[chosen], sources.labels[chosen]
+
+
+def _random(sources: Sources, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Indices (K, n) of images of every class there is, all different where it has n, and the classes (K,)."""
+    labels = sources.labels.unique()
+    chosen = []
+    for label in labels:
+        members = (sources.labels == label).nonzero().flatten()
+        shuffled = members[torch.randperm(len(members), generator=generator)]
+        chosen.append(shuffled.repeat(-(-n // len(members)))[:n])
+    return torch.stack(chosen), labels
+
+
+def _names(artifact: Artifact, labels: Tensor) -> list[str]:
+    return [artifact.classes[label] for label in labels.tolist()]
+
+
+def _settings(artifact: Artifact) -> str:
+    return "at the recommended strength {strength:g} in mode {mode}".format(**artifact.recommended)

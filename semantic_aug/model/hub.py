@@ -1,0 +1,284 @@
+"""Where a checkpoint lives: a bundled name, a directory or a Hugging Face Hub repository => a local directory.
+
+And the way back, to a Hub repository. A Hub id is ``user/repo``, or ``user/repo@revision`` with a branch, a tag or the
+40 digits of a commit. It names a model repository whose top level has the files of an artifact.
+"""
+
+import json
+import re
+import time
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parents[1]
+# In a wheel the checkpoints lie inside the package, in a source tree (an editable install) beside it.
+BUNDLED = (PACKAGE / "checkpoints", PACKAGE.parent / "checkpoints")
+CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistics.safetensors", "README.md"
+NEEDED = (CONFIG, MODEL, STATISTICS)
+HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>.+))?", re.ASCII)
+COMMIT = re.compile(r"[0-9a-f]{40}")
+MOMENT = 0.1  # seconds, far longer than two renames take
+TIMEOUT = 5.0  # seconds that the Hub has to answer whether it knows a repository
+
+
+def bundled() -> dict[str, Path]:
+    """The checkpoints that came with the package: name => directory."""
+    return {path.parent.name: path.parent for root in BUNDLED for path in sorted(root.glob("*/config.json"))}
+
+
+def resolve(checkpoint: str | Path, *, revision: str | None = None, **download_options: Any) -> Path:
+    """The local directory of ``checkpoint``: a bundled name, a directory, or a Hub id, looked for in this order.
+
+    So a directory ``user/repo`` below the current one wins over the repository ``user/repo`` of the Hub, and a
+    ``Path`` is never looked for there. ``revision`` is another way to write ``user/repo@revision``;
+    ``download_options`` are those of ``download``. Raises FileNotFoundError that says what there is instead, and
+    ValueError for a revision of what is no Hub repository, or for two of them.
+    """
+    local = _local(checkpoint)
+    if local is not None:
+        if revision is not None:
+            raise ValueError(f"{checkpoint} is the local directory {local}, which has no revisions; got {revision!r}")
+        return local
+    names = ", ".join(repr(name) for name in bundled()) or "none"
+    missing = f"no checkpoint {str(checkpoint)!r}: neither a bundled one ({names}), nor a directory that exists, nor"
+    match = _hub_id(checkpoint)
+    if match is None:
+        raise FileNotFoundError(f"{missing} a Hub id such as 'user/repo' or 'user/repo@revision'")
+    if revision is not None and match["revision"] is not None:
+        raise ValueError(f"{checkpoint!r} names a revision already; got revision={revision!r} too")
+    try:
+        return download(match["repo"], revision or match["revision"], **download_options)
+    except (FileNotFoundError, ValueError) as error:  # a ValueError: no name that the Hub allows
+        raise FileNotFoundError(f"{missing} on the Hub: {error}") from error
+
+
+def pin(checkpoint: str | Path) -> str | Path:
+    """``checkpoint`` in words that mean the same files in every process from now on.
+
+    A Hub id is downloaded, where it is not in the cache, and becomes ``user/repo@commit``, which is then found in the
+    cache without a request. A directory becomes absolute, a bundled name stays. Raises as ``resolve`` does.
+    """
+    directory = resolve(checkpoint)
+    if checkpoint in bundled():
+        return checkpoint
+    match = None if _local(checkpoint) else _hub_id(checkpoint)
+    return Path(checkpoint).absolute() if match is None else f"{match['repo']}@{directory.name}"
+
+
+def _local(checkpoint: str | Path) -> Path | None:
+    directories = bundled()
+    if isinstance(checkpoint, str) and checkpoint in directories:
+        return directories[checkpoint]
+    directory = Path(checkpoint)
+    if directory.is_dir():
+        return directory
+    old = previous(directory.resolve())
+    if not old.is_dir():
+        return None
+    time.sleep(MOMENT)  # another process may be between its two renames; else it was stopped there
+    return directory if directory.is_dir() else old
+
+
+def previous(directory: Path) -> Path:
+    """Where a directory is while another takes its place, until that is there."""
+    return directory.with_name(f".{directory.name}.previous")
+
+
+def _hub_id(checkpoint: str | Path) -> re.Match[str] | None:
+    return HUB_ID.fullmatch(checkpoint) if isinstance(checkpoint, str) else None
+
+
+# --- From the Hub -----------------------------------------------------------------------------------------------
+
+
+def download(
+    repo_id: str,
+    revision: str | None = None,
+    *,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Path:
+    """The directory of a Hub repository's artifact in the cache, downloaded where need be; its name is the commit.
+
+    Only the files of an artifact are downloaded. A commit's 40 digits that are in the cache cost no request. Where the
+    Hub does not answer, the cached state of the revision is used, with a UserWarning.
+
+    Args:
+        repo_id: ``user/repo``.
+        revision: a branch, a tag or the 40 digits of a commit (None: the branch "main").
+        token: of the Hub (None: ``HF_TOKEN`` or what ``hf auth login`` stored; False: none).
+        cache_dir: None: huggingface_hub's, which ``HF_HOME`` moves.
+        local_files_only: use what is in the cache and ask nothing; so does ``HF_HUB_OFFLINE=1``.
+        force_download: download again what is in the cache, such as a file that was damaged there.
+
+    Raises FileNotFoundError, with the reason, where there is no artifact to be had, and OSError where the cache
+    cannot be written.
+    """
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    pinned = revision is not None and COMMIT.fullmatch(revision) is not None
+    cached = _cached(repo_id, revision, cache_dir)
+    if local_files_only:
+        if cached is None:
+            raise FileNotFoundError(f"{repo_id} is not (whole) in the cache, and local_files_only forbids to ask")
+        return cached
+    if force_download:
+        cached = None
+    if pinned and cached is not None:
+        return cached
+    # The calls below would wait for ever for a Hub that accepts and never answers; this one keeps to its timeout.
+    try:
+        info = HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT)
+    except (OSError, HTTPError, json.JSONDecodeError) as error:
+        if _answered(error):
+            raise FileNotFoundError(_refusal(error, revision)) from error
+        reason = f"the Hub cannot be asked ({_summary(error)})"
+        if cached is None:
+            absent = "" if force_download else f", and {repo_id} is not (whole) in the cache"
+            raise FileNotFoundError(reason + absent) from error
+        if not isinstance(error, OfflineModeIsEnabled):
+            warnings.warn(f"{reason}; using commit {cached.name} of {repo_id} from the cache", stacklevel=2)
+        return cached
+    if cached is not None and cached.name == info.sha:
+        return cached
+    lacking = set(NEEDED) - _names(info)
+    if lacking:
+        raise FileNotFoundError(f"the repository is there, but no artifact of this library: no {min(lacking)} in it")
+    try:
+        directory = snapshot_download(
+            repo_id, revision=info.sha, token=token, cache_dir=cache_dir, force_download=force_download,
+            allow_patterns=[*NEEDED, CARD],
+        )  # fmt: skip
+        # The cache's note of the commit that a branch or tag is at moves only now that all files are there: moved
+        # before, a download that breaks off would hide the older commit that is whole.
+        if not pinned:
+            hf_hub_download(repo_id, CONFIG, revision=revision, token=token, cache_dir=cache_dir)
+    except (HTTPError, LocalEntryNotFoundError, ConnectionError, RuntimeError) as error:
+        if _answered(error):  # of a gated repository all may read the list of files, but not the files
+            raise FileNotFoundError(_refusal(error, revision)) from error
+        raise FileNotFoundError(f"the download broke off ({_summary(error)}); try again") from error
+    return Path(directory)
+
+
+def _cached(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
+    """The directory of a revision as the cache knows it, where all files of an artifact are in it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        found = snapshot_download(
+            repo_id, revision=revision, cache_dir=cache_dir, local_files_only=True, allow_patterns=list(NEEDED)
+        )
+    except LocalEntryNotFoundError:
+        return None
+    # Of a cache that was filled file by file the client does not know whether it is whole.
+    return Path(found) if all((Path(found) / name).is_file() for name in NEEDED) else None
+
+
+def _names(info: Any) -> set[str]:
+    """The files of a repository, of what the Hub says about it."""
+    return {file.rfilename for file in info.siblings or []}
+
+
+def _answered(error: Exception) -> bool:
+    """Whether the Hub itself said no, rather than being away, broken or busy."""
+    status = _status(error)
+    return status is not None and status < 500 and status != 429
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+def _refusal(error: Exception, revision: str | None) -> str:
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return "access is granted on request: ask for it on the repository's page, then log in (`hf auth login`)"
+    if isinstance(error, RepositoryNotFoundError):
+        return "no such repository, or a private one that your token (HF_TOKEN, `hf auth login`) does not open"
+    if _status(error) == 401:
+        return "your token (HF_TOKEN, `hf auth login`) is refused"
+    if isinstance(error, RevisionNotFoundError):
+        return f"it has no revision {revision!r}; a branch, a tag or all 40 digits of a commit is expected"
+    return _summary(error)
+
+
+def _summary(error: BaseException) -> str:
+    """An error in one line, which is not long."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}".removesuffix(": ")
+
+
+# --- To the Hub -------------------------------------------------------------------------------------------------
+
+
+def push(
+    files: Mapping[str, Path],
+    repo_id: str,
+    *,
+    card: str,
+    private: bool | None = None,
+    tag: str | None = None,
+    token: str | bool | None = None,
+    commit_message: str | None = None,
+) -> str:
+    """Put the files of an artifact (name => path), and nothing else, into a Hub repository, in one commit.
+
+    The repository is made where there is none. Files that have not changed are not sent; nothing changed, there is no
+    commit.
+
+    Args:
+        files: what to put there, with the artifact's files among it.
+        repo_id: ``user/repo``.
+        card: the model card where neither ``files`` nor the repository has one.
+        private: whether a new repository is private (None: as the account's or organisation's settings say).
+        tag: a new name for the commit, such as "v1.0".
+        token: with write access (None: ``HF_TOKEN`` or what ``hf auth login`` stored).
+        commit_message: None: "Upload a semantic-aug artifact".
+
+    Returns ``user/repo@commit``. Raises ValueError for another ``repo_id``, where ``private`` is asked for and the
+    repository is public, and where the tag exists; PermissionError where the Hub does not let this token write, and
+    ConnectionError where it cannot be reached or fails.
+    """
+    from huggingface_hub import CommitOperationAdd, HfApi
+    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+
+    match = _hub_id(repo_id)
+    if match is None or match["revision"] is not None:
+        raise ValueError(f"expected a repository to push to, such as 'user/repo', got {repo_id!r}")
+    api = HfApi(token=token)
+    try:
+        try:
+            info = api.model_info(repo_id, timeout=TIMEOUT)
+        except RepositoryNotFoundError:
+            api.create_repo(repo_id, private=private)
+            info = api.model_info(repo_id)
+        if private and not info.private:
+            raise ValueError(f"{repo_id} is public; make it private in its settings on the Hub, or choose another name")
+        if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
+            raise ValueError(f"{repo_id} has a tag {tag!r}; choose another, for those who pinned it count on it")
+        content: dict[str, Path | bytes] = dict(files)
+        if CARD not in {*files, *_names(info)}:
+            content[CARD] = card.encode()
+        commit = api.create_commit(
+            repo_id,
+            [CommitOperationAdd(name, source) for name, source in sorted(content.items())],
+            commit_message=commit_message or "Upload a semantic-aug artifact",
+        )
+        if tag is not None:
+            api.create_tag(repo_id, tag=tag, revision=commit.oid)
+    except (OSError, HTTPError, RuntimeError) as error:
+        # The client hides why a large file could not be sent.
+        reason = (error.__cause__ or error) if isinstance(error, RuntimeError) else error
+        if _status(reason) in (401, 403):
+            raise PermissionError(
+                f"the Hub does not let this token write to {repo_id} ({_summary(reason)}); log in with `hf auth "
+                f"login`, or set HF_TOKEN to a token with write access"
+            ) from error
+        raise ConnectionError(f"{repo_id}: the push failed ({_summary(reason)})") from error
+    return f"{repo_id}@{commit.oid}"

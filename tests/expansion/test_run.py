@@ -1,0 +1,516 @@
+"""Expanded data sets: the right images, bit for bit whatever happens while they are written."""
+
+import hashlib
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torchvision.datasets import ImageFolder
+from torchvision.transforms.v2 import functional as F
+
+from semantic_aug import Artifact
+from semantic_aug.cli import main as cli
+from semantic_aug.expansion.plan import new_images
+from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, one_thread, remake
+from semantic_aug.expansion.run import differing
+from semantic_aug.functional import semantic_augment_image
+from semantic_aug.sampling import seeded
+from tests.conftest import CLASSES, build_artifact, write_folder
+
+RUN = [sys.executable, "-m", "semantic_aug", "expand"]
+
+
+def command(saved, data, output, *more):
+    return [*RUN, *map(str, (saved, data, "--output", output, "--device", "cpu", *more))]
+
+
+def run(saved, data, output, *more):
+    return cli.main(command(saved, data, output, *more)[3:])
+
+
+def manifest(output):
+    return [json.loads(line) for line in (output / "manifest.jsonl").read_text().splitlines()]
+
+
+def tree(output):
+    """Every file below a folder, with its content."""
+    return {str(path.relative_to(output)): path.read_bytes() for path in output.rglob("*") if path.is_file()}
+
+
+COUNTS = dict(zip(CLASSES, (40, 10, 4), strict=True))
+MORE = ("--per-class", "150")  # 396 new images in 13 blocks
+
+
+def pixels(path):
+    with Image.open(path) as file:
+        return F.pil_to_tensor(file)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A checkpoint, its long-tailed data, and their expansion, left alone; not to be changed."""
+    root = tmp_path_factory.mktemp("once")
+    build_artifact().save(root / "saved")
+    for name, count in COUNTS.items():
+        write_folder(root / "tail", count, classes=[name], seed=count)
+    assert run(root / "saved", root / "tail", root / "out", *MORE) == 0
+    return root
+
+
+def check_whole(output, data, counts):
+    """Every image of a class once, none broken, all in the manifest, nothing else."""
+    lines = manifest(output)
+    assert [line["number"] for line in lines] == list(range(len(lines)))
+    written = {line["file"]: line["sha256"] for line in lines}
+    assert len(written) == len(lines)
+    assert sorted(path.name for path in output.iterdir() if path.is_file()) == ["expand.json", "manifest.jsonl"]
+    files = [str(path.relative_to(output)) for path in output.glob("*/**/*") if path.is_file()]
+    originals = {str(path.relative_to(data)) for path in data.glob("*/*")}
+    assert set(files) == originals | written.keys()
+    assert Counter(file.split("/")[0] for file in files) == counts
+    for file, digest in written.items():
+        assert hashlib.sha256((output / file).read_bytes()).hexdigest() == digest
+
+
+# --- What is written ------------------------------------------------------------------------------------------------
+
+
+def test_how_many_new_images():
+    assert new_images([5, 2, 9], balance=True) == [4, 7, 0]
+    assert new_images([5, 2, 9], per_class=6) == [1, 4, 0]
+    assert new_images([5, 2, 9], times=3) == [10, 4, 18]
+    for wrong in ({}, {"balance": True, "times": 2}, {"per_class": 0}, {"times": 0}):
+        with pytest.raises(ValueError, match=r"expected one of|must be at least 1, got 0"):
+            new_images([5, 2, 9], **wrong)
+
+
+def test_an_image_folder_with_every_class_raised_evenly(once):
+    check_whole(once / "out", once / "tail", dict.fromkeys(CLASSES, 150))
+    assert len(ImageFolder(once / "out")) == 450, "torchvision reads it"
+    for name, count in COUNTS.items():
+        used = Counter(entry["source"] for entry in manifest(once / "out") if entry["class"] == name)
+        assert len(used) == count
+        assert max(used.values()) - min(used.values()) <= 1
+
+
+def test_new_images_are_those_of_the_transform(once):
+    """The oracle: the function behind SemanticAugment, an image at a time, with the noise that the manifest names."""
+    artifact = Artifact.load(once / "saved")
+    moved = 0
+    for entry in manifest(once / "out")[::20]:
+        source = pixels(once / "out" / entry["source"])
+        noise = torch.randn(8, generator=seeded(entry["seed"], "noise", entry["class"], entry["copy"]))
+        expected = semantic_augment_image(source, noise, artifact, CLASSES.index(entry["class"]), strength=0.35)
+        found = pixels(once / "out" / entry["file"])
+        assert (found.int() - expected.int()).abs().max() <= 1
+        moved += not torch.equal(found, source)
+    assert moved == 20
+
+
+@pytest.mark.parametrize("mode", ["detail", "decode"])
+@pytest.mark.parametrize("perturbation", ["pooled", "class-gaussian"])
+def test_sizes_and_channels_are_those_of_the_sources(artifact, mode, perturbation):
+    recipe = Recipe(artifact=artifact.fingerprint, strength=0.5, mode=mode, perturbation=perturbation, seed=3)
+    shapes = [(1, 32, 32), (3, 20, 50), (1, 64, 31), (3, 32, 32)]
+    images = [torch.randint(0, 256, shape, dtype=torch.uint8) for shape in shapes]
+    with one_thread():
+        made = Maker(artifact, recipe)(images, ["sad"] * 4, range(4), range(4))
+    for copy, (image, new) in enumerate(zip(images, made, strict=True)):
+        noise = torch.randn(8, generator=seeded(3, "noise", "sad", copy))
+        expected = semantic_augment_image(image, noise, artifact, 2, strength=0.5, mode=mode, perturbation=perturbation)
+        assert new.dtype == torch.uint8
+        assert (new.int() - expected.int()).abs().max() <= 1
+
+
+def test_an_image_depends_on_nothing_else_in_its_batch(artifact):
+    recipe = Recipe(artifact=artifact.fingerprint, strength=0.5, mode="detail")
+    maker, images = Maker(artifact, recipe), [torch.randint(0, 256, (1, 32, 32), dtype=torch.uint8) for _ in range(9)]
+    with one_thread():
+        together = maker(images, ["sad"] * 9, range(9), range(20, 29))
+        for i in range(9):
+            (alone,) = maker(images[i : i + 1], ["sad"], [i], [20 + i])
+            assert torch.equal(alone, together[i])
+
+
+def test_settings_are_checked(artifact):
+    fine = {"artifact": artifact.fingerprint, "strength": 0.5, "mode": "detail"}
+    for wrong, message in (
+        ({"strength": -1.0}, "strength must be finite and >= 0, got -1.0"),
+        ({"mode": "paint"}, "mode must be one of"),
+        ({"perturbation": "interpolate"}, "perturbation must be one of covariance, pooled"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Recipe(**fine | wrong)
+    with pytest.raises(ValueError, match="made with another checkpoint"):
+        Maker(build_artifact(classes=["a", "b"]), Recipe(**fine))
+
+
+# --- Made again -----------------------------------------------------------------------------------------------------
+
+
+def test_every_image_can_be_made_again(once, tmp_path, capsys):
+    artifact = Artifact.load(once / "saved")
+    assert differing(once / "out", artifact, 10) == []
+    output = shutil.copytree(once / "out", tmp_path / "out")
+    entry = manifest(output)[7]
+    assert remake(entry, output, artifact) == (output / entry["file"]).read_bytes()
+    Image.new("L", (32, 32)).save(output / entry["file"])
+    (output / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in manifest(output)[:9]))
+    assert differing(output, artifact, 1000) == [entry["file"]]
+    shutil.copy(once / "out" / "manifest.jsonl", output)
+    assert run(once / "saved", once / "tail", output, *MORE, "--verify", "3") == 0, "the run repairs it first"
+    assert "made 3 images again: equal bit for bit" in capsys.readouterr().out
+    assert tree(output) == tree(once / "out")
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_change_nothing(once, tmp_path, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert run(once / "saved", once / "tail", tmp_path / "o", *MORE) == 0
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert tree(tmp_path / "o") == tree(once / "out")
+
+
+def test_processes_change_nothing(once, tmp_path):
+    """Two go on with what one began."""
+    alone = command(once / "saved", once / "tail", tmp_path / "o", *MORE)
+    lines = tmp_path / "o" / ".expand" / "lines-0.jsonl"
+    # Three of the first four blocks: the first of the two processes, which takes the even ones, finds one of its own.
+    assert kill_when(alone, lambda: lines.exists() and lines.read_text().count("sha256") >= 3 * BLOCK)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    words += alone[1:]
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("of them there already") == done.stdout.count("wrote ") == 1
+    assert tree(tmp_path / "o") == tree(once / "out")
+
+
+def test_a_seed_changes_every_image(once, tmp_path):
+    for name, seed in (("a", "1"), ("b", "1")):
+        assert run(once / "saved", once / "tail", tmp_path / name, *MORE, "--seed", seed) == 0
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+    first = {entry["sha256"] for entry in manifest(once / "out")}
+    assert not first & {entry["sha256"] for entry in manifest(tmp_path / "a")}
+
+
+# --- Killed ---------------------------------------------------------------------------------------------------------
+
+
+def kill_when(words, ready, environment=None):
+    """Start a command and kill it with SIGKILL as soon as ``ready()``; False where it ended before."""
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    while process.poll() is None and not ready():
+        time.sleep(0.005)
+    process.kill()
+    _, error = process.communicate()
+    assert process.returncode in (0, -signal.SIGKILL), error
+    return process.returncode != 0
+
+
+def test_killed(once, tmp_path, capsys):
+    output = tmp_path / "o"
+    words = command(once / "saved", once / "tail", output, *MORE)
+    lines = output / ".expand" / "lines-0.jsonl"
+    assert kill_when(words, lambda: lines.exists() and lines.stat().st_size > 0)
+    assert not (output / "manifest.jsonl").exists()
+    assert run(once / "saved", once / "tail", output, *MORE) == 0
+    assert re.search(r"396 new images, [1-9]\d* of them there already", capsys.readouterr().out)
+    assert tree(output) == tree(once / "out")
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*")}
+    assert run(once / "saved", once / "tail", output, *MORE) == 0
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path != output} == {
+        path: time for path, time in before.items() if path != output
+    }, "a finished one stays as it is"
+
+
+def test_what_a_power_failure_leaves_is_made_again(once, tmp_path):
+    """Files cut off though their lines are there, a line cut off, and files that nobody finished."""
+    output = shutil.copytree(once / "out", tmp_path / "o")
+    work = output / ".expand"
+    work.mkdir()
+    text = (output / "manifest.jsonl").read_text()
+    (output / "manifest.jsonl").unlink()
+    (work / "lines-0.jsonl").write_text(text[: len(text) // 2])
+    (work / "lines-1.jsonl").write_bytes(b"null\n\xff\0\0")
+    (work / "abc.part").write_bytes(b"half")
+    first = manifest(once / "out")[0]["file"]
+    (output / first).write_bytes(b"")
+    (output / "angry" / "0.png").unlink()
+    assert run(once / "saved", once / "tail", output, *MORE) == 0
+    assert tree(output) == tree(once / "out")
+
+
+def test_a_full_disk(once, tmp_path):
+    """A limit on the size of files cuts off the lines in the middle of the work."""
+    output, limit = tmp_path / "o", 30_000
+    words = command(once / "saved", once / "tail", output, *MORE)
+    done = subprocess.run(
+        words, capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert "File too large; make room, and the same command goes on" in done.stderr
+    assert run(once / "saved", once / "tail", output, *MORE) == 0
+    assert tree(output) == tree(once / "out")
+
+
+def test_only_one_process_at_a_time(once, tmp_path, line):
+    output = tmp_path / "o"
+    words = command(once / "saved", once / "tail", output, *MORE)
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    while not (output / ".expand" / "lines-0.jsonl").exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGSTOP)
+    assert run(once / "saved", once / "tail", output, *MORE) == 2
+    assert "another process works on it; wait for it" in line()
+    process.send_signal(signal.SIGCONT)
+    assert process.wait() == 0
+    assert tree(output) == tree(once / "out")
+
+
+@pytest.mark.slow
+def test_fer2013_is_balanced_though_killed_five_times(fer2013, tmp_path):
+    output, began = tmp_path / "balanced", time.monotonic()
+    words = command("fer2013-48", fer2013 / "train", output, "--balance")
+    lines = output / ".expand" / "lines-0.jsonl"
+    for kill in range(1, 6):
+        wanted = 4000 * kill + 37 * kill
+        assert kill_when(words, lambda n=wanted: lines.is_file() and lines.read_bytes().count(b"}") >= n)
+        print(
+            f"killed with {len(list(output.glob('*/augmented-*')))} new images after {time.monotonic() - began:.0f} s"
+        )
+    done = subprocess.run([*words, "--verify", "100"], capture_output=True, text=True, check=False)
+    print(done.stdout, done.stderr, f"after {time.monotonic() - began:.0f} s")
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{usage.ru_utime + usage.ru_stime:.0f} s of CPU time")
+    assert done.returncode == 0
+    assert "made 100 images again: equal bit for bit" in done.stdout
+    counts = dict.fromkeys(Artifact.load("fer2013-48").classes, 7215)
+    check_whole(output, fer2013 / "train", counts)
+
+
+# --- Refused --------------------------------------------------------------------------------------------------------
+
+
+def test_another_run_is_refused_with_what_differs(once, tmp_path, line):
+    output = shutil.copytree(once / "out", tmp_path / "o")
+    for more, message in (
+        (("--per-class", "151"), "'per_class': 150, 'times': None} there, {'balance': False, 'per_class': 151"),
+        ((*MORE, "--strength", "0.4"), "strength: 0.35 there, 0.4 here"),
+        ((*MORE, "--format", "webdataset"), "layout: folder there, webdataset here"),
+    ):
+        assert run(once / "saved", once / "tail", output, *more) == 2
+        assert message in line()
+    assert tree(output) == tree(once / "out")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ([], "expected one of --balance, --per-class N and --times K"),
+        (["--balance", "--times", "2"], "expected one of --balance, --per-class N and --times K"),
+        (["--times", "0"], "--times must be at least 1, got 0"),
+        (["--balance", "--strength", "-1"], "strength must be finite and >= 0"),
+        (["--balance", "--perturbation", "interpolate"], "perturbation must be one of covariance"),
+        (["--balance", "--output", "{folder}/new"], "lies in "),
+        (["--balance", "--output", "{folder}"], "lies in "),
+        (["--balance", "--output", "{folder}/angry/0.png"], "is a file; --output takes a directory"),
+        (["--balance", "--output", "{saved}"], "is not empty and has no expand.json"),
+        (["--balance", "--output", "{saved}/no/such"], "no such folder to write such to"),
+    ],
+)
+def test_what_is_refused_changes_nothing(folder, saved, tmp_path, line, more, message):
+    before = sorted(tmp_path.rglob("*"))
+    assert run(saved, folder, tmp_path / "o", *(word.format(folder=folder, saved=saved) for word in more)) == 2
+    assert message in line()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_unknown_classes_are_refused(saved, tmp_path, line):
+    write_folder(tmp_path / "pets", classes=["cat", "sad"])
+    assert run(saved, tmp_path / "pets", tmp_path / "o", "--balance") == 2
+    assert "unknown classes ['cat']" in line()
+
+
+def test_bad_images_are_refused_or_left_out(saved, folder, tmp_path, capsys):
+    (folder / "happy" / "bad.png").write_bytes((folder / "happy" / "0.png").read_bytes()[:60])
+    assert run(saved, folder, tmp_path / "o", "--balance") == 2
+    assert "happy/bad.png: cannot be read as an image" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+    for spelt in (folder, os.path.relpath(folder)):  # the second time nothing is read to know which to leave out
+        assert run(saved, spelt, tmp_path / "o", "--per-class", "8", "--skip-bad") == 0
+        assert "left out 1 images" in capsys.readouterr().out
+    assert Counter(entry["class"] for entry in manifest(tmp_path / "o")) == dict.fromkeys(CLASSES, 2)
+    assert not (tmp_path / "o" / "happy" / "bad.png").exists()
+
+
+def test_an_image_that_breaks_meanwhile_is_a_failure(saved, folder, tmp_path, line, monkeypatch):
+    from semantic_aug.expansion.layouts import Folder
+
+    placed = Folder.place
+    monkeypatch.setattr(
+        Folder, "place", lambda *arguments: (placed(*arguments), (folder / "sad" / "0.png").write_bytes(b""))
+    )
+    assert run(saved, folder, tmp_path / "o", "--times", "2") == 1
+    assert "sad/0.png: cannot be read any more" in line()
+
+
+# --- Originals ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["link", "copy", "symlink"])
+def test_originals_are_linked_or_copied(saved, folder, tmp_path, how):
+    (folder / "sad" / "linked.png").symlink_to("0.png")  # which a link by name would lead astray
+    assert run(saved, folder, tmp_path / "o", "--balance", "--originals", how) == 0
+    for source in folder.glob("*/*.png"):
+        target = tmp_path / "o" / source.relative_to(folder)
+        assert target.read_bytes() == source.read_bytes()
+        assert target.is_symlink() == (how == "symlink")
+        assert target.samefile(source) == (how != "copy")
+
+
+def test_across_file_systems_links_become_copies(saved, folder, tmp_path):
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shared.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no second file system at /dev/shm")
+    with tempfile.TemporaryDirectory(dir=shared) as other:
+        assert run(saved, folder, Path(other) / "o", "--balance") == 0
+        target = Path(other) / "o" / "sad" / "0.png"
+        assert target.read_bytes() == (folder / "sad" / "0.png").read_bytes()
+
+
+def test_names_are_kept_apart(saved, tmp_path):
+    """Files of one name, a format that torchvision does not read, and a folder that was expanded before."""
+    folder = write_folder(tmp_path / "in", 3)
+    (folder / "sad" / "deeper").mkdir()
+    shutil.copy(folder / "sad" / "0.png", folder / "sad" / "deeper" / "0.PNG")
+    F.to_pil_image(pixels(folder / "sad" / "1.png")).save(folder / "sad" / "4.gif")
+    assert run(saved, folder, tmp_path / "a", "--per-class", "7") == 0
+    assert {path.name for path in (tmp_path / "a" / "sad").iterdir()} == {
+        "0.png", "1.png", "2.png", "0-10.PNG", "4.png", "augmented-000000.png", "augmented-000001.png",
+    }  # fmt: skip
+    assert (tmp_path / "a" / "sad" / "4.png").read_bytes().startswith(b"\x89PNG")
+    assert run(saved, tmp_path / "a", tmp_path / "b", "--per-class", "8") == 0
+    assert (tmp_path / "b" / "sad" / "re-augmented-000000.png").is_file()
+    assert len(ImageFolder(tmp_path / "b")) == 24
+    assert differing(tmp_path / "b", Artifact.load(saved), 100) == []
+
+
+def test_a_data_set_without_files_is_written_as_png(tmp_path):
+    """One whose class names are no names of folders."""
+    saved = build_artifact(classes=["sad", "very/happy"]).save(tmp_path / "saved")
+    datasets = pytest.importorskip("datasets")
+    images = [Image.new(mode, (40, 30), "grey") for mode in ("L", "RGB", "L")]
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["sad", "very/happy"])})
+    rows = datasets.Dataset.from_dict({"image": images, "label": [0, 0, 1]}, features=features)
+    rows.save_to_disk(str(tmp_path / "rows"))
+    assert run(saved, tmp_path / "rows", tmp_path / "o", "--per-class", "3") == 0
+    found = {str(path.relative_to(tmp_path / "o")): pixels(path).shape for path in (tmp_path / "o").glob("*/*")}
+    assert {"sad/0.png", "sad/1.png", "very_happy/2.png"} < set(found)
+    assert found["sad/1.png"] == (3, 30, 40)
+    for entry in manifest(tmp_path / "o"):
+        assert found[entry["file"]] == found[entry["source"]]
+    assert differing(tmp_path / "o", Artifact.load(saved), 10) == []
+
+
+# --- Shards ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr("semantic_aug.expansion.layouts.SHARD", 100)
+
+
+def test_shards_hold_the_same_images(once, tmp_path, small_shards):
+    output = tmp_path / "o"
+    assert run(once / "saved", once / "tail", output, *MORE, "--format", "webdataset", "--verify", "5") == 0
+    shards = sorted(path.name for path in output.glob("*.tar"))
+    assert shards == [f"shard-{i:06d}.tar" for i in range(5)]
+    folder = {entry["number"]: entry["sha256"] for entry in manifest(once / "out")}
+    assert {entry["number"]: entry["sha256"] for entry in manifest(output)} == folder
+    labels, contents = Counter(), Counter()
+    for shard in shards:
+        with tarfile.open(output / shard) as tar:
+            files = {member.name: tar.extractfile(member).read() for member in tar}
+        stems = sorted({name.split(".")[0] for name in files})
+        assert len(files) == 3 * len(stems)
+        for stem in stems:
+            about = json.loads(files[f"{stem}.json"])
+            assert CLASSES[int(files[f"{stem}.cls"])] == about["class"]
+            labels[about["class"]] += 1
+            contents[files[f"{stem}.png"]] += 1
+        assert len({json.loads(files[f"{stem}.json"])["class"] for stem in stems}) == 3, "classes are mixed"
+    assert labels == dict.fromkeys(CLASSES, 150)
+    assert contents == Counter(path.read_bytes() for path in (once / "out").glob("*/*.png"))
+
+
+def test_shards_that_are_whole_are_kept(once, tmp_path, small_shards):
+    output, words = tmp_path / "o", (*MORE, "--format", "webdataset")
+    assert run(once / "saved", once / "tail", output, *words) == 0
+    before = tree(output)
+    kept = (output / "shard-000001.tar").stat().st_mtime_ns
+    (output / "shard-000003.tar").unlink()
+    (output / "shard-000004.tar").write_bytes(before["shard-000004.tar"][:5000])
+    assert run(once / "saved", once / "tail", output, *words) == 0
+    assert tree(output) == before
+    assert (output / "shard-000001.tar").stat().st_mtime_ns == kept
+
+
+def test_webdataset_reads_the_shards(once, tmp_path, small_shards):
+    """In a process of its own, for webdataset leaves the shards open."""
+    pytest.importorskip("webdataset")
+    assert run(once / "saved", once / "tail", tmp_path / "o", *MORE, "--format", "webdataset") == 0
+    code = """
+import json, sys, webdataset
+data = webdataset.WebDataset(sys.argv[1], shardshuffle=False).decode("pil").to_tuple("png", "cls", "json")
+print(json.dumps([(image.size, label, about["class"]) for image, label, about in data]))
+"""
+    words = [sys.executable, "-c", code, str(tmp_path / "o" / "shard-{000000..000004}.tar")]
+    samples = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
+    assert Counter(label for _, label, _ in samples) == dict.fromkeys(range(3), 150)
+    assert all(size == [32, 32] and CLASSES[label] == name for size, label, name in samples)
+
+
+# --- Ray ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_ray_writes_the_same_though_an_actor_is_killed(once, tmp_path):
+    pytest.importorskip("ray")
+    output = tmp_path / "o"
+    words = command(once / "saved", once / "tail", output, "--per-class", "1000", "--engine", "ray")
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = output / ".expand" / "lines-0.jsonl"
+    while process.poll() is None and not lines.is_file():
+        time.sleep(0.05)
+    actors = [
+        int(path.name) for path in Path("/proc").iterdir()
+        if path.name.isdigit() and b"MapWorker" in (path / "cmdline").read_bytes()
+    ]  # fmt: skip
+    assert len(actors) == 2
+    there = len(list(output.glob("*/augmented-*")))
+    os.kill(actors[0], signal.SIGKILL)
+    print(process.communicate()[0], f"killed one of the actors {actors} with {there} new images there")
+    assert there < 2946
+    assert process.returncode == 0
+    local = tmp_path / "local"
+    assert run(once / "saved", once / "tail", local, "--per-class", "1000") == 0
+    assert tree(output) == tree(local)

@@ -1,0 +1,365 @@
+import errno
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+
+import semantic_aug.model.artifact as module
+from semantic_aug import Artifact, ArtifactError
+from tests.conftest import build_artifact
+
+MODEL, STATISTICS, CONFIG = "model.safetensors", "statistics.safetensors", "config.json"
+
+
+def edit_config(directory, **changes):
+    path = directory / CONFIG
+    config = json.loads(path.read_text())
+    config.update(changes)
+    path.write_text(json.dumps(config))
+
+
+def rewrite(directory, name, **changes):
+    """Replace tensors of a file (None removes one) and make its hash right again."""
+    tensors = load_file(directory / name)
+    tensors |= {key: value for key, value in changes.items() if value is not None}
+    save_file({key: value for key, value in tensors.items() if changes.get(key, value) is not None}, directory / name)
+    files = json.loads((directory / CONFIG).read_text())["files"]
+    files[name] = module._fingerprint(directory / name)
+    edit_config(directory, files=files)
+
+
+def test_round_trip_keeps_everything(artifact, tmp_path):
+    original = build_artifact()
+    original.card = "# card\n"
+    original.reconstruction = {"images": 9, "l1_mean": 0.1, "l1_std": 0.01}
+    original.training = {"images_seen": 1}
+    loaded = Artifact.load(original.save(tmp_path / "a"))
+    x = torch.rand(3, 1, 32, 32) * 2 - 1
+    assert torch.equal(loaded.encode(x), artifact.encode(x))
+    assert torch.equal(loaded.decode(loaded.encode(x)), artifact.decode(artifact.encode(x)))
+    for name in ("network", "classes", "recommended", "reconstruction", "training", "card"):
+        assert getattr(loaded, name) == getattr(original, name)
+    for label in range(3):
+        expected = original.statistics.covariance(label)
+        assert_close(loaded.statistics.covariance(label), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_round_trip_by_bytes(saved, tmp_path):
+    Artifact.load(saved).save(tmp_path / "again")
+    assert sorted(os.listdir(saved)) == [CONFIG, MODEL, STATISTICS]
+    for name in os.listdir(saved):
+        assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_half_precision_is_stored_and_computed_in_float32(artifact, tmp_path):
+    original = build_artifact()
+    loaded = Artifact.load(original.save(tmp_path / "a", half=True))
+    assert loaded.fingerprint == original.fingerprint != artifact.fingerprint, "in memory as in the file"
+    assert load_file(tmp_path / "a" / MODEL)["encoder.stem.weight"].dtype == torch.float16
+    x = torch.rand(3, 1, 32, 32) * 2 - 1
+    assert loaded.encode(x).dtype == torch.float32
+    assert_close(loaded.encode(x), artifact.encode(x), rtol=0, atol=0.02)
+
+
+def test_the_format_is_as_specified(saved):
+    config = json.loads((saved / CONFIG).read_text())
+    assert list(config) == sorted(config)
+    assert config["format"] == "semantic-aug/1"
+    tensors = load_file(saved / STATISTICS)
+    assert {name: (tuple(t.shape), t.dtype) for name, t in tensors.items()} == {
+        "count": ((3,), torch.int64), "mean": ((3, 8), torch.float32), "covariance": ((3, 8, 8), torch.float32),
+    }  # fmt: skip
+    assert {name.split(".")[0] for name in load_file(saved / MODEL)} == {"encoder", "generator"}
+    assert config["files"][MODEL]["bytes"] == (saved / MODEL).stat().st_size
+
+
+def test_loading_draws_nothing_from_the_global_generator(saved):
+    before = torch.get_rng_state()
+    Artifact.load(saved)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_a_loaded_artifact_takes_no_gradients(saved):
+    artifact = Artifact.load(saved)
+    x = (torch.rand(2, 1, 32, 32) * 2 - 1).requires_grad_()
+    assert not artifact.decode(artifact.encode(x)).requires_grad
+    assert not any(p.requires_grad for p in [*artifact.encoder.parameters(), *artifact.generator.parameters()])
+    assert not artifact.encoder.training
+
+
+def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
+    a, b = (artifact.sample(0, 4, torch.Generator().manual_seed(3)) for _ in range(2))
+    assert a.shape == (4, 1, 32, 32)
+    assert torch.equal(a, b)
+    assert not torch.equal(a, artifact.sample(1, 4, torch.Generator().manual_seed(3)))
+    for label in (-1, 3):
+        with pytest.raises(ValueError, match=r"label must lie in 0\.\.2"):
+            artifact.sample(label, 1)
+    coldest = artifact.sample(0, 2, temperature=0.0)
+    assert torch.equal(coldest, artifact.decode(artifact.statistics.mean[0].float().expand(2, -1)))
+
+
+# --- What is wrong is said, before memory is allocated -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "semantic-aug/2"}, "'semantic-aug/2'; this version understands 'semantic-aug/1'"),
+        ({"network": 3}, "'network' is 3, expected a dict"),
+        ({"network": {}}, r"'network' has \[\], expected"),
+        ({"image_size": 48}, "'image_size' is 48, 'network' says 32"),
+        ({"channels": 3}, "'channels' is 3, 'network' says 1"),
+        ({"classes": []}, "one or more different names"),
+        ({"classes": ["a", "a", "b"]}, "one or more different names"),
+        ({"counts": [1]}, "'counts' must be 3 numbers"),
+        ({"counts": [1, -2, 3]}, "'counts' must be 3 numbers"),
+        ({"counts": [50, 50, 51]}, r"count is \[50, 50, 50\]"),
+        ({"rank": 4}, "'rank' is 4"),
+        ({"recommended": {}}, "recommended 'mode' is None"),
+        ({"recommended": {"mode": "detail", "p": 2, "strength": 1, "shrinkage": "oas"}}, "recommended 'p' is 2"),
+        ({"recommended": {"mode": "detail", "p": 1, "strength": -1, "shrinkage": "oas"}}, "recommended 'strength'"),
+        ({"recommended": {"mode": "detail", "p": 1, "strength": 1, "shrinkage": "x"}}, "recommended 'shrinkage'"),
+        ({"files": {}}, "safetensors: found .* says None"),
+        ({"reconstruction": {"l1_mean": 0.1}}, "one of 'l1_mean' and 'l1_std'"),
+        ({"reconstruction": {"l1_mean": None, "l1_std": 0.1}}, "reconstruction 'l1_mean' is None, expected a finite"),
+    ],
+)
+def test_a_wrong_config_is_refused(saved, change, message):
+    edit_config(saved, **change)
+    with pytest.raises(ArtifactError, match=message) as caught:
+        Artifact.load(saved)
+    assert str(saved) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff", "[" * 100_000])
+def test_a_config_that_is_no_json_object_is_refused(saved, text):
+    (saved / CONFIG).write_bytes(text.encode("latin-1"))
+    with pytest.raises(ArtifactError, match=CONFIG):
+        Artifact.load(saved)
+
+
+def test_an_oversized_config_is_refused(saved):
+    (saved / CONFIG).write_bytes(b" " * (module.MAX_CONFIG_BYTES + 1))
+    with pytest.raises(ArtifactError, match="expected at most"):
+        Artifact.load(saved)
+
+
+@pytest.mark.parametrize("field", ["latent_dim", "width", "max_multiplier"])
+def test_a_hostile_network_allocates_nothing(saved, field):
+    """The largest network there can be would take terabytes; the header of the file contradicts it first."""
+    network = json.loads((saved / CONFIG).read_text())["network"]
+    maximum = {"latent_dim": 4096, "width": 512, "max_multiplier": 64}
+    edit_config(saved, network=network | {field: maximum[field], "image_size": 256}, image_size=256)
+    with pytest.raises(ArtifactError, match=r"expected|lacks"):
+        Artifact.load(saved)
+    edit_config(saved, network=network | {field: 10**9})
+    with pytest.raises(ArtifactError, match=field):
+        Artifact.load(saved)
+
+
+@pytest.mark.parametrize("name", [CONFIG, MODEL, STATISTICS])
+def test_a_missing_file_is_named(saved, name):
+    (saved / name).unlink()
+    with pytest.raises(ArtifactError, match=f"{name}: missing"):
+        Artifact.load(saved)
+
+
+def test_one_level_too_high_says_where(saved):
+    with pytest.raises(ArtifactError, match=rf"config.json: missing; .* did you mean {re.escape(str(saved))}\?"):
+        Artifact.load(saved.parent)
+
+
+def test_a_missing_directory_says_what_there_is(tmp_path):
+    with pytest.raises(FileNotFoundError, match="neither a bundled one"):
+        Artifact.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [MODEL, STATISTICS])
+@pytest.mark.parametrize("damage", ["truncated", "longer", "flipped", "empty", "huge header", "no header"])
+def test_a_damaged_file_is_refused(saved, name, damage):
+    data = bytearray((saved / name).read_bytes())
+    if damage == "flipped":
+        data[-3] ^= 1
+    replacement = {
+        "truncated": data[:-10], "longer": data + b"x", "flipped": data, "empty": b"",
+        "huge header": struct.pack("<Q", 2**62) + data[8:], "no header": b"\0" * len(data),
+    }[damage]  # fmt: skip
+    (saved / name).write_bytes(bytes(replacement))
+    with pytest.raises(ArtifactError, match=name):
+        Artifact.load(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "message"),
+    [
+        (MODEL, "encoder.stem.weight", None, "lacks tensor 'encoder.stem.weight'"),
+        (MODEL, "extra", torch.zeros(1), "has the unexpected tensor 'extra'"),
+        (MODEL, "encoder.stem.bias", torch.zeros(9), r"has shape \[9\], expected \[8\]"),
+        (MODEL, "encoder.stem.bias", torch.zeros(8, dtype=torch.float64), "is F64, expected F16 or F32"),
+        (MODEL, "encoder.stem.bias", torch.full((8,), torch.nan), "holds NaN"),
+        (STATISTICS, "mean", torch.full((3, 8), torch.inf), "holds NaN or infinity"),
+        (STATISTICS, "covariance", torch.zeros(3, 8), r"expected \[3, 8, 8\]"),
+        (STATISTICS, "count", torch.zeros(3), "is F32, expected I64"),
+    ],
+)
+def test_a_wrong_tensor_is_named(saved, name, key, value, message):
+    rewrite(saved, name, **{key: value})
+    with pytest.raises(ArtifactError, match=message) as caught:
+        Artifact.load(saved)
+    assert name in str(caught.value)
+
+
+# --- Saving is atomic ----------------------------------------------------------------------------------------------
+
+
+def test_an_existing_target_needs_overwrite(saved):
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        build_artifact().save(saved)
+    changed = build_artifact()
+    changed.training = {"changed": True}
+    changed.save(saved, overwrite=True)
+    assert Artifact.load(saved).training == {"changed": True}
+    assert all(file.stat().st_mode & 0o777 == 0o644 for file in saved.glob("*.safetensors")), "others may read it"
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_what_a_crash_left_of_an_older_artifact_is_in_nobodys_way(saved):
+    (saved.parent / f".{saved.name}.previous" / "pictures").mkdir(parents=True)
+    build_artifact().save(saved, overwrite=True)
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+@pytest.mark.parametrize(("value", "half"), [(float("nan"), False), (1e5, True)])
+def test_weights_that_cannot_be_loaded_again_are_not_saved(saved, value, half):
+    wrong = build_artifact()
+    wrong.generator.head.bias[0] = value
+    with pytest.raises(ArtifactError, match=r"'generator\.head\.bias' holds NaN or infinity"):
+        wrong.save(saved, overwrite=True, half=half)
+    assert Artifact.load(saved).fingerprint == build_artifact().fingerprint
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_pictures_beside_an_artifact_survive_its_replacement(saved):
+    (saved / "pictures").mkdir()
+    (saved / "pictures" / "a.png").write_bytes(b"picture")
+    (saved / "README.md").write_text("an old card")
+    build_artifact().save(saved, overwrite=True)
+    assert (saved / "pictures" / "a.png").read_bytes() == b"picture"
+    assert not (saved / "README.md").exists(), "this artifact has no card"
+
+
+def test_directories_below_an_artifact_survive_its_replacement(saved):
+    inner = build_artifact().save(saved / "epoch20")
+    (saved / "notes").mkdir()
+    (saved / "notes" / "README.md").write_text("notes")
+    build_artifact().save(saved, overwrite=True)
+    assert (saved / "notes" / "README.md").read_text() == "notes"
+    Artifact.load(inner)
+
+
+def test_a_link_stays_a_link(saved, tmp_path, monkeypatch):
+    link = tmp_path / "elsewhere" / "latest"
+    link.parent.mkdir()
+    link.symlink_to(saved)
+    for number in range(2):
+        artifact = build_artifact()
+        artifact.training = {"number": number}
+        assert artifact.save(link, overwrite=True) == link
+        assert link.is_symlink()
+        assert Artifact.load(saved).training == Artifact.load(link).training == {"number": number}
+    assert os.listdir(link.parent) == ["latest"]
+    assert os.listdir(saved.parent).count(saved.name) == 1
+    monkeypatch.chdir(saved)
+    build_artifact().save(".", overwrite=True)
+    assert Artifact.load(saved).training == {}
+
+
+def test_loading_between_the_renames_of_another_process_disturbs_nothing(saved, monkeypatch):
+    monkeypatch.setattr("semantic_aug.model.hub.MOMENT", 0.0)
+    replace, seen = os.replace, []
+
+    def replace_and_load(source, target):
+        replace(source, target)
+        if not saved.exists():
+            seen.append(Artifact.load(saved).training)
+
+    monkeypatch.setattr(module.os, "replace", replace_and_load)
+    artifact = build_artifact()
+    artifact.training = {"new": True}
+    artifact.save(saved, overwrite=True)
+    assert seen == [{}], "the old one"
+    assert Artifact.load(saved).training == {"new": True}
+
+
+def test_a_card_that_is_no_text_does_not_matter(saved):
+    (saved / "README.md").write_bytes(b"\xff\xfe card")
+    assert Artifact.load(saved).card.endswith(" card")
+
+
+def test_a_full_disk_leaves_the_old_artifact(saved, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = {name: (saved / name).read_bytes() for name in os.listdir(saved)}
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        build_artifact().save(saved, overwrite=True)
+    assert {name: (saved / name).read_bytes() for name in os.listdir(saved)} == before
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounting a small disk needs root")
+def test_a_disk_that_is_really_full_leaves_the_old_artifact(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting a tmpfs is not allowed here")
+    try:
+        target = build_artifact().save(disk / "a")
+        needed = sum(file.stat().st_size for file in target.iterdir())
+        (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - needed // 2))
+        with pytest.raises(Exception, match=r"(?i)no space left"):
+            build_artifact().save(target, overwrite=True)
+        Artifact.load(target)
+        assert sorted(os.listdir(disk)) == ["a", "filler"]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+KILLED = """
+import os, sys
+sys.path.insert(0, {root!r})
+import semantic_aug.model.artifact as module
+from tests.conftest import build_artifact
+calls, replace = 0, os.replace
+def replace_or_die(*arguments):
+    global calls
+    calls += 1
+    if calls == {call}:
+        os._exit(9)
+    replace(*arguments)
+module.os.replace = replace_or_die
+artifact = build_artifact()
+artifact.training = {{"new": True}}
+artifact.save({target!r}, overwrite=True)
+"""
+
+
+@pytest.mark.parametrize("call", [1, 2])
+def test_killed_between_the_renames_leaves_old_or_new(saved, call):
+    root = str(Path(__file__).parents[2])
+    code = KILLED.format(root=root, call=call, target=str(saved))
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    assert Artifact.load(saved).training == {}  # the old one, restored if it had been moved away
+    build_artifact().save(saved, overwrite=True)
+    assert [name for name in os.listdir(saved.parent) if name.endswith("previous")] == []

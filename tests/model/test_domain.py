@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import chi2
+
+from semantic_aug import Artifact
+from semantic_aug.model.domain import FAR, IMAGES, Domain, distance
+from semantic_aug.model.statistics import ClassStatistics
+from tests.conftest import build_artifact
+
+D = 6
+
+
+def build(n=3000):
+    """Statistics of two classes with means of their own, and what they were taken of."""
+    generator = torch.Generator().manual_seed(0)
+    labels = (torch.rand(n, generator=generator) < 0.3).long()
+    mu = torch.randn(n, D, generator=generator).double() @ torch.randn(D, D, generator=generator).double()
+    mu += labels[:, None] * torch.tensor([3.0, 0, 0, 0, 0, 1.0])
+    statistics = ClassStatistics(2, D)
+    statistics.update(mu, labels)
+    return statistics, mu
+
+
+def test_total_is_that_of_numpy():
+    statistics, mu = build()
+    mean, covariance = statistics.total()
+    np.testing.assert_allclose(mean, mu.mean(0))
+    np.testing.assert_allclose(covariance, np.cov(mu.T, bias=True), rtol=0, atol=0.02)
+
+
+def test_distance_of_the_trainings_own_images_is_distributed_as_chi_squared():
+    statistics, mu = build()
+    found = [distance(part, statistics) * D for part in mu.split(30)]
+    assert np.mean(found) == pytest.approx(D, rel=0.15)
+    assert np.quantile(found, 0.9) == pytest.approx(chi2(D).ppf(0.9), rel=0.2)
+
+
+def test_distance_is_hotellings():
+    statistics, mu = build()
+    mean, covariance = statistics.total()
+    away = (mu[:50] + 1).mean(0) - mean
+    assert distance(mu[:50] + 1, statistics) == pytest.approx(float(50 * away @ covariance.inverse() @ away / D))
+
+
+def test_the_same_image_again_tells_nothing_new():
+    statistics, mu = build()
+    assert distance(mu[:1].expand(64, -1), statistics) == pytest.approx(distance(mu[:1], statistics))
+    assert distance(mu[:8].repeat(5, 1), statistics) == pytest.approx(distance(mu[:8], statistics))
+
+
+def looked_at(images, artifact):
+    domain = Domain()
+    for start in range(0, IMAGES, 30):
+        domain.look(images[start : start + 30][: domain.missing], artifact)
+    assert domain.missing == 0
+    return domain.complaint(artifact)
+
+
+def test_complaints(monkeypatch):
+    artifact, images = build_artifact(), torch.rand(IMAGES, 1, 32, 32) * 2 - 1
+    artifact.reconstruction = {"l1_mean": 0.1, "l1_std": 0.1}
+    assert "no nearer to them than an even grey is (L1 0." in looked_at(images, artifact)
+    assert "(L1 0." in looked_at(torch.full_like(images, 0.3), artifact)
+    monkeypatch.setattr(Artifact, "decode", lambda self, mu: torch.zeros(len(mu), 1, 32, 32))
+    assert "no nearer" in looked_at(images, artifact), "the grey of each image is the best one"
+    monkeypatch.setattr(Artifact, "decode", lambda self, mu: images[: len(mu)])
+    own = images[:30].repeat(3, 1, 1, 1)[:IMAGES]  # which that decode reconstructs
+    artifact.statistics = ClassStatistics(3, 8)
+    artifact.statistics.update(artifact.encode(own), torch.arange(IMAGES) % 3)
+    assert looked_at(own, artifact) is None
+    artifact.statistics.mean += 10
+    found = distance(artifact.encode(own).double(), artifact.statistics)
+    assert found > FAR
+    assert looked_at(own, artifact) == (
+        "these images do not look like what the checkpoint was trained on: their latents lie far from those of its "
+        f"training images (distance {found:.3g}, usual is 1)"
+    )
+    artifact.reconstruction = {}
+    assert looked_at(own, artifact) is None, "never measured, it has no images of its own"

@@ -1,0 +1,233 @@
+"""Two real processes (gloo) against one, through the commands that users type."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.testing import assert_close
+
+from semantic_aug import Artifact, ClassStatistics, _distributed
+from semantic_aug.trainer import fit
+from semantic_aug.trainer.fit import merged_over_processes
+from tests.conftest import write_folder
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("data") / "faces", 20)
+
+
+def environment(**more):
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | more
+
+
+SCRIPT = """
+import sys
+from dataclasses import replace
+import torch
+from semantic_aug.model.networks import PRESETS
+from semantic_aug.trainer import loop
+from semantic_aug import _distributed
+from semantic_aug.trainer.config import TrainConfig
+from semantic_aug.data.dataset import load_folder
+
+folder, output, grouped, images = sys.argv[1:]
+parts = 2 if grouped == "accumulated" else 1
+data = load_folder(folder, 1, 32)
+held_out, training = data.subset(range(0, 60, 10)), data.subset([i for i in range(60) if i % 10])
+config = TrainConfig(
+    network=PRESETS["tiny"], images=int(images), batch=16, lpips_weight=0, adversarial_start=0.3, log_images=16,
+    snapshot_images=48, learning_rate=1e-4, accumulate=parts, data=dict(zip(data.classes, data.counts())),
+)
+if grouped == "grouped":  # one process whose batch norm takes the groups that two would have
+    original = torch.nn.BatchNorm2d.forward
+
+    def forward(self, x):
+        if not self.training:
+            return original(self, x)
+        n, step = len(x), 16
+        halves = [torch.arange(step // 2), torch.arange(step // 2, step)]
+        if n > step:  # prior samples stand behind the reconstructions
+            extra = torch.arange(step, n).chunk(2)
+            halves = [torch.cat(pair) for pair in zip(halves, extra)]
+        out, running = torch.zeros_like(x), [(self.running_mean.clone(), self.running_var.clone()) for _ in halves]
+        for half, (mean, var) in zip(halves, running):
+            weight, bias, momentum = self.weight, self.bias, self.momentum
+            part = torch.nn.functional.batch_norm(x[half], mean, var, weight, bias, True, momentum, self.eps)
+            out = out.index_put((half,), part)
+        self.running_mean.copy_((running[0][0] + running[1][0]) / 2)
+        self.running_var.copy_((running[0][1] + running[1][1]) / 2)
+        return out
+
+    torch.nn.BatchNorm2d.forward = forward
+loop.train(config, training, held_out, output, every_image=data, device="cpu")
+_distributed.leave()
+"""
+
+
+def run_script(launcher, tmp_path, faces, grouped, images):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    output = tmp_path / grouped
+    done = subprocess.run(
+        [*launcher, script, faces, output, grouped, str(images)], env=environment(), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return output, done.stdout
+
+
+def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path):
+    """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
+    two, said = run_script(TORCHRUN, tmp_path, faces, "two", 144)
+    one, _ = run_script([sys.executable], tmp_path, faces, "grouped", 144)
+    assert said.count("starting at 0") == 1
+    assert "in 2 processes" in said
+    lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (two, one)]
+    assert len(lines[0]) == len(lines[1])
+    for left, right in zip(*lines, strict=True):
+        assert left.keys() == right.keys()
+        for name in left.keys() - {"images_per_s"}:
+            assert left[name] == pytest.approx(right[name], rel=2e-3, abs=2e-4), name
+    configs = [json.loads((run / "checkpoint" / "config.json").read_text()) for run in (two, one)]
+    assert configs[0]["training"]["world_size"] == 2
+    assert configs[1]["training"]["world_size"] == 1
+    for name in ("classes", "counts", "network", "format"):
+        assert configs[0][name] == configs[1][name]
+    left, right = (load_file(run / "checkpoint" / "model.safetensors") for run in (two, one))
+    assert {name: value.shape for name, value in left.items()} == {name: value.shape for name, value in right.items()}
+    for name, value in left.items():
+        if "running" in name:
+            assert_close(value.float(), right[name].float(), rtol=5e-3, atol=5e-3)
+    assert Artifact.load(two / "checkpoint").statistics.count.tolist() == [20, 20, 20]
+
+
+def test_a_batch_in_two_parts_is_one_batch_with_the_same_groups(faces, tmp_path):
+    """The same up to D's spectral norms, which are iterated once more a step."""
+    runs = [run_script([sys.executable], tmp_path, faces, name, 96)[0] for name in ("accumulated", "grouped")]
+    lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in runs]
+    for left, right in zip(*lines, strict=True):
+        for name in left.keys() & {"l1", "kl", "held_out_l1_mean"}:
+            assert left[name] == pytest.approx(right[name], rel=1e-2), name
+    first = [run[0] for run in lines]
+    assert first[0]["grad_norm"] == pytest.approx(first[1]["grad_norm"], rel=1e-4)
+
+
+def verb(launcher, *arguments, home):
+    command = [*launcher, "-m", "semantic_aug", *arguments, "--device", "cpu"]
+    done = subprocess.run(command, env=environment(TORCH_HOME=str(home)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_fit_and_evaluate_of_two_processes_are_those_of_one(saved, faces, tmp_path, torch_home):
+    for launcher, name in ((TORCHRUN, "two"), ([sys.executable], "one")):
+        said = verb(launcher, "fit", saved, faces, "--output", tmp_path / name, home=torch_home)
+        assert said == f"wrote {tmp_path / name}: 60 images, 3 classes\n"
+        verb(launcher, "evaluate", saved, faces, "--json", tmp_path / f"{name}.json", home=torch_home)
+    one, two = (load_file(tmp_path / name / "statistics.safetensors") for name in ("one", "two"))
+    assert torch.equal(two["count"], one["count"])
+    for name in ("mean", "covariance"):
+        assert_close(two[name], one[name], rtol=1e-6, atol=1e-6)
+    left, right = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("one", "two"))
+    assert left == right
+
+
+def test_merging_over_processes_equals_merge(monkeypatch):
+    """Three processes played by threads, one of them without images; far from 0, where digits would be lost."""
+    parts, whole = [], ClassStatistics(2, 4)
+    for n in (5, 0, 9):
+        parts.append(ClassStatistics(2, 4))
+        parts[-1].update(1e4 + torch.randn(n, 4, dtype=torch.float64), torch.arange(n) % 2)
+        whole.merge(parts[-1])
+    given: list[torch.Tensor] = []
+    barrier = threading.Barrier(3)
+
+    def total(values):
+        given.append(values)
+        barrier.wait()
+        result = torch.stack(given).sum(0)
+        if barrier.wait() == 0:
+            given.clear()
+        barrier.wait()
+        return result
+
+    monkeypatch.setattr(fit, "sum_over_processes", total)
+    monkeypatch.setattr(fit, "rank_and_world", lambda: (0, 3))
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda part: merged_over_processes(part, torch.device("cpu")), parts))
+    for merged in found:
+        assert torch.equal(merged.count, whole.count)
+        assert_close(merged.mean, whole.mean, rtol=1e-12, atol=0)
+        assert_close(merged.scatter, whole.scatter, rtol=1e-6, atol=1e-6)
+
+
+def test_processes_that_did_not_join_are_missed(monkeypatch):
+    assert _distributed.join("cpu").num_processes == 1
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="2 processes were launched but 1 joined; use torchrun"):
+        _distributed.join("cpu")
+
+
+def test_processes_that_cannot_share_the_batch_are_refused(faces, tmp_path):
+    command = [
+        *TORCHRUN[:-1],
+        "3",
+        "-m",
+        "semantic_aug",
+        "train",
+        faces,
+        "--output",
+        tmp_path / "o",
+        "--preset",
+        "tiny",
+    ]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode != 0
+    assert "batch must be a multiple of 6 (2 x 3 processes x accumulate 1), got 64" in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_process_that_dies_ends_the_others_in_bounded_time(faces, tmp_path, torch_home):
+    command = [*TORCHRUN, "-m", "semantic_aug", "train", faces, "--output", tmp_path / "o", "--preset", "tiny"]
+    command += ["--device", "cpu", "--images", "10000000"]
+    launcher = subprocess.Popen(command, env=environment(TORCH_HOME=os.environ["TORCH_HOME"]), stderr=subprocess.PIPE)
+    try:
+        while not (tmp_path / "o" / "log.jsonl").exists():
+            assert launcher.poll() is None
+            time.sleep(0.2)
+        workers = subprocess.run(
+            ["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True
+        ).stdout.split()
+        assert len(workers) == 2
+        os.kill(int(workers[1]), signal.SIGKILL)
+        assert launcher.wait(timeout=60) != 0
+        for worker in workers:
+            assert not os.path.exists(f"/proc/{worker}")
+    finally:
+        launcher.kill()
+        launcher.stderr.close()
+
+
+@pytest.mark.slow
+def test_two_processes_resume_bit_for_bit(faces, tmp_path, torch_home):
+    options = ("--preset", "tiny", "--images", "3200", "--precision", "fp32")
+    for name in ("whole", "cut"):
+        more = ("--minutes", "0.02") if name == "cut" else ()
+        said = verb(TORCHRUN, "train", faces, "--output", tmp_path / name, *options, *more, home=torch_home)
+    assert "the same command goes on" in said
+    said = verb(TORCHRUN, "train", faces, "--output", tmp_path / "cut", *options, home=torch_home)
+    assert "going on at" in said
+    for file in ("model.safetensors", "statistics.safetensors"):
+        cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
+        assert cut == whole, file
