@@ -1,4 +1,4 @@
-"""What changes, and does the class stay? python benchmarks/directions.py CHECKPOINT DATA --judge FILE (see --help)
+"""What changes, and does the class stay? python -m benchmarks.directions CHECKPOINT DATA --judge FILE (see --help)
 
 Held-out images are moved along the leading directions of the covariance of their class, one standard deviation forward
 and one back, and the two results are compared: brightness, left-right asymmetry (of pose and light), an identity
@@ -18,18 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from markdown_table import markdown_table
 from torch import Tensor
 
+from benchmarks.report.markdown_table import markdown_table
 from semantic_aug import Artifact
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet, load_data
 from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.evaluation.identity import IDENTITY, Embed, identity_embedding
-from semantic_aug.functional import blend, decoded
+from semantic_aug.functional import blend, decode_pair
 from semantic_aug.images import bytes_to_model, model_to_unit, unit_to_model
 from semantic_aug.labels import label_table
 from semantic_aug.model.recommended import MODES, Mode
+from semantic_aug.model.runtime import LatentModel
 
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")
 
@@ -60,7 +61,8 @@ def log_odds(judge: Judge, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict[str, Tensor]:
     """What is added to, and subtracted from, the latents of ``n`` images of a class: each (n, d) by its name."""
-    factor = artifact.statistics.factor(label, artifact.recommended.shrinkage)  # columns: directions times standard deviation
+    # Its columns are directions times their standard deviations.
+    factor = artifact.statistics.factor(label, artifact.recommended.shrinkage)
     d, _ = factor.shape
     made = {f"direction {number + 1}": factor[:, number].expand(n, d) for number in range(min(count, d))}
     strength = artifact.recommended.strength
@@ -71,12 +73,13 @@ def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict
     return made | {"to another class": (way / way.norm() * factor[:, 0].norm()).expand(n, d)}
 
 
-def moved(artifact: Artifact, x: Tensor, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+def moved(artifact: Artifact, x: Tensor, label: int, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     """Images (N, C, S, S) in [-1, 1] of the latents moved forward and back, made as the augmentation makes them."""
-    mu = artifact.encode(x)
+    mu, model = artifact.encode(x), LatentModel.of(artifact)
+    labels = torch.full((len(x),), label)
     made = []
     for z in (mu + step, mu - step):
-        before, after = decoded(mu, z, artifact, mode)
+        before, after = decode_pair(mu, z, labels, model, mode)
         made.append(unit_to_model(blend(model_to_unit(x), before, after).clamp(0, 1)))
     return made[0], made[1]
 
@@ -99,7 +102,7 @@ def of_class(
     variance = float(statistics.covariance(label, artifact.recommended.shrinkage).trace())
     figures = {}
     for name, step in moves(artifact, label, n, options.directions, options.seed).items():
-        forward, back = moved(artifact, x, step, options.mode)
+        forward, back = moved(artifact, x, label, step, options.mode)
         row = {
             key: float((measure(forward) - measure(back)).norm(dim=1).mean() / unit[key])
             for key, measure in measures.items()

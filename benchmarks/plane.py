@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from semantic_aug.preview import save
 
-from benchmarks.markdown_table import markdown_table
-from benchmarks.store import append
+from benchmarks.classification.store import append
+from benchmarks.report.markdown_table import markdown_table
 from semantic_aug import Artifact
 from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, load_data
 from semantic_aug.evaluation.classifier import ARCHITECTURES, Judge, train_judge
@@ -30,6 +29,7 @@ from semantic_aug.evaluation.picture import picture
 from semantic_aug.evaluation.plane import IMAGES, Plane, draw, plane
 from semantic_aug.evaluation.points import COMPARED, RECONSTRUCTION, STRENGTHS, default_points
 from semantic_aug.evaluation.table import distance, percent, table
+from semantic_aug.figures.drawing import save
 
 RESULTS = Path(__file__).parent / "results" / "screens.jsonl"
 # What a recipe must reach before it is trained for long.
@@ -144,7 +144,8 @@ def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) 
     )  # fmt: skip
     line = {
         "checkpoint": name_of(artifact), "fingerprint": artifact.fingerprint[:12], "network": asdict(network),
-        "training": artifact.training, "recommended": artifact.recommended, "reconstruction": artifact.reconstruction,
+        "training": artifact.training, "recommended": asdict(artifact.recommended),
+        "reconstruction": artifact.reconstruction,
         "train": Path(options.train).name, "held_out": Path(options.held_out).name, "imbalance": options.imbalance,
         "identity": IDENTITY if options.identity else "not measured", "gates": gates(found), "plane": found.to_json(),
         "cpu_seconds": round(time.process_time() - start, 1), "versions": {"torch": torch.__version__},

@@ -1,11 +1,4 @@
-"""The programs in benchmarks/ are no package: their modules import each other by their bare names, as scripts do."""
-
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 ARMS = {"none": 0.60, "balanced": 0.62, "ours-detail": 0.65}
 

@@ -1,11 +1,11 @@
 import argparse
 import json
 
-import directions
 import pytest
 import torch
-from directions import asymmetry, brightness, log_odds, moved, moves
 
+from benchmarks import directions
+from benchmarks.directions import asymmetry, brightness, log_odds, moved, moves
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from tests.conftest import CLASSES, build_artifact, write_folder
 
@@ -53,13 +53,13 @@ def test_moved_images_are_made_as_the_modes_make_them():
     artifact, x = build_artifact(), torch.rand(3, 1, 32, 32) - 0.5
     step = torch.randn(3, artifact.network.latent_dim)
     mu = artifact.encode(x)
-    forward, back = moved(artifact, x, step, "decode")
+    forward, back = moved(artifact, x, 0, step, "decode")
     torch.testing.assert_close(forward, artifact.decode(mu + step))
     torch.testing.assert_close(back, artifact.decode(mu - step))
-    forward, _ = moved(artifact, x, step, "detail")
+    forward, _ = moved(artifact, x, 0, step, "detail")
     expected = (x + artifact.decode(mu + step) - artifact.decode(mu)).clamp(-1, 1)
     torch.testing.assert_close(forward, expected, atol=1e-5, rtol=0)
-    for still in moved(artifact, x, 0 * step, "detail"):
+    for still in moved(artifact, x, 0, 0 * step, "detail"):
         torch.testing.assert_close(still, x, atol=1e-6, rtol=0)
 
 

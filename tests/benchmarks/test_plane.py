@@ -9,7 +9,7 @@ from semantic_aug.evaluation.plane import plane
 from semantic_aug.evaluation.points import Point
 from tests.conftest import build_artifact, write_folder
 from tests.evaluation import made_up
-from tests.trainer.test_judge import build_judge
+from tests.evaluation.test_classifier import build_judge
 
 POINTS = [
     Point(mode, name, strength)

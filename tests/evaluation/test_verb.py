@@ -9,7 +9,7 @@ from semantic_aug.evaluation import fid
 from semantic_aug.evaluation import plane as module
 from semantic_aug.evaluation.classifier import ARCHITECTURES, Judge, train_judge
 from tests.conftest import write_folder
-from tests.trainer.test_judge import build_judge
+from tests.evaluation.test_classifier import build_judge
 
 
 def run(*words):

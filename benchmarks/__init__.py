@@ -1,0 +1,1 @@
+"""What the package is measured with: ``classification``, ``speed``, and ``report``, which makes the tables."""

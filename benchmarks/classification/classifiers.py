@@ -1,0 +1,63 @@
+"""The classifiers of the benchmark, all from scratch, for small images.
+
+Each maps images (N, C, S, S) in [-1, 1] to logits (N, K) and a state; ``auxiliary(state, targets)`` is what it adds to
+the loss, ``head`` its last linear layer.
+"""
+
+from collections.abc import Callable
+
+import torchvision
+from torch import Tensor, nn
+
+from semantic_aug.evaluation.classifier import resnet18
+
+from .dan import DAN
+
+
+class Plain(nn.Module):
+    """A trunk and a linear layer; the state is the features (N, A) between them."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Linear) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See the module."""
+        features = self.trunk(images)
+        return self.head(features), features
+
+    def auxiliary(self, state: Tensor, targets: Tensor) -> float:
+        """Nothing is added."""
+        return 0.0
+
+
+def resnet34(channels: int, num_classes: int) -> Plain:
+    """torchvision's, its first convolution 3x3 with stride 1."""
+    network = torchvision.models.resnet34(num_classes=num_classes)
+    network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    head, network.fc = network.fc, nn.Identity()
+    return Plain(network, head)
+
+
+def narrow_resnet18(width: int) -> Callable[[int, int], Plain]:
+    """The judge's network, its first convolution ``width`` channels wide instead of 64."""
+
+    def make(channels: int, num_classes: int) -> Plain:
+        network = resnet18(channels, num_classes, width)
+        return Plain(network[:-1], network[-1])
+
+    return make
+
+
+def dan(channels: int, num_classes: int) -> DAN:
+    """DAN on a ResNet-18."""
+    return DAN(resnet18(channels, num_classes, width=64)[:-3], num_classes)  # without pooling, flattening, classes
+
+
+CLASSIFIERS: dict[str, Callable[[int, int], nn.Module]] = {
+    "resnet18-quarter": narrow_resnet18(16),
+    "resnet18-half": narrow_resnet18(32),
+    "resnet34": resnet34,
+    "dan": dan,
+}

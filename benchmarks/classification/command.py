@@ -1,0 +1,259 @@
+"""Train classifiers and measure what an augmentation is worth: python -m benchmarks.classification (see --help)
+
+Each finished run adds a line to the results, and a run that is there is skipped. ``--split validation`` chooses
+settings; ``--split test`` reads the test images, with settings that are fixed.
+
+    python -m benchmarks.classification fer2013 --train fer2013/train --validation fer2013/validation \\
+        --imbalance 100 --dedup held-out --arms none randaugment ours+randaugment --seeds 3
+    python -m benchmarks.classification --queue runs.txt --minutes 60 --keep states
+"""
+
+import argparse
+import json
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+
+import semantic_aug
+from semantic_aug import Artifact
+
+from . import store
+from .arms import PARTS, parse_arm
+from .bases import BASES
+from .classifiers import CLASSIFIERS
+from .data import SPLITS, digest, load, load_artifact
+from .measure import measure
+from .protocol import VERSION, resolve
+from .train import OutOfTime, train, training_key
+
+DONE, FAILED, REFUSED, WORK_LEFT = 0, 1, 2, 75  # exit codes; 75 is EX_TEMPFAIL: the same command goes on
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do the runs that are missing.
+
+    Returns 0 when all are there, 75 when the time was up before that, 1 when a run failed, and 2 when the arguments or
+    the data are refused.
+    """
+    from .queue import run_queue
+
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        deadline = time.monotonic() + 60 * options.minutes
+        return run_queue(options, deadline) if options.queue else do_runs(options, deadline)
+    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+        complain(error)
+        return REFUSED
+    except (RuntimeError, OSError) as error:
+        complain(error)
+        return FAILED
+
+
+def parse(words: Sequence[str], defaults: argparse.Namespace | None = None) -> argparse.Namespace:
+    """Options that can be, as far as they tell by themselves. Raises ValueError for others."""
+    options = _parser().parse_args(words, defaults)
+    if options.queue is None:
+        check_options(options)
+    return options
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise ValueError for options that cannot be, whatever the data are."""
+    if options.data is None or options.train is None:
+        raise ValueError("pass NAME and --train DATA, or --queue FILE")
+    if options.epochs < 1 or options.seeds < 1:
+        raise ValueError(f"--epochs and --seeds must be at least 1, got {options.epochs} and {options.seeds}")
+    for arm in map(parse_arm, options.arms):
+        resolve(arm, dict(options.set), options.epochs, None)
+        if options.classifier == "dan" and ("isda" in arm.name or len(arm.views) > 1):
+            raise ValueError(f"arm {arm.name!r} needs plain features before a linear layer, which dan does not have")
+        if arm.uses_checkpoint and options.split == "validation" and options.validation is None:
+            raise ValueError(
+                "--split validation without --validation measures on a part of --train, on which a checkpoint may "
+                "have been trained; pass --validation, or leave out the arms that use a checkpoint"
+            )
+
+
+def describe_runs(options: argparse.Namespace, artifact: Artifact | None) -> list[store.Run]:
+    """The runs that the options ask for, all arms of a seed before the next seed, so that arms can be compared soon."""
+    settings = {arm: resolve(parse_arm(arm), dict(options.set), options.epochs, artifact) for arm in options.arms}
+    return [
+        {
+            "data": options.data,
+            "imbalance": options.imbalance,
+            "dedup": options.dedup,
+            "split": options.split,
+            "classifier": options.classifier,
+            "base": options.base,
+            "arm": arm,
+            "seed": seed,
+            "epochs": options.epochs,
+            "settings": settings[arm],
+            "protocol": VERSION,
+        }
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+        for arm in options.arms
+    ]
+
+
+def do_runs(options: argparse.Namespace, deadline: float) -> int:
+    """Do those of one set of options that are missing; an exit code."""
+    uses_checkpoint = any(parse_arm(arm).uses_checkpoint for arm in options.arms)
+    data = measured = artifact = None
+    if uses_checkpoint or options.plan:
+        data, measured = load(options)
+        artifact = load_artifact(options.checkpoint, data) if uses_checkpoint else None
+    runs = describe_runs(options, artifact)
+    finished = {store.identity(run): run for run in store.read(options.results)}
+    missing = [run for run in runs if store.identity(run) not in finished]
+    if options.plan:
+        assert data is not None
+        show_plan(missing, len(runs), len(data), list(finished.values()))
+        return DONE
+    if not missing:
+        return DONE
+    if data is None or measured is None:
+        data, measured = load(options)
+    device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    digests = {"train_digest": digest(data), "measured_digest": digest(measured)}
+    check_digests([finished[key] for key in map(store.identity, runs) if key in finished], digests)
+    described = {
+        **digests,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "versions": find_versions(),
+        "classes": data.classes,
+        "counts": data.counts(),
+        "measured_counts": measured.counts(),
+        "images": len(data),
+        "measured": len(measured),
+    }
+    torch.backends.cudnn.benchmark = True
+    code = DONE
+    for run in missing:
+        if store.identity(run) in map(store.identity, store.read(options.results)):  # by another process, meanwhile
+            continue
+        state = None
+        if options.keep is not None:
+            key = training_key(run, data, device, described["versions"])
+            state = options.keep / f"{key}.safetensors"
+        try:
+            network, rate = train(run, data, artifact, device, state=state, deadline=deadline)
+        except OutOfTime:
+            print(f"{title(run)}: the time is up; the same command goes on")
+            return WORK_LEFT
+        except RuntimeError as error:  # such as a loss that diverged; it would again, and the others must not wait
+            complain(error)
+            code = FAILED
+            continue
+        result = measure(network, data, measured, device)
+        store.append(options.results, run | result | described | {"images_per_s": round(rate, 1)})
+        shown = [f"{name} {result[name]:.4f}" for name in ("accuracy", "balanced_accuracy", "mAP")]
+        shown += [f"adjusted {result['adjusted']['accuracy']:.4f} {result['adjusted']['balanced_accuracy']:.4f}"]
+        print(f"{title(run)}  {'  '.join(shown)}  {rate:.0f} images/s", flush=True)
+    return code
+
+
+def show_plan(missing: Sequence[store.Run], total: int, images: int, finished: Sequence[store.Run]) -> None:
+    """Print what is missing, and how long it takes by the rates of finished runs of the same classifier and size."""
+    known, unknown = 0.0, 0
+    for run in missing:
+        alike = [
+            other
+            for other in finished
+            if other["classifier"] == run["classifier"] and other["settings"]["size"] == run["settings"]["size"]
+        ]
+        alike = [other for other in alike if other["arm"] == run["arm"]] or alike
+        minutes = run["epochs"] * images / alike[-1]["images_per_s"] / 60 if alike else None
+        known, unknown = known + (minutes or 0), unknown + (minutes is None)
+        print(f"{title(run)} {'?' if minutes is None else format(minutes, '.1f'):>6} min")
+    beside = f", and {unknown} of unknown duration" if unknown else ""
+    print(f"{len(missing)} of {total} runs are missing: {known:.1f} min{beside}")
+
+
+def check_digests(finished: Sequence[store.Run], digests: dict[str, str]) -> None:
+    """Raise ValueError where a finished run of the same name was trained or measured on other images."""
+    for run in finished:
+        for name, found in digests.items():
+            if run[name] != found:
+                raise ValueError(
+                    f"the results have {title(run)} of {run['data']} with {name} {run[name]}, and here it is {found}: "
+                    f"these are other images; give this data another NAME, or the results another file"
+                )
+
+
+def title(run: store.Run) -> str:
+    """One run for a line of output."""
+    return f"{run['data']} {run['classifier']} {run['base']:<14} {run['arm']:<24} seed {run['seed']}"
+
+
+def complain(error: Exception) -> None:
+    """One line on the standard error."""
+    print(f"classification: {' '.join(str(error).split())}", file=sys.stderr)
+
+
+def find_versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    import torchmetrics  # a part of the extra "bench"; asked for before the first run, not after it
+
+    modules = {"torch": torch, "torchvision": torchvision, "torchmetrics": torchmetrics, "semantic_aug": semantic_aug}
+    return {"python": platform.python_version()} | {name: module.__version__ for name, module in modules.items()}
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE, the value JSON or text."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise ValueError(message)
+
+
+def _parser() -> argparse.ArgumentParser:
+    named = {"bases": BASES, "parts of arms": PARTS}
+    lists = [
+        f"{kind}:\n" + "\n".join(f"  {name:<16} {each.summary}" for name, each in known.items())
+        for kind, known in named.items()
+    ]
+    parser = _Parser(
+        prog="python -m benchmarks.classification",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n\n".join(lists),
+    )
+    add: Callable[..., Any] = parser.add_argument
+    add("data", metavar="NAME", nargs="?", help="what the data is called in the results")
+    add("--train", metavar="DATA", help="any source that semantic-aug train takes")
+    add("--validation", metavar="DATA", help="default: a tenth of --train, not trained on")
+    add("--test", metavar="DATA", help="the same as --validation: a half of it for each split")
+    add("--split", choices=SPLITS, default="validation", help="what is measured on (default: validation)")
+    add("--dedup", choices=("train", "held-out"), help="leave out its near-duplicates of the other part")
+    add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, as semantic-aug train does")
+    add("--classifier", choices=tuple(CLASSIFIERS), default="resnet18-quarter")
+    add("--base", choices=tuple(BASES), default="natural", help="how the imbalance is met; see below")
+    add("--arms", metavar="ARM", nargs="+", default=["none"], help="none, parts joined by +, or two views joined by /")
+    add("--epochs", metavar="N", type=int, default=60)
+    add("--seeds", metavar="N", type=int, default=1, help="so many seeds")
+    add("--first-seed", metavar="S", type=int, default=0)
+    add("--set", metavar="NAME=VALUE", nargs="+", type=parse_setting, default=[], help="change settings of the arms")
+    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help="of the arms that use one")
+    add("--device", metavar="D", help="default: cuda if there is one, else cpu")
+    add("--minutes", metavar="M", type=float, default=float("inf"), help="stop after that, and exit with 75")
+    add("--queue", metavar="FILE", type=Path, help="a set of options a line; those beside --queue are for every line")
+    add("--cache", metavar="DIR", help="keeps the decoded images")
+    add("--keep", metavar="DIR", type=Path, help="keeps trainings, for a run that is cut off and for the other split")
+    add("--results", metavar="FILE", type=Path, default=store.RESULTS)
+    add("--plan", action="store_true", help="print what is missing, and how long it would take")
+    return parser

@@ -1,0 +1,32 @@
+"""What the parts of an arm know of their run, and the kinds of function that they are."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from semantic_aug import Artifact
+from semantic_aug.data.dataset import ImageSet
+
+Key = tuple[int | str, ...]  # of the draws of one step and one view
+Change = Callable[[Tensor, Tensor, Tensor, Key], Tensor]  # images on the device, labels and indices on the CPU, key
+Prepare = Callable[[Tensor, Key], Tensor]  # indices and a key => a finished batch of these images
+Mix = Callable[[Tensor, Tensor, Key, Prepare], tuple[Tensor, Tensor]]  # images, labels => images, soft labels
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a part knows of the run that it takes part in; ``data`` is what is trained on."""
+
+    data: ImageSet
+    settings: Mapping[str, Any]
+    seed: int
+    device: torch.device
+    artifact: Artifact | None = None
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """Of networks under autocast; None for none."""
+        return torch.bfloat16 if self.settings["precision"] == "bf16" else None

@@ -1,0 +1,76 @@
+"""The images of a run: what it trains on, and what it is measured on."""
+
+import argparse
+import hashlib
+import os
+from os.path import samefile
+
+from semantic_aug import Artifact
+from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data
+from semantic_aug.labels import same_names
+
+from .duplicates import without_duplicates
+from .protocol import COMMON, check_setting
+
+SPLITS = ("validation", "test")
+HELD_OUT = 0.1  # of the training images, where no validation images are given
+DATA_SEED = 0  # of the held-out part
+
+
+def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
+    """Images to train on and images to measure on. Raises ValueError where a class is missing in one of them."""
+    settings = COMMON | dict(options.set)
+    channels, size = (check_setting(name, settings[name]) for name in ("channels", "size"))
+
+    def images(spec: str) -> ImageSet:
+        return load_data(spec, channels, size, cache=options.cache)
+
+    data, held_out = images(options.train), getattr(options, options.split)
+    if held_out is not None:
+        measured = images(held_out)
+        if same_source(options.validation, options.test):  # a half for each
+            measured = dict(zip(SPLITS, hold_out(measured, 0.5, DATA_SEED), strict=True))[options.split]
+    elif options.split == "validation":
+        # Before the cut, so that the tail is measured on as many images as there are.
+        data, measured = hold_out(data, HELD_OUT, DATA_SEED)
+    else:
+        raise ValueError("--split test measures on test images; pass --test")
+    if options.dedup == "held-out":  # before the cut, for a checkpoint may know more of the training images
+        measured = without_duplicates(measured, [data])
+    if options.imbalance is not None:
+        data = cut_to_imbalance(data, options.imbalance)
+    if options.dedup == "train":  # of both splits where both are given, so that both train on the same images
+        others = [images(spec) for spec in (options.validation, options.test) if spec is not None]
+        data = without_duplicates(data, others if held_out is not None else [*others, measured])
+    measured = match_classes(data, measured, options.split)
+    for name, part in (("train", data), (options.split, measured)):
+        if 0 in part.counts():
+            raise ValueError(f"{name} has no image of some class: its classes {part.classes} have {part.counts()}")
+    return data, measured
+
+
+def same_source(a: str | None, b: str | None) -> bool:
+    """Whether two specifications are the same, or name the same directory."""
+    return a is not None and b is not None and (a == b or (os.path.isdir(a) and os.path.isdir(b) and samefile(a, b)))
+
+
+def match_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
+    """``other`` with the labels of ``data``. Raises ValueError with both lists where they differ."""
+    if not same_names(other.classes, data.classes):
+        raise ValueError(f"train has the classes {data.classes}, {name} has {other.classes}")
+    return other.with_classes(data.classes)
+
+
+def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:
+    """The checkpoint. Raises ValueError with both lists where its classes are not those of ``data``."""
+    artifact = Artifact.from_pretrained(checkpoint)
+    if not same_names(artifact.classes, data.classes):
+        raise ValueError(f"the data has the classes {data.classes}, checkpoint {checkpoint} has {artifact.classes}")
+    return artifact
+
+
+def digest(data: ImageSet) -> str:
+    """Of the pixels and the labels, so that other images of the same name are noticed."""
+    found = hashlib.sha256(data.images.contiguous().numpy())
+    found.update(data.labels.numpy())
+    return found.hexdigest()[:16]

@@ -1,0 +1,45 @@
+"""Implicit semantic data augmentation: a loss on features (Wang et al. 2019, arXiv 1909.12220)."""
+
+import torch
+from torch import Tensor
+
+
+class ISDA(torch.nn.Module):
+    """Cross entropy over infinitely many draws f' ~ N(f, lambda Sigma_y) of a feature, as an upper bound.
+
+    Mean and covariance of each class are running ones, over all features seen, biased and without gradient.
+
+    Args:
+        num_classes, dim: K, and A, the length of a feature.
+        device: of the features.
+    """
+
+    def __init__(self, num_classes: int, dim: int, device: torch.device) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(num_classes, device=device))
+        self.register_buffer("mean", torch.zeros(num_classes, dim, device=device))
+        self.register_buffer("covariance", torch.zeros(num_classes, dim, dim, device=device))
+
+    @torch.no_grad()
+    def update(self, features: Tensor, labels: Tensor) -> None:
+        """Add a batch: features (B, A), labels (B,).
+
+        Sigma <- (n Sigma + m Sigma_B) / (n + m) + n m / (n + m)^2 (mean - mean_B)(mean - mean_B)^T.
+        """
+        member = torch.nn.functional.one_hot(labels, len(self.count)).float()  # (B, K)
+        m, n = member.sum(0), self.count
+        mean = member.T @ features / m.clamp(min=1)[:, None]
+        centred = member.T[:, :, None] * (features - mean[:, None])  # (K, B, A)
+        total = (n + m).clamp(min=1)
+        old, new = (n / total)[:, None, None], (m / total)[:, None, None]
+        delta = self.mean - mean
+        covariance = centred.mT @ centred / m.clamp(min=1)[:, None, None]
+        self.covariance = old * self.covariance + new * covariance + old * new * delta[:, :, None] * delta[:, None]
+        self.mean = old[..., 0] * self.mean + new[..., 0] * mean
+        self.count = n + m
+
+    def logits(self, logits: Tensor, labels: Tensor, weight: Tensor, strength: float) -> Tensor:
+        """y_j + lambda / 2 (w_j - w_y)^T Sigma_y (w_j - w_y), for logits y (B, K) of a layer with weight w (K, A)."""
+        apart = weight - weight[:, None]  # (K, K, A): [y, j] = w_j - w_y
+        table = ((apart @ self.covariance) * apart).sum(2)
+        return logits + strength / 2 * table[labels]

@@ -1,0 +1,122 @@
+"""What is measured of a trained classifier: figures as it is, and after post-hoc logit adjustment."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from semantic_aug.data.dataset import ImageSet
+
+from .bases import log_priors
+
+EVALUATED = 512  # images a batch
+FITTED = 500  # training images of a class on which recall is measured too, at most
+TAUS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+CALIBRATION_BINS = 15
+
+
+def measure(network: nn.Module, data: ImageSet, measured: ImageSet, device: torch.device) -> dict[str, Any]:
+    """All figures of ``measured``, as fractions, of a classifier that was trained on ``data``.
+
+    The figures of ``describe``, mAP from the unadjusted scores, and also:
+
+    - ``adjusted``: those of ``describe`` after logit adjustment with tau 1.
+    - ``taus``: accuracy and balanced accuracy at each tau of ``TAUS``. A tau is chosen from the line of a validation
+      run and then read from the line of the test run.
+    - ``fitted``: recall of each class on training images, up to ``FITTED`` of each class.
+    """
+    from torchmetrics.functional.classification import multiclass_average_precision
+
+    counts, labels = data.counts(), measured.labels
+    logits = compute_logits(network, measured, device)
+    precision = multiclass_average_precision(logits.softmax(1), labels, len(counts), average=None)
+    found = describe(logits, labels, counts)
+    found |= {"mAP": _round(precision.mean()), "average_precision": [_round(value) for value in precision]}
+    found["adjusted"] = {"tau": 1.0} | describe(adjust(logits, counts, 1.0), labels, counts)
+    found["taus"] = {}
+    for tau in TAUS:
+        recall = per_class_recall(adjust(logits, counts, tau), labels)
+        found["taus"][str(tau)] = [_round(accuracy(adjust(logits, counts, tau), labels)), _round(recall.mean())]
+    seen = data.subset(torch.cat([(data.labels == k).nonzero().flatten()[:FITTED] for k in range(len(counts))]))
+    fitted = per_class_recall(compute_logits(network, seen, device), seen.labels)
+    found["fitted"] = [_round(value) for value in fitted]
+    return found
+
+
+def adjust(logits: Tensor, counts: Sequence[int], tau: float) -> Tensor:
+    """f_y(x) - tau log prior_y, whose argmax is the adjusted prediction (Menon et al. 2021, arXiv 2007.07314, eq. 9).
+
+    Args:
+        logits: (N, K).
+        counts: training images of each class, (K,).
+    """
+    return logits - tau * log_priors(counts).to(logits.dtype)
+
+
+def describe(logits: Tensor, labels: Tensor, counts: Sequence[int]) -> dict[str, Any]:
+    """Accuracy, balanced accuracy, recall of each class, groups of classes, calibration, and which images are right.
+
+    ``many``, ``medium``, ``few``: mean recall of the third of the classes with most training images, of the third with
+    fewest (both rounded down), and of the others. ``ece``: expected calibration error with 15 bins. ``correct``: a bit
+    for each image, ordered by class and within a class as they come, packed from the highest bit on, in base64.
+    """
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    recall = per_class_recall(logits, labels)
+    error = multiclass_calibration_error(logits.softmax(1), labels, logits.shape[1], n_bins=CALIBRATION_BINS)
+    groups = {name: _round(recall[members].mean()) for name, members in group_classes(counts).items() if members}
+    return {
+        "accuracy": _round(accuracy(logits, labels)),
+        "balanced_accuracy": _round(recall.mean()),
+        "recall": [_round(value) for value in recall],
+        **groups,
+        "ece": _round(error),
+        "correct": pack_bits((logits.argmax(1) == labels)[labels.argsort(stable=True)]),
+    }
+
+
+def group_classes(counts: Sequence[int]) -> dict[str, list[int]]:
+    """Classes from the largest to the smallest, in three groups; see ``describe``."""
+    order = sorted(range(len(counts)), key=lambda k: -counts[k])
+    third = len(counts) // 3
+    return {"many": order[:third], "medium": order[third : len(order) - third], "few": order[len(order) - third :]}
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Fraction of the images that are classified right."""
+    return (logits.argmax(1) == labels).double().mean()
+
+
+def per_class_recall(logits: Tensor, labels: Tensor) -> Tensor:
+    """Fraction of each class's images that are classified right, float64 (K,)."""
+    right = torch.bincount(labels[logits.argmax(1) == labels], minlength=logits.shape[1])
+    return right.double() / torch.bincount(labels, minlength=logits.shape[1])
+
+
+@torch.no_grad()
+def compute_logits(network: nn.Module, data: ImageSet, device: torch.device) -> Tensor:
+    """(N, K) on the CPU; without autocast, and float64 in the end, for rounding would tie ranks of sure predictions."""
+    parts = [
+        network(data.batch(slice(start, start + EVALUATED)).to(device))[0].double().cpu()
+        for start in range(0, len(data), EVALUATED)
+    ]
+    return torch.cat(parts)
+
+
+def pack_bits(bits: Tensor) -> str:
+    """Bools (N,) in base64, eight to a byte from the highest bit on, zeros at the end."""
+    padded = torch.nn.functional.pad(bits.long(), (0, -len(bits) % 8)).view(-1, 8)
+    values = (padded * 2 ** torch.arange(7, -1, -1)).sum(1)
+    return base64.b64encode(bytes(values.tolist())).decode()
+
+
+def unpack_bits(text: str, count: int) -> Tensor:
+    """The first ``count`` bools of ``pack_bits``."""
+    values = torch.tensor(list(base64.b64decode(text)))
+    return (values[:, None] >> torch.arange(7, -1, -1) & 1).flatten()[:count].bool()
+
+
+def _round(value: Tensor) -> float:
+    return round(float(value), 6)

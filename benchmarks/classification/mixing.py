@@ -1,0 +1,48 @@
+"""Augmentations that mix the images of a batch and their labels: ReMix and CMO. MixUp and CutMix are torchvision's."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+KAPPA, TAU = 3.0, 0.5  # ReMix's
+
+
+def remix(images: Tensor, labels: Tensor, partner: Tensor, share: float, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """MixUp whose labels lean to the rarer class (ReMix, Chou et al. 2020, arXiv 2007.03943).
+
+    x = lambda x_i + (1 - lambda) x_j and its soft label (B, K). The weight of y_i is 0 where n_i / n_j >= kappa and
+    lambda < tau, 1 where n_i / n_j <= 1 / kappa and 1 - lambda < tau, else lambda.
+
+    Args:
+        images, labels: (B, C, H, W) and (B,).
+        partner: j of each i, (B,).
+        share: lambda.
+        counts: n, training images of each class (K,).
+    """
+    ratio = counts[labels] / counts[labels[partner]]
+    weight = torch.full_like(ratio, share)
+    if share < TAU:
+        weight[ratio >= KAPPA] = 0.0
+    if 1 - share < TAU:
+        weight[ratio <= 1 / KAPPA] = 1.0
+    target = one_hot(labels, len(counts)).to(images.dtype)
+    return images.lerp(images[partner], 1 - share), torch.lerp(target[partner], target, weight[:, None])
+
+
+def paste(images: Tensor, foreground: Tensor, share: float, centre: tuple[float, float]) -> tuple[Tensor, float]:
+    """Paste one box of ``foreground`` onto ``images``, both (B, C, H, W), as CutMix does (arXiv 1905.04899).
+
+    The box has the fraction 1 - ``share`` of the area before it is cut off at the border, and lies around ``centre``,
+    (vertical, horizontal) in [0, 1). Returns the mixed images and the fraction of the area that is left of ``images``.
+    """
+    height, width = images.shape[-2:]
+    spans = []
+    for size, place in ((height, centre[0]), (width, centre[1])):
+        half = int(size * (1 - share) ** 0.5) // 2
+        middle = int(place * size)
+        spans.append(slice(max(middle - half, 0), min(middle + half, size)))
+    box = (..., *spans)
+    mixed = images.clone()
+    mixed[box] = foreground[box]
+    area = (spans[0].stop - spans[0].start) * (spans[1].stop - spans[1].start)
+    return mixed, 1 - area / (height * width)

@@ -1,0 +1,86 @@
+"""What identifies a run: its settings, their defaults, and the version of the code that decides its result."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from semantic_aug import Artifact
+from semantic_aug.model.recommended import MODES
+
+from .arms import Arm
+
+# Raise it with every change that alters the result of a run: the training loop, the draws, the networks, the bases,
+# the arms, how data is cut and held out, or a figure. Runs of different versions are different runs.
+VERSION = 1
+
+COMMON: dict[str, Any] = {
+    "size": 48,
+    "channels": 1,
+    "precision": "fp32",
+    "batch": 128,
+    "optimiser": "sgd-nesterov",
+    "learning_rate": 0.1,
+    "momentum": 0.9,
+    "weight_decay": 5e-4,
+    "schedule": "one-cycle",  # linear, from 0 to the learning rate and back to 0
+    "warm_up": 0.2,  # fraction of the training in which the learning rate rises
+    "crop": "flip-crop",  # the augmentation that every arm gets
+}
+CLEAN = 1 / 8  # of the epochs, the last ones: arms that augment see images with the base augmentation alone
+# Setting => the values it may have, or a type and a closed range. The product checks the settings of its own.
+ALLOWED: dict[str, tuple[Any, ...]] = {
+    "size": (int, 16, 1024),
+    "channels": (1, 3),
+    "precision": ("fp32", "bf16"),
+    "batch": (int, 2, math.inf),
+    "optimiser": ("sgd-nesterov",),
+    "learning_rate": (float, 1e-6, 100),
+    "momentum": (float, 0, 1),
+    "weight_decay": (float, 0, 1),
+    "schedule": ("one-cycle",),
+    "warm_up": (float, 1e-6, 1 - 1e-6),
+    "crop": ("flip-crop", "none"),
+    "clean_epochs": (int, 0, math.inf),
+    "magnitude": (int, 0, 30),
+    "alpha": (float, 1e-6, math.inf),
+    "cmo_p": (float, 0, 1),
+    "lambda0": (float, 0, math.inf),
+    "neighbours": (int, 1, math.inf),
+    "tie": (float, 0, math.inf),
+    "mode": MODES,
+    "p": (float, 0, 1),
+    "strength": (float, 0, math.inf),
+}
+
+
+def resolve(arm: Arm, changed: Mapping[str, Any], epochs: int, artifact: Artifact | None) -> dict[str, Any]:
+    """All settings of a run as they will be used, the name and the fingerprint of its checkpoint among them.
+
+    Raises ValueError for a setting that the arm does not have, and for a value that cannot be.
+    """
+    settings = COMMON | arm.settings | ({"clean_epochs": round(epochs * CLEAN)} if arm.augments else {})
+    unknown = [name for name in changed if name not in settings]
+    if unknown:
+        raise ValueError(f"arm {arm.name!r} has no setting {unknown[0]!r}; it has {', '.join(settings)}")
+    settings |= changed
+    if arm.uses_checkpoint and artifact is not None:
+        settings |= {name: getattr(artifact.recommended, name) for name, value in settings.items() if value is None}
+        directory = artifact.directory
+        name = directory.resolve().name if directory else "in memory"
+        settings |= {"checkpoint": name, "fingerprint": artifact.fingerprint[:12]}
+    return {name: check_setting(name, value) for name, value in settings.items()}
+
+
+def check_setting(name: str, value: Any) -> Any:
+    """``value``, as a float where the setting is one: 1 and 1.0 are the same setting."""
+    allowed = ALLOWED.get(name)
+    if allowed is None or value is None:
+        return value
+    if not isinstance(allowed[0], type):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
+        return value
+    kind, low, high = allowed
+    if not isinstance(value, int | kind) or isinstance(value, bool) or not low <= value <= high:
+        raise ValueError(f"{name} must be a number ({kind.__name__}) in [{low:g}, {high:g}], got {value!r}")
+    return kind(value)

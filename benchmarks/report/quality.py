@@ -1,0 +1,45 @@
+"""Tables of what ``semantic-aug evaluate --json`` measured: python -m benchmarks.report.quality FILE [FILE ...]
+
+One column for each file (named by its stem), one row for each figure, as markdown.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from benchmarks.report.markdown_table import markdown_table
+
+STRENGTHS = ("0.1", "0.25", "0.35", "0.5", "1")
+ROWS = {
+    "reconstruction: L1 on [-1, 1]": ("reconstruction", "l1_mean"),
+    "reconstruction: PSNR, dB": ("reconstruction", "psnr_mean"),
+    "reconstruction: LPIPS": ("reconstruction", "lpips_mean"),
+    "judge's accuracy: real images": ("agreement", "real", "accuracy"),
+    "judge's accuracy: reconstructions": ("agreement", "reconstruction", "accuracy"),
+    **{f"judge's accuracy: {mode}, strength {s}": ("agreement", mode, s, "accuracy")
+       for mode in ("decode", "detail") for s in STRENGTHS},
+    "judge's accuracy: new samples": ("agreement", "sample", "accuracy"),
+    **{f"diversity (LPIPS of two draws): {mode}, {s}": ("diversity", mode, s)
+       for mode in ("decode", "detail") for s in ("0.35", "1")},
+    **{f"FID, LPIPS trunk: {' '.join(kind)}": ("realism", "squeezenet1_1", *kind, "fid")
+       for kind in (("real",), ("reconstruction",), ("decode", "0.35"), ("detail", "0.35"), ("sample",))},
+}  # fmt: skip
+
+
+def table(files: list[Path]) -> str:
+    """Markdown; a figure that a file lacks is a dash."""
+    columns = [json.loads(file.read_text()) for file in files]
+    lines = []
+    for name, path in ROWS.items():
+        cells = []
+        for column in columns:
+            value = column
+            for key in path:
+                value = value.get(key, {})
+            cells.append("-" if not isinstance(value, float) else f"{value:.4f}" if value < 1 else f"{value:.1f}")
+        lines.append([name, *cells])
+    return markdown_table(["", *(file.stem for file in files)], lines)
+
+
+if __name__ == "__main__":
+    print(table([Path(name) for name in sys.argv[1:]]))
