@@ -123,7 +123,7 @@ class LatentCache:
             if reconstructions:
                 known = None if table is None else table[part].to(mu.device)
                 tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu, known)).cpu().half()
-        save_whole(tensors, target, target.with_name(f".{target.name}.{os.getpid()}.part"), metadata)
+        save_whole(tensors, target, metadata)
         return cls._open(target, artifact)[0]
 
     @classmethod

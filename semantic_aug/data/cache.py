@@ -53,7 +53,7 @@ def write_cache(path: Path, images: Tensor, kept: Tensor) -> None:
     """Write atomically and delete older cache files; a warning where that fails, as the images are there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_whole({"images": images, "kept": kept}, path, path.with_suffix(f".{os.getpid()}.part"), {})
+        save_whole({"images": images, "kept": kept}, path, {})
     except (SafetensorError, OSError) as error:
         warnings.warn(f"the decoded images cannot be kept in {path.parent} ({error})", stacklevel=3)
         return

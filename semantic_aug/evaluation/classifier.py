@@ -149,7 +149,7 @@ class Judge:
         path.parent.mkdir(parents=True, exist_ok=True)
         meta = {"format": FORMAT, "network": self.architecture} | {name: getattr(self, name) for name in FIELDS}
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_whole(tensors, path, path.with_name(f"{path.name}.part"), {"judge": json.dumps(meta, sort_keys=True)})
+        save_whole(tensors, path, {"judge": json.dumps(meta, sort_keys=True)})
         return path
 
     @classmethod

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from semantic_aug._io import write_whole
+from semantic_aug._io import write_by_way_of
 from semantic_aug._random import seeded
 from semantic_aug.data.source import Source
 from semantic_aug.expansion.plan import Plan
@@ -112,7 +112,7 @@ class Layout(ABC):
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write a file below the directory, whole."""
-        write_whole(content, self.directory / name, self.temporary())
+        write_by_way_of(self.temporary(), content, self.directory / name)
 
     def temporary(self) -> Path:
         """A new name for a file that is not whole yet."""

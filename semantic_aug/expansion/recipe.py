@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from semantic_aug._io import png_bytes
 from semantic_aug._random import seeded
 from semantic_aug.functional import blend, decode_pair, model_input
 from semantic_aug.images import pil_to_bytes, tensor_to_unit, unit_to_tensor
@@ -160,6 +161,4 @@ def read_file(directory: str | Path, name: str) -> bytes:
 
 def png(image: Tensor) -> bytes:
     """An image uint8 (1 or 3, H, W) as the bytes of a PNG file."""
-    file = io.BytesIO()
-    F.to_pil_image(image).save(file, "PNG")
-    return file.getvalue()
+    return png_bytes(F.to_pil_image(image))

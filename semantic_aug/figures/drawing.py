@@ -1,6 +1,5 @@
 """Drawing: labelled grids of images, bar charts, and the two grids that a training and the demo write."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug._io import write_whole
+from semantic_aug._io import png_bytes, write_whole
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import indices_by_class
@@ -134,9 +133,7 @@ def save(picture: Image.Image, path: str | Path) -> None:
     """Write a PNG by way of a temporary file, so that a viewer never sees half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = io.BytesIO()
-    picture.save(file, format="PNG")
-    write_whole(file.getvalue(), path, path.with_suffix(".part"))
+    write_whole(png_bytes(picture), path)
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Figures as one HTML file that asks the network for nothing: pictures inlined, readable on a phone, dark and light."""
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug._io import write_whole
+from semantic_aug._io import png_bytes, write_whole
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures.figures import Bars, Figure, Grid, imbalance
 from semantic_aug.model.artifact import Artifact
@@ -189,9 +188,7 @@ def bars(rows: Iterable[tuple[str, float, str]]) -> str:
 
 def data_url(image: Tensor) -> str:
     """An image uint8 (C, H, W) as a PNG in a URL."""
-    file = io.BytesIO()
-    F.to_pil_image(image.cpu()).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(png_bytes(F.to_pil_image(image.cpu()))).decode()
 
 
 def thousands(number: int) -> str:
@@ -201,5 +198,4 @@ def thousands(number: int) -> str:
 
 def save(text: str, path: str | Path) -> None:
     """Write a page by way of a temporary file, so that a viewer never sees half of one."""
-    path = Path(path)
-    write_whole(text.encode(), path, path.with_suffix(".part"))
+    write_whole(text.encode(), Path(path))

@@ -13,7 +13,6 @@ import math
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -25,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from semantic_aug._io import workplace
 from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous
 from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
@@ -159,22 +159,21 @@ def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite:
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
-        if target.exists():  # the pictures of its card, and whatever else is there
-            shutil.copytree(target, temporary, dirs_exist_ok=True, ignore=_own_files(target))
-        write(temporary)
-        temporary.chmod(0o755)  # mkdtemp's 0700 and safetensors' 0600 would lock other users out
-        for file in (MODEL, STATISTICS):
-            (temporary / file).chmod(0o644)
-        old = previous(target)
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)  # what a crash, or a file in use, left of the one before
-            os.replace(target, old)
-        os.replace(temporary, target)
-        shutil.rmtree(old, ignore_errors=True)
+        with workplace(target) as place:
+            new, old = place / "new", previous(target)
+            new.mkdir()
+            if target.exists():  # the pictures of its card, and whatever else is there
+                shutil.copytree(target, new, dirs_exist_ok=True, ignore=_own_files(target))
+            write(new)
+            for file in (MODEL, STATISTICS):
+                (new / file).chmod(0o644)  # safetensors' 0600 would lock other users out
+            if target.exists():
+                shutil.rmtree(old, ignore_errors=True)  # what a crash, or a file in use, left of the one before
+                os.replace(target, old)
+            os.replace(new, target)
+            shutil.rmtree(old, ignore_errors=True)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
         _restore(target)
 
 

@@ -118,7 +118,7 @@ class TrainState:
         if self.scaler is not None:
             meta["scaler"] = self.scaler.state_dict()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        save_whole(tensors, path, path.with_suffix(".part"), {"state": json.dumps(meta)})
+        save_whole(tensors, path, {"state": json.dumps(meta)})
         for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
             old.unlink()
         return path

@@ -52,11 +52,11 @@ def test_twenty_kills_change_nothing(folder, tmp_path, torch_home):
         words = process.stdout.readline().split()
         began_at.append(int(words[words.index("at") + 1]))
         if number % 2:
-            while not (names("*.safetensors") - there and names("*.part")) and process.poll() is None:
+            while not (names("*.safetensors") - there and names(".*.part")) and process.poll() is None:
                 time.sleep(0.0002)
         else:
             time.sleep(moments.uniform(0, 1))
-        in_a_save += bool(names("*.part"))
+        in_a_save += bool(names(".*.part"))
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert process.returncode == -signal.SIGKILL, "it ended before it was killed"
@@ -67,5 +67,5 @@ def test_twenty_kills_change_nothing(folder, tmp_path, torch_home):
     for file in ("model.safetensors", "statistics.safetensors"):
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
         assert cut == whole, file
-    assert names("*.part") == set(), "what a kill left is cleared away"
+    assert names(".*.part") == set(), "what a kill left is cleared away"
     assert Artifact.from_pretrained(tmp_path / "cut" / "checkpoint").training["images_seen"] == IMAGES
