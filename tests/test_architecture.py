@@ -1,6 +1,9 @@
 """What is public, and how little an import loads."""
 
 import ast
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +13,7 @@ import pytest
 import semantic_aug
 
 PACKAGE = Path(semantic_aug.__file__).parent
+ROOT = Path(__file__).parents[1]
 OPTIONAL = {"accelerate", "lpips", "tensorboard", "tqdm", "huggingface_hub", "gradio", "ray", "kornia", "sklearn"}
 
 
@@ -47,6 +51,39 @@ def test_importing_loads_nothing_optional():
     already = set(run(f"import sys, torch, torchvision.transforms.v2; {names}"))
     assert not OPTIONAL & (loaded - already)
     assert loaded - already <= {"semantic_aug", "safetensors", "_safetensors_rust", "uuid", "_uuid", "secrets", "hmac"}
+
+
+def test_wrong_imports_break_the_contracts(tmp_path):
+    """lint-imports, which CI runs on the package, run on a copy with a few lines more."""
+    shutil.copytree(PACKAGE, tmp_path / "semantic_aug", ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))
+    for module, line in {
+        "perturb.py": "import semantic_aug.transform",
+        "trainer/losses.py": "from semantic_aug import latents",
+        "model/networks.py": "def late():\n    from semantic_aug.model import artifact",
+        "figures/drawing.py": "import accelerate.utils",
+    }.items():
+        path = tmp_path / "semantic_aug" / module
+        path.write_text(f"{path.read_text()}\n\n{line}\n")
+    command = ["lint-imports", "--no-cache", "--config", str(ROOT / "pyproject.toml")]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    found = " ".join(done.stdout.split())
+    assert done.returncode == 1
+    assert found.count("BROKEN") >= 3, found
+    for wrong in (
+        "semantic_aug.perturb is not allowed to import semantic_aug.transform",
+        "semantic_aug.trainer is not allowed to import semantic_aug.latents",
+        "semantic_aug.model.networks is not allowed to import semantic_aug.model.artifact",
+        "semantic_aug.figures is not allowed to import accelerate",
+    ):
+        assert wrong in found, found
+
+
+def test_linters_have_one_version():
+    pinned = dict(re.findall(r'"(ruff|mypy|import-linter)==([\d.]+)"', (ROOT / "pyproject.toml").read_text()))
+    hooks = re.findall(r"repo: \S+/(\S+)\n    rev: v([\d.]+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    names = {"ruff-pre-commit": "ruff", "mirrors-mypy": "mypy", "import-linter": "import-linter"}
+    assert {names[name]: version for name, version in hooks} == pinned
 
 
 def test_no_pickle_is_read():
