@@ -2,15 +2,30 @@
 
 import argparse
 
-from semantic_aug.cli.data import load
-from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new, writable
-from semantic_aug.latents import LatentCache
-from semantic_aug.model.artifact import Artifact
+
+SUMMARY = "Encode a data set once, so that augmenting it costs the decoder alone (LatentCache)."
+EXAMPLE = "encode fer2013-48 faces/train --output latents.safetensors"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data")
+    add("--output", metavar="FILE", required=True, help="must not exist")
+    add("--reconstructions", action="store_true", help="keep the decoded images too, which detail mode subtracts")
+    add("--device")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write them to ``--output``; ValueError where the images are no files, which the cache knows them by."""
+    from semantic_aug.cli.data import load
+    from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.latents import LatentCache
+    from semantic_aug.model.artifact import Artifact
+
     output = new(writable(options.output))
     device = chosen_device(options.device)
     artifact = Artifact.from_pretrained(options.checkpoint)

@@ -4,17 +4,31 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from semantic_aug import _distributed
-from semantic_aug.cli.data import load, warn_of_strangers
-from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new
-from semantic_aug.evaluation.quality import reconstruction
-from semantic_aug.model.artifact import Artifact
-from semantic_aug.trainer.fit import fit_statistics
+
+SUMMARY = "New class statistics for your own classes on an existing checkpoint; no training."
+EXAMPLE = "fit fer2013-48 faces/train --output my-checkpoint"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data")
+    add("--output", metavar="DIR", required=True, help="the new artifact; must not exist")
+    add("--device")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the new artifact to ``--output``; say which classes are too small, and if the images are strangers."""
+    from semantic_aug import _distributed
+    from semantic_aug.cli.data import load, warn_of_strangers
+    from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.evaluation.quality import reconstruction
+    from semantic_aug.model.artifact import Artifact
+    from semantic_aug.trainer.fit import fit_statistics
+
     output = new(options.output)
     device = chosen_device(options.device)
     artifact = Artifact.from_pretrained(options.checkpoint)

@@ -350,7 +350,7 @@ def test_bad_images_are_refused_or_left_out(saved, folder, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
     for spelt in (folder, os.path.relpath(folder)):  # the second time nothing is read to know which to leave out
         assert run(saved, spelt, tmp_path / "o", "--per-class", "8", "--skip-bad") == 0
-        assert "left out 1 images" in capsys.readouterr().out
+        assert "left out 1 image" in capsys.readouterr().out
     assert Counter(entry["class"] for entry in manifest(tmp_path / "o")) == dict.fromkeys(CLASSES, 2)
     assert not (tmp_path / "o" / "happy" / "bad.png").exists()
 
