@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semantic_aug._io import write_whole
 from semantic_aug.cli.options import DATA, Add
 from semantic_aug.cli.paths import png, writable
 
@@ -40,6 +39,7 @@ def add_options(add: Add) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the figures as JSON, and write them, the picture of verdicts and the plane where asked to."""
     from semantic_aug import _distributed
+    from semantic_aug._io import write_whole
     from semantic_aug.cli.data import load
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.evaluation import quality
