@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def prepare_classifier(
     Raises ValueError for a file of other images.
     """
     first = distributed.rank_and_world()[0] == 0
-    say: Callable[[str], object] = print if first else (lambda _: None)
+    say: Callable[[str], object] = partial(print, flush=True) if first else (lambda _: None)
     if len(data.classes) == 1:
         say(f"one class only ({data.classes[0]}): nothing is conditional on it, and no loss asks for it")
     if not config.uses_classifier:
