@@ -69,6 +69,22 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         ([*TRAIN, "--accumulate", "0"], "accumulate must be above 0, got 0"),
         ([*TRAIN, "--imbalance", "0.5"], "--imbalance must be at least 1"),
         (["train", "torchvision:Faces", *TRAIN[2:]], "torchvision"),
+        (
+            [*TRAIN, "--set", "kl_weigth=1"],
+            "--set takes NAME=VALUE, got 'kl_weigth=1'; names are learning_rate, decay,",
+        ),
+        ([*TRAIN, "--set", "kl_weight"], "--set takes NAME=VALUE, got 'kl_weight'"),
+        ([*TRAIN, "--set", "seed=1"], "--set takes NAME=VALUE, got 'seed=1'"),
+        ([*TRAIN, "--set", "kl_weight=small"], "--set kl_weight: expected a number, got 'small'"),
+        ([*TRAIN, "--set", "classifier_epochs=1.5"], "--set classifier_epochs: expected a whole number, got '1.5'"),
+        ([*TRAIN, "--set", "diffaugment=1"], "--set diffaugment: expected true or false, got '1'"),
+        ([*TRAIN, "--set", "kl_weight=-1"], "kl_weight must be at least 0, got -1"),
+        ([*TRAIN, "--set", "network.depth=1"], "got 'network.depth=1'; names are latent_dim, width,"),
+        ([*TRAIN, "--set", "network.num_classes=4"], "conditional on 4 classes, the data has 3"),
+        (
+            ["train", "{folder}", "--output", "{tmp}/o", "--init", "{saved}", "--set", "network.width=8"],
+            "--init brings its networks, so network.width cannot be set",
+        ),
         (["train", "kaggle:faces", *TRAIN[2:]], "'kaggle' is no known kind of data"),
         ([*TRAIN, "--device", "cuda:9"], "device 'cuda:9' is not there; this machine has "),
         ([*TRAIN, "--images", "0"], "images must be above 0, got 0"),
@@ -421,7 +437,8 @@ def test_train_interrupted_says_how_to_go_on(folder, tmp_path, torch_home):
     process = subprocess.Popen(
         train_command(folder, tmp_path / "o"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert "starting at 0 of 300000 images" in process.stdout.readline()
+    while not process.stdout.readline().startswith("starting at 0 of 300000 images"):
+        assert process.poll() is None, "the classifier trains first"
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)

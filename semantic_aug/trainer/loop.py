@@ -149,8 +149,8 @@ def train(
                         real, real_labels = x[::2], known[::2]
                         fake = torch.cat([y1, (source + (y2 - y0)).clamp(-1, 1)])
                         fake_labels = source_labels.repeat(2)
-                        shown_uniform = torch.cat([noise.shown[:, 0], noise.shown[:, 3]])
-                        scored_uniform = noise.scored[:, 1]
+                        shown_uniform = torch.cat([noise.shown[:, 0], noise.shown[::2, 3], noise.shown[1::2, 3]])
+                        scored_uniform = torch.cat([noise.scored[::2, 1], noise.scored[1::2, 1]])
                     elif adversarial:
                         # Half reconstructions, half samples from the prior.
                         images = generator(torch.cat([z, noise.prior]), torch.cat([known, known[1::2]]))

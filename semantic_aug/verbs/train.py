@@ -72,8 +72,6 @@ def run(options: argparse.Namespace) -> None:
         say_skipped(everything.skipped)
     if options.imbalance is not None:
         everything = cut_to_imbalance(everything, options.imbalance)
-    if len(everything.classes) == 1 and processes.is_main_process:
-        print(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
     if init is None and "num_classes" not in given_network and len(everything.classes) > 1:
         network = replace(network, num_classes=len(everything.classes))
     elif init is not None and init.conditional and init.classes != everything.classes:
@@ -86,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
     if held_out is not None:
         training, held_out = everything, held_out.with_classes(everything.classes)
     else:
-        training, held_out = hold_out(everything, TrainConfig.held_out, options.seed)
+        training, held_out = hold_out(everything, settings.get("held_out", TrainConfig.held_out), options.seed)
     config = TrainConfig(
         network=network, data=dict(zip(everything.classes, training.counts(), strict=True)), **settings
     )
