@@ -41,6 +41,17 @@ def build_artifact(channels: int = 1, classes: list[str] | None = None, *, condi
     return Artifact(encoder=encoder, generator=generator, network=network, statistics=statistics, classes=classes)
 
 
+def build_judge(classes: list[str], images: int, size: int = 32):
+    """An untrained judge, as of so many training images, whose batch norms are no identities."""
+    from semantic_aug.evaluation.classifier import Judge, resnet18
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = resnet18(1, len(classes))
+        network(torch.randn(16, 1, size, size))
+    return Judge(network=network, classes=classes, channels=1, size=size, images=images, epochs=1, seed=0)
+
+
 def write_folder(root, per_class: int = 6, size: int = 32, classes: list[str] | None = None, seed: int = 0):
     """An image folder of smooth random pictures, one brightness per class."""
     generator = torch.Generator().manual_seed(seed)

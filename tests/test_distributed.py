@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from semantic_aug import Artifact, ClassStatistics, _distributed
-from semantic_aug.trainer import fit
+from semantic_aug.trainer import fit, loop
 from semantic_aug.trainer.fit import merged_over_processes
-from tests.conftest import write_folder
+from tests.conftest import build_judge, write_folder
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
@@ -34,19 +34,26 @@ def environment(**more):
 SCRIPT = """
 import sys
 from dataclasses import replace
+from pathlib import Path
 import torch
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer import loop
+from semantic_aug import _distributed
+from semantic_aug.model.networks import PRESETS
+from semantic_aug.trainer import classifier, loop
 from semantic_aug import _distributed
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.data.dataset import load_folder
 
 folder, output, grouped, images = sys.argv[1:]
 parts = 2 if grouped == "accumulated" else 1
+drawn = 1.0 if Path(output).name.startswith("prior") else 0.2
+classifier.has_learnt = lambda *_: True
 data = load_folder(folder, 1, 32)
 held_out, training = data.subset(range(0, 60, 10)), data.subset([i for i in range(60) if i % 10])
 config = TrainConfig(
-    network=PRESETS["tiny"], images=int(images), batch=16, lpips_weight=0, adversarial_start=0.3, log_images=16,
+    network=replace(PRESETS["tiny"], num_classes=3), images=int(images), batch=16, lpips_weight=0, draw_start=drawn,
+    adversarial_start=0.3, log_images=16,
     snapshot_images=48, learning_rate=1e-4, accumulate=parts, data=dict(zip(data.classes, data.counts())),
 )
 if grouped == "grouped":  # one process whose batch norm takes the groups that two would have
@@ -55,11 +62,9 @@ if grouped == "grouped":  # one process whose batch norm takes the groups that t
     def forward(self, x):
         if not self.training:
             return original(self, x)
-        n, step = len(x), 16
-        halves = [torch.arange(step // 2), torch.arange(step // 2, step)]
-        if n > step:  # prior samples stand behind the reconstructions
-            extra = torch.arange(step, n).chunk(2)
-            halves = [torch.cat(pair) for pair in zip(halves, extra)]
+        # Behind the reconstructions stand samples from the prior or, in three groups, two draws and G(mu).
+        groups = torch.arange(len(x)).split({16: [16], 24: [16, 8], 28: [16, 4, 4, 4]}[len(x)])
+        halves = [torch.cat([group.chunk(2)[half] for group in groups]) for half in (0, 1)]
         out, running = torch.zeros_like(x), [(self.running_mean.clone(), self.running_var.clone()) for _ in halves]
         for half, (mean, var) in zip(halves, running):
             weight, bias, momentum = self.weight, self.bias, self.momentum
@@ -75,10 +80,11 @@ _distributed.leave()
 """
 
 
-def run_script(launcher, tmp_path, faces, grouped, images):
+def run_script(launcher, tmp_path, faces, grouped, images, sampled="draws"):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    output = tmp_path / grouped
+    output = tmp_path / f"{sampled}-{grouped}"
+    build_judge(["angry", "happy", "sad"], 54).save(output / loop.CLASSIFIER)
     done = subprocess.run(
         [*launcher, script, faces, output, grouped, str(images)], env=environment(), capture_output=True, text=True,
         check=False,
@@ -87,10 +93,11 @@ def run_script(launcher, tmp_path, faces, grouped, images):
     return output, done.stdout
 
 
-def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path):
+@pytest.mark.parametrize("sampled", ["draws", "prior"])
+def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path, sampled):
     """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
-    two, said = run_script(TORCHRUN, tmp_path, faces, "two", 144)
-    one, _ = run_script([sys.executable], tmp_path, faces, "grouped", 144)
+    two, said = run_script(TORCHRUN, tmp_path, faces, "two", 144, sampled)
+    one, _ = run_script([sys.executable], tmp_path, faces, "grouped", 144, sampled)
     assert said.count("starting at 0") == 1
     assert "in 2 processes" in said
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (two, one)]
@@ -194,7 +201,7 @@ def test_processes_that_cannot_share_the_batch_are_refused(faces, tmp_path):
     ]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode != 0
-    assert "batch must be a multiple of 6 (2 x 3 processes x accumulate 1), got 64" in done.stderr
+    assert "batch must be a multiple of 12 (4 x 3 processes x accumulate 1), got 64" in done.stderr
     assert not (tmp_path / "o").exists()
 
 

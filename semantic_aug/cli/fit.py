@@ -53,6 +53,8 @@ def run(options: argparse.Namespace) -> None:
     if processes.is_main_process:
         fitted.save(output)
         print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+        if artifact.conditional and not fitted.conditional:
+            print(f"these are not the classes of {options.checkpoint}, so images are decoded without their class")
         few = [f"{name} ({n})" for name, n in zip(data.classes, data.counts(), strict=True) if n < 2]
         if few:
             print(f"too few images for a covariance of their own, the pooled one is taken: {', '.join(few)}")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Classifier(nn.Module):
         self.stem = nn.Sequential(fuse_conv_bn_eval(convolution, norm), *rest[:start])
         self.stages = nn.ModuleList(nn.Sequential(*pair) for pair in zip(blocks[::2], blocks[1::2], strict=True))
         self.head = nn.Sequential(*rest[start + len(blocks) :])
-        self.eval().requires_grad_(False)
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """The features of each stage (N, C_l, H_l, W_l), and the logits (N, K)."""
@@ -62,9 +63,12 @@ def prepare_classifier(
     Raises ValueError for a file of other images.
     """
     first = _distributed.rank_and_world()[0] == 0
-    say: Callable[[str], object] = print if first else (lambda _: None)
+    say: Callable[[str], object] = partial(print, flush=True) if first else (lambda _: None)
     if len(data.classes) == 1:
-        say(f"one class only ({data.classes[0]}): nothing is conditional on it, and no loss asks for it")
+        say(
+            f"one class only ({data.classes[0]}): its covariance is also the pooled one, nothing is conditional on it, "
+            f"and no loss asks for it"
+        )
     if not config.uses_classifier:
         return None
     if first and not path.exists():

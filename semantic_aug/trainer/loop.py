@@ -150,10 +150,10 @@ def train(
                         images = generator(torch.cat([z, z1, z2, mu[::4]]), torch.cat([known, source_labels.repeat(3)]))
                         y, y1, y2, y0 = images.split([share, *[share // 4] * 3])
                         real, real_labels = x[::2], known[::2]
-                        fake = torch.cat([y1, (source + y2 - y0).clamp(-1, 1)])
+                        fake = torch.cat([y1, (source + (y2 - y0)).clamp(-1, 1)])
                         fake_labels = source_labels.repeat(2)
-                        shown_uniform = torch.cat([noise.shown[:, 0], noise.shown[:, 3]])
-                        scored_uniform = noise.scored[:, 1]
+                        shown_uniform = torch.cat([noise.shown[:, 0], noise.shown[::2, 3], noise.shown[1::2, 3]])
+                        scored_uniform = torch.cat([noise.scored[::2, 1], noise.scored[1::2, 1]])
                     elif adversarial:
                         # Half reconstructions, half samples from the prior.
                         images = generator(torch.cat([z, noise.prior]), torch.cat([known, known[1::2]]))

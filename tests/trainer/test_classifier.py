@@ -6,24 +6,17 @@ from torch.testing import assert_close
 
 import semantic_aug.trainer.classifier as module
 from semantic_aug.data.dataset import ImageSet, load_folder
-from semantic_aug.evaluation.classifier import Judge, resnet18
+from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.classifier import Classifier, balanced_accuracy, chance_accuracy, prepare_classifier
 from semantic_aug.trainer.config import TrainConfig
-from tests.conftest import write_folder
+from tests.conftest import build_judge, write_folder
 
 CPU = torch.device("cpu")
 
 
-def untrained(classes, images=18):
-    """A judge whose batch norms are no identities."""
-    network = resnet18(1, len(classes))
-    network(torch.randn(16, 1, 32, 32))
-    return Judge(network=network, classes=classes, channels=1, size=32, images=images, epochs=1, seed=0)
-
-
 def test_folded_norms_change_nothing_and_features_are_those_after_each_stage():
-    judge, x = untrained(["a", "b", "c"]), torch.randn(3, 1, 32, 32)
+    judge, x = build_judge(["a", "b", "c"], 18), torch.randn(3, 1, 32, 32)
     features, logits = Classifier(judge)(x)
     assert_close(logits, judge.logits(x), rtol=1e-4, atol=1e-4)
     assert [tuple(each.shape[1:]) for each in features] == [(32, 16, 16), (64, 8, 8), (128, 4, 4), (256, 2, 2)]
@@ -32,7 +25,7 @@ def test_folded_norms_change_nothing_and_features_are_those_after_each_stage():
 
 
 def test_gradients_reach_the_images_alone():
-    classifier, x = Classifier(untrained(["a", "b"])), torch.randn(2, 1, 32, 32, requires_grad=True)
+    classifier, x = Classifier(build_judge(["a", "b"], 18)), torch.randn(2, 1, 32, 32, requires_grad=True)
     features, logits = classifier(x)
     (logits.sum() + features[0].sum()).backward()
     assert x.grad.abs().sum() > 0
@@ -42,7 +35,7 @@ def test_gradients_reach_the_images_alone():
 def test_balanced_accuracy_by_hand(monkeypatch):
     data = ImageSet(torch.zeros(5, 1, 32, 32, dtype=torch.uint8), torch.tensor([0, 0, 0, 1, 1]), ["a", "b"], [])
     answers = torch.tensor([0, 0, 1, 1, 1])
-    judge = untrained(data.classes)
+    judge = build_judge(data.classes, 5)
     monkeypatch.setattr(Judge, "logits", lambda _, images: torch.nn.functional.one_hot(answers, 2).float())
     assert balanced_accuracy(judge, data) == pytest.approx((2 / 3 + 1) / 2, abs=1e-6)
 
@@ -88,7 +81,7 @@ def test_it_is_trained_kept_and_found_again(data, tmp_path, capsys):
 
 
 def test_one_that_has_learnt_nothing_is_left_out_and_that_is_said(data, tmp_path, monkeypatch, capsys):
-    untrained(data.classes, len(data)).save(tmp_path / "f.safetensors")
+    build_judge(data.classes, len(data)).save(tmp_path / "f.safetensors")
     arguments = config(), data, data.subset(range(0, 60, 2)), tmp_path / "f.safetensors", CPU
     assert prepare_classifier(*arguments) is None
     assert "warning: the classifier has learnt nothing (balanced accuracy" in capsys.readouterr().out
@@ -98,7 +91,7 @@ def test_one_that_has_learnt_nothing_is_left_out_and_that_is_said(data, tmp_path
 
 
 def test_of_other_images_it_is_refused(data, tmp_path):
-    untrained(data.classes, 59).save(tmp_path / "f.safetensors")
+    build_judge(data.classes, 59).save(tmp_path / "f.safetensors")
     with pytest.raises(ValueError, match=r"was trained on 59 images of .* this run has 60 .* choose another --output"):
         prepare_classifier(config(), data, data, tmp_path / "f.safetensors", CPU)
 
@@ -109,5 +102,5 @@ def test_without_a_question_or_with_one_class_there_is_none(data, tmp_path, caps
     assert prepare_classifier(silent, data, data, path, CPU) is None
     one = dataclasses.replace(data, classes=["angry"], labels=torch.zeros_like(data.labels))
     assert prepare_classifier(config(data={"angry": 60}), one, one, path, CPU) is None
-    assert "one class only (angry): nothing is conditional on it" in capsys.readouterr().out
+    assert "one class only (angry): its covariance is also the pooled one, nothing is cond" in capsys.readouterr().out
     assert not path.exists()
