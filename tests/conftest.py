@@ -1,23 +1,35 @@
-"""Seeds, a tiny artifact, tiny image folders, and a TORCH_HOME whose LPIPS trunk is random."""
+"""One thread a process, seeds, a tiny artifact, tiny image folders, and a TORCH_HOME whose LPIPS trunk is random."""
 
 import os
 import warnings
 
+# The tests run on all cores at once (pytest-xdist), so each process gets one thread; those that tests start inherit it.
+# ``OMP_NUM_THREADS=2 pytest`` runs them with two.
+os.environ["MKL_NUM_THREADS"] = os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import hypothesis
 import pytest
 import torch
+from hypothesis import HealthCheck
 from PIL import Image
 
 from semantic_aug import Artifact, ClassStatistics
 from semantic_aug.model.networks import PRESETS, Encoder, Generator
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # how long a machine takes is no property
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch may have been imported before, by a plugin
+# How long a machine takes is no property.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
 CLASSES = ["angry", "happy", "sad"]
+
+
+def pytest_xdist_auto_num_workers():
+    """For ``-n auto``: a worker for each core that this process may use; with one core, no workers at all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if cores > 1 else 0
 
 
 def build_artifact(channels: int = 1, classes: list[str] | None = None, *, conditional: bool = False) -> Artifact:

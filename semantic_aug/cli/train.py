@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> None:
         training, held_out = hold_out(everything, settings.get("held_out", TrainConfig.held_out), options.seed)
     else:
         training = everything
-    say_of_tiny_sets(everything, held_out, own=options.validation is not None)
+    say_of_few(held_out, own=options.validation is not None)
     counts = dict(zip(everything.classes, training.counts(), strict=True))
     train(
         TrainConfig(network=network, data=counts, **settings),
@@ -171,12 +171,10 @@ def load_images(
     return everything, held_out
 
 
-def say_of_tiny_sets(everything: "ImageSet", held_out: "ImageSet", *, own: bool) -> None:
-    """Say what one class alone, or a few held-out images, cannot tell."""
+def say_of_few(held_out: "ImageSet", *, own: bool) -> None:
+    """Say what a few held-out images cannot tell."""
     from semantic_aug.cli.data import say
 
-    if len(everything.classes) == 1:
-        say(f"one class only ({everything.classes[0]}): its covariance is also the pooled one")
     if len(held_out) < FEW:
         more = "use more of them" if own else "name others with --validation DATA"
         few = f"{len(held_out)} held-out image{'s' * (len(held_out) != 1)}"
