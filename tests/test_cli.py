@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from torchvision.datasets import ImageFolder
 from semantic_aug import Artifact, cli
 from semantic_aug.latents import LatentCache
 from semantic_aug.trainer.data import ImageSet
+from semantic_aug.trainer.judge import train_judge
 from tests.conftest import CLASSES, build_artifact, write_folder
 from tests.hub_server import TOKEN
 
@@ -323,11 +325,13 @@ def test_evaluate_prints_and_writes_the_same_figures(saved, folder, tmp_path, ca
     assert "class agreement is left out" in err
 
 
-def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home):
+def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home, monkeypatch):
+    settings = {"epochs": 12, "batch": 6, "learning_rate": 0.02}  # that so few images can be learnt with
+    monkeypatch.setattr("semantic_aug.verbs.evaluate.train_judge", partial(train_judge, **settings))
     common = ("evaluate", saved, folder, "--judge", tmp_path / "judge", "--device", "cpu")
     assert run(*common, "--train", folder, "--picture", tmp_path / "a.png") == 0
     out, err = capsys.readouterr()
-    assert "training the judge on 18 real images" in err
+    assert "training the judge resnet18-half on 18 real images" in err
     assert {"real", "reconstruction", "detail"} <= json.loads(out)["agreement"].keys()
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.height > 3 * 96
