@@ -11,10 +11,9 @@ for the moved image what it predicts for the real one.
 """
 
 import argparse
-import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,19 +22,17 @@ from torch import Tensor
 
 from benchmarks.report.markdown_table import markdown_table
 from semantic_aug import Artifact
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet, load_data
 from semantic_aug.evaluation.classifier import Judge
-from semantic_aug.functional import blend, decoded
-from semantic_aug.images import bytes_to_model, model_to_unit, resize, unit_to_model
+from semantic_aug.evaluation.identity import IDENTITY, Embed, identity_embedding
+from semantic_aug.functional import blend, decode_pair
+from semantic_aug.images import bytes_to_model, model_to_unit, unit_to_model
 from semantic_aug.labels import label_table
-from semantic_aug.model.artifact import MODES, Mode
-from semantic_aug.sampling import seeded
+from semantic_aug.model.recommended import MODES, Mode
+from semantic_aug.model.runtime import LatentModel
 
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")
-IDENTITY = "dlib's face recognition network, of the package face_recognition_models"
-FACE = 150  # pixels, that network's input
-
-Embed = Callable[[Tensor], Tensor]  # images (N, C, S, S) in [-1, 1] => (N, F)
 
 
 # --- What is measured of an image -------------------------------------------------------------------------------
@@ -59,32 +56,16 @@ def log_odds(judge: Judge, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     return true - (-true.exp().clamp(max=1 - 1e-12)).log1p(), p.argmax(1)
 
 
-def identity_embedding() -> Embed | None:
-    """Unit vectors that lie near each other for one person; None where the packages are not there."""
-    if not all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models")):
-        return None
-    import dlib
-
-    (folder,) = importlib.util.find_spec("face_recognition_models").submodule_search_locations  # type: ignore[union-attr]
-    network = dlib.face_recognition_model_v1(f"{folder}/models/dlib_face_recognition_resnet_model_v1.dat")
-
-    def embed(x: Tensor) -> Tensor:
-        unit = resize(model_to_unit(x), (FACE, FACE)).clamp(0, 1).mul(255).round().byte()
-        chips = [image.numpy() for image in unit.expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous()]
-        return torch.tensor(network.compute_face_descriptor(chips)) if chips else torch.empty(0, 128)
-
-    return embed
-
-
 # --- Moves ------------------------------------------------------------------------------------------------------
 
 
 def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict[str, Tensor]:
     """What is added to, and subtracted from, the latents of ``n`` images of a class: each (n, d) by its name."""
-    factor = artifact.statistics.factor(label, artifact.shrinkage)  # columns: directions times standard deviation
+    # Its columns are directions times their standard deviations.
+    factor = artifact.statistics.factor(label, artifact.recommended.shrinkage)
     d, _ = factor.shape
     made = {f"direction {number + 1}": factor[:, number].expand(n, d) for number in range(min(count, d))}
-    strength = artifact.recommended["strength"]
+    strength = artifact.recommended.strength
     noise = torch.randn(n, d, generator=seeded(seed, "directions", label))
     made[f"random draw at {strength:g}"] = strength**0.5 * noise @ factor.T
     other = (label + 1) % len(artifact.classes)
@@ -92,12 +73,13 @@ def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict
     return made | {"to another class": (way / way.norm() * factor[:, 0].norm()).expand(n, d)}
 
 
-def moved(artifact: Artifact, x: Tensor, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
+def moved(artifact: Artifact, x: Tensor, label: int, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
     """Images (N, C, S, S) in [-1, 1] of the latents moved forward and back, made as the augmentation makes them."""
-    mu = artifact.encode(x)
+    mu, model = artifact.encode(x), LatentModel.of(artifact)
+    labels = torch.full((len(x),), label)
     made = []
     for z in (mu + step, mu - step):
-        before, after = decoded(mu, z, artifact, mode)
+        before, after = decode_pair(mu, z, labels, model, mode)
         made.append(unit_to_model(blend(model_to_unit(x), before, after).clamp(0, 1)))
     return made[0], made[1]
 
@@ -117,10 +99,10 @@ def of_class(
     unit = {name: (values - values.roll(1, 0)).norm(dim=1).mean() for name, values in of_real.items()}
     seen = log_odds(judge, x, true)[1]
     statistics = artifact.statistics
-    variance = float(statistics.covariance(label, artifact.shrinkage).trace())
+    variance = float(statistics.covariance(label, artifact.recommended.shrinkage).trace())
     figures = {}
     for name, step in moves(artifact, label, n, options.directions, options.seed).items():
-        forward, back = moved(artifact, x, step, options.mode)
+        forward, back = moved(artifact, x, label, step, options.mode)
         row = {
             key: float((measure(forward) - measure(back)).norm(dim=1).mean() / unit[key])
             for key, measure in measures.items()
@@ -176,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--json", metavar="FILE", type=Path)
     options = parser.parse_args(arguments)
     try:
-        artifact, judge = Artifact.load(options.checkpoint), Judge.load(options.judge)
+        artifact, judge = Artifact.from_pretrained(options.checkpoint), Judge.load(options.judge)
         data = load_data(options.data, artifact.network.channels, artifact.network.image_size)
         figures = measure(artifact, data, judge, options)
     except (ValueError, OSError) as error:

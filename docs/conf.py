@@ -25,7 +25,7 @@ autodoc_preserve_defaults = True
 
 def help_of_verbs() -> str:
     """What ``semantic-aug VERB --help`` prints, for every verb."""
-    (verbs,) = (action for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction))
+    (verbs,) = (action for action in cli.build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     return "\n".join(f"## {name}\n\n```text\n{verb.format_help()}```\n" for name, verb in verbs.choices.items())
 
 

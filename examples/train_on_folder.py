@@ -6,6 +6,7 @@ At the size of a preset, the first half is: semantic-aug train birds/train --out
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,6 +29,8 @@ def build(folder: str, output: str, network: NetworkConfig = NETWORK, images: in
     data = load_data(folder, network.channels, network.image_size)
     training, held_out = hold_out(data, fraction=0.02, seed=0)
     counts = dict(zip(data.classes, training.counts(), strict=True))
+    if len(data.classes) > 1:
+        network = replace(network, num_classes=len(data.classes))  # conditional on the class
     config = TrainConfig(network=network, images=images, data=counts)
     return train(config, training, held_out, output, every_image=data)  # statistics count the held-out images too
 

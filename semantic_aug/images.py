@@ -135,7 +135,17 @@ def add_change(images: Tensor, change: Tensor) -> Tensor:
 
 
 def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Undo ``v2.Normalize(mean, std)``: (..., C, H, W) => unit range, float32."""
+    """Undo ``v2.Normalize(mean, std)``: (..., C, H, W) => unit range, float32.
+
+    Raises TypeError for integers, which nobody normalised, and ValueError for another number of values than channels.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f"mean and std are given, so normalised floats were expected, got {images.dtype}")
+    if not len(mean) == len(std) == images.shape[-3]:
+        raise ValueError(
+            f"mean and std have {len(mean)} and {len(std)} values, the images {images.shape[-3]} channels; expected "
+            f"one value for each channel, as given to Normalize"
+        )
     images = images.float()
     return images * images.new_tensor(std)[:, None, None] + images.new_tensor(mean)[:, None, None]
 

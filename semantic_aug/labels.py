@@ -28,6 +28,38 @@ def default_labels(sample: Any) -> Any:
     return found if is_label else None
 
 
+def as_class_indices(labels: Any, shape: tuple[int, ...], num_classes: int) -> Tensor:
+    """Labels as a sample holds them => class indices int64 of the images' leading shape, on the CPU.
+
+    An integer, integers of that shape, or soft labels (*shape, num_classes), of which the largest counts. Raises
+    TypeError for another type, and ValueError for another shape.
+    """
+    if isinstance(labels, Integral):  # numpy's too
+        labels = torch.tensor(int(labels), device="cpu")
+    if not isinstance(labels, Tensor):
+        raise TypeError(f"labels must be a tensor or an int, got {type(labels).__name__}; pass labels_getter=")
+    if labels.is_floating_point():
+        if labels.ndim == 0 or labels.shape != (*shape, num_classes):
+            raise ValueError(
+                f"soft labels must have shape {(*shape, num_classes)}, got {tuple(labels.shape)}; class indices are "
+                f"integers (labels.long())"
+            )
+        labels = labels.argmax(-1)
+    elif labels.shape != shape:
+        raise ValueError(f"expected one label for each image, of shape {shape}, got labels of {tuple(labels.shape)}")
+    return labels.detach().to("cpu", torch.int64)
+
+
+def indices_by_class(labels: Tensor, classes: int = 0) -> tuple[Tensor, ...]:
+    """Which of the images with ``labels`` int64 (N,) are of class 0, of class 1, and so on: int64 each, ascending.
+
+    There are as many classes as the labels need, at least ``classes``. One stable sort finds them all, so the cost does
+    not grow with their number.
+    """
+    counts = torch.bincount(labels, minlength=classes)
+    return labels.argsort(stable=True).split(counts.tolist())
+
+
 def folder_name(name: str) -> str:
     """What the folder of a class is called: its name, "_" in place of what a folder's name cannot have."""
     return re.sub(r"^\.|[/\\\0]", "_", name)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import save_whole
-from semantic_aug.augmenter import image_positions
+from semantic_aug._samples import image_positions
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
@@ -75,6 +75,7 @@ class LatentCache:
         *,
         files: Sequence[str | Path] | None = None,
         reconstructions: bool = False,
+        labels: Sequence[int] | Tensor | None = None,
         overwrite: bool = False,
         batch: int = 256,
         workers: int = 0,
@@ -89,10 +90,12 @@ class LatentCache:
                 its ``samples``, as torchvision's folders have them). Without files it is known by all its pixels.
             reconstructions: keep G(mu) too; 2 C S^2 bytes an image (132 MB for 28 709 grey images of 48 pixels), all
                 in memory while they are written. "detail" mode then decodes once instead of twice.
+            labels: class indices of the artifact (N,), -1 where a class is not known; needed where a conditional
+                generator makes the reconstructions, which then hold for augmentations with these labels.
             batch, workers: images encoded at a time, and processes that read them.
 
         Raises FileExistsError, unless ``overwrite``, and ValueError for a data set whose images differ from one
-        reading to the next or are not in [0, 1].
+        reading to the next or are not in [0, 1], and where labels are needed and missing.
         """
         target = Path(path)
         if target.exists() and not overwrite:
@@ -101,6 +104,7 @@ class LatentCache:
         n, size = len(images), network.image_size
         if not n:
             raise ValueError("there are no images to encode")
+        table = _label_column(labels, n, artifact) if reconstructions else None
         for i in _probes(n):
             if not torch.equal(images[i], images[i]):
                 raise ValueError(
@@ -117,8 +121,9 @@ class LatentCache:
             mu = artifact.encode(x.to(artifact.device))
             tensors["mu"][part] = mu.cpu()
             if reconstructions:
-                tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu)).cpu().half()
-        save_whole(tensors, target, target.with_name(f".{target.name}.{os.getpid()}.part"), metadata)
+                known = None if table is None else table[part].to(mu.device)
+                tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu, known)).cpu().half()
+        save_whole(tensors, target, metadata)
         return cls._open(target, artifact)[0]
 
     @classmethod
@@ -240,7 +245,7 @@ class _Images(Dataset):
         return len(self.data)
 
     def __getitem__(self, index: int) -> Tensor:
-        return model_input(self.unit(index)[None], self.artifact)[0]
+        return model_input(self.unit(index)[None], self.artifact.network)[0]
 
     def unit(self, index: int) -> Tensor:
         """The image as the data set gives it, float32 (1 or 3, H, W) in [0, 1]."""
@@ -255,6 +260,21 @@ class _Images(Dataset):
         check_channels(image)
         check_unit(image, image.dtype)
         return tensor_to_unit(image)
+
+
+def _label_column(labels: Sequence[int] | Tensor | None, n: int, artifact: Artifact) -> Tensor | None:
+    """The labels that G is given, int64 (n,); None for an unconditional one."""
+    if not artifact.conditional:
+        return None
+    if labels is None:
+        raise ValueError(
+            "the checkpoint's generator is conditional on the class, so reconstructions need labels=, the checkpoint's "
+            "class index of each image; or leave reconstructions out"
+        )
+    table = torch.as_tensor(labels, dtype=torch.int64, device="cpu")
+    if table.shape != (n,):
+        raise ValueError(f"expected one label for each of {n} images, got labels of shape {tuple(table.shape)}")
+    return table
 
 
 def _probes(n: int) -> list[int]:

@@ -9,9 +9,26 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.data import ConcatDataset, Subset
 
-from semantic_aug.batch import SemanticAugmentBatch
 from semantic_aug.labels import are_names
 from semantic_aug.latents import LatentCache, LatentsError, split_index
+from semantic_aug.transform import SemanticAugmentBatch
+
+FORWARDED = (
+    "batch_sampler",
+    "batch_size",
+    "collate_fn",
+    "dataset",
+    "drop_last",
+    "generator",
+    "multiprocessing_context",
+    "num_workers",
+    "persistent_workers",
+    "pin_memory",
+    "prefetch_factor",
+    "sampler",
+    "timeout",
+    "worker_init_fn",
+)
 
 
 class SemanticLoader:
@@ -30,8 +47,8 @@ class SemanticLoader:
         latents: of the images of ``latents.dataset(data)``, which the DataLoader then loads; encoding is saved. The
             indices, last in its batches, are taken off again.
 
-    Epochs are counted by iterations, unless ``set_epoch`` says otherwise. ``len()``, ``dataset``, ``sampler``,
-    ``batch_sampler`` and every other attribute are those of the DataLoader. Raises ValueError for ``clean_epochs``
+    Epochs are counted by iterations, unless ``set_epoch`` says otherwise. ``len()``, ``dataset``, ``batch_size``,
+    ``sampler`` and the other settings of a DataLoader are those of ``loader``. Raises ValueError for ``clean_epochs``
     without ``epochs``, and LatentsError for latents of another checkpoint than that of ``augment``.
     """
 
@@ -57,9 +74,9 @@ class SemanticLoader:
         self.epoch = 0
 
     def __getattr__(self, name: str) -> Any:
-        if name == "loader":  # not there yet while being unpickled
-            raise AttributeError(name)
-        return getattr(self.loader, name)
+        if name in FORWARDED:
+            return getattr(self.loader, name)
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}; its DataLoader's is loader.{name}")
 
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]
@@ -147,5 +164,5 @@ def _with_classes(augment: SemanticAugmentBatch, classes: Any) -> SemanticAugmen
             f"checkpoint's names in the order of your labels"
         )
     copied = copy.copy(augment)
-    copied.classes = list(classes)
+    copied.classes = classes
     return copied

@@ -1,9 +1,9 @@
-"""Perturbations of a latent: pure functions of (mu, labels, noise, statistics, strength, shrinkage, rank).
+"""Perturbations of a latent: pure functions of (mu, labels, noise, model, strength).
 
 ``mu`` (N, d) are latents of images, ``labels`` (N,) their class indices (``POOLED`` = -1 where a class is not known),
-``noise`` r (N, d) standard normal numbers, ``strength`` s >= 0 a float or (N,), ``rank`` how many leading directions of
-each covariance are kept (None: all). The result is z' (N, d). A row of it depends on the same row of the arguments
-alone; "interpolate" excepted, which needs the other rows.
+``noise`` r (N, d) standard normal numbers, ``model`` has the class means and covariance factors, all on one device;
+``strength`` s >= 0 is a float or (N,). The result is z' (N, d). A row of it depends on the same row of the arguments
+alone, except in "interpolate", which needs the other rows.
 """
 
 from collections.abc import Callable
@@ -11,61 +11,41 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from semantic_aug.model.statistics import POOLED, ClassStatistics, Shrinkage
+from semantic_aug.model.runtime import LatentModel
+from semantic_aug.model.statistics import POOLED
 
-Perturbation = Callable[[Tensor, Tensor, Tensor, ClassStatistics, float | Tensor, Shrinkage, int | None], Tensor]
+Perturbation = Callable[[Tensor, Tensor, Tensor, LatentModel, float | Tensor], Tensor]
 
 
-def covariance(
-    mu: Tensor, labels: Tensor, noise: Tensor, statistics: ClassStatistics, strength: float | Tensor,
-    shrinkage: Shrinkage = "oas", rank: int | None = None,
-) -> Tensor:  # fmt: skip
+def covariance(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
     """z' ~ N(mu, s Sigma_c) (Eq. 4): z' = mu + sqrt(s) L_c r with L_c L_c^T = Sigma_c."""
-    return mu + _root(strength, mu) * _coloured(labels, noise, statistics, shrinkage, rank)
+    return mu + _root(strength, mu) * _colour(labels, noise, model)
 
 
-def pooled(
-    mu: Tensor, labels: Tensor, noise: Tensor, statistics: ClassStatistics, strength: float | Tensor,
-    shrinkage: Shrinkage = "oas", rank: int | None = None,
-) -> Tensor:  # fmt: skip
+def pooled(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
     """z' ~ N(mu, s Sigma) with the pooled within-class covariance Sigma for every class."""
-    factor = statistics.factors(shrinkage, rank, mu.device)[POOLED]
+    factor = model.factors[POOLED]
     return mu + _root(strength, mu) * (noise[:, : factor.shape[1]] @ factor.T)
 
 
-def diagonal(
-    mu: Tensor, labels: Tensor, noise: Tensor, statistics: ClassStatistics, strength: float | Tensor,
-    shrinkage: Shrinkage = "oas", rank: int | None = None,
-) -> Tensor:  # fmt: skip
+def diagonal(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
     """z' ~ N(mu, s diag(Sigma_c)): the variance of each latent dimension, without their correlations."""
-    factors = statistics.factors(shrinkage, rank, mu.device)
-    deviations = factors.square().sum(2).sqrt()  # (K + 1, d), the roots of the diagonals of L L^T
+    deviations = model.factors.square().sum(2).sqrt()  # (K + 1, d), the roots of the diagonals of L L^T
     return mu + _root(strength, mu) * deviations[labels] * noise
 
 
-def isotropic(
-    mu: Tensor, labels: Tensor, noise: Tensor, statistics: ClassStatistics, strength: float | Tensor,
-    shrinkage: Shrinkage = "oas", rank: int | None = None,
-) -> Tensor:  # fmt: skip
+def isotropic(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
     """z' ~ N(mu, s tr(Sigma_c) / d I): the same total variance in every direction, the paper's straw man."""
-    factors = statistics.factors(shrinkage, rank, mu.device)
-    deviations = (factors.square().sum((1, 2)) / mu.shape[1]).sqrt()  # (K + 1,)
+    deviations = (model.factors.square().sum((1, 2)) / mu.shape[1]).sqrt()  # (K + 1,)
     return mu + _root(strength, mu) * deviations[labels, None] * noise
 
 
-def class_gaussian(
-    mu: Tensor, labels: Tensor, noise: Tensor, statistics: ClassStatistics, strength: float | Tensor,
-    shrinkage: Shrinkage = "oas", rank: int | None = None,
-) -> Tensor:  # fmt: skip
+def class_gaussian(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
     """z' ~ N(mean_c, s Sigma_c): a new sample of the class, whatever the image (BAGAN, IDA-GAN). Needs labels."""
-    means = statistics.mean.to(mu)[labels]
-    return means + _root(strength, mu) * _coloured(labels, noise, statistics, shrinkage, rank)
+    return model.means[labels] + _root(strength, mu) * _colour(labels, noise, model)
 
 
-def interpolate(
-    mu: Tensor, labels: Tensor, noise: Tensor, statistics: ClassStatistics, strength: float | Tensor,
-    shrinkage: Shrinkage = "oas", rank: int | None = None,
-) -> Tensor:  # fmt: skip
+def interpolate(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
     """z' = mu + min(s, 1) u (mu_j - mu), u ~ U(0, 1), j another image of the class in the batch (SMOTE at s = 1).
 
     u and the partner come from the first and the last column of the noise. Without a partner z' = mu. Needs labels.
@@ -93,10 +73,9 @@ PERTURBATIONS: dict[str, Perturbation] = {
 NEEDS_LABELS = ("class-gaussian", "interpolate")
 
 
-def _coloured(
-    labels: Tensor, noise: Tensor, statistics: ClassStatistics, shrinkage: Shrinkage, rank: int | None
-) -> Tensor:
-    factors = statistics.factors(shrinkage, rank, noise.device)[labels]
+def _colour(labels: Tensor, noise: Tensor, model: LatentModel) -> Tensor:
+    """White noise (N, d) => noise with the covariance of each label's class."""
+    factors = model.factors[labels]
     return torch.einsum("nij,nj->ni", factors, noise[:, : factors.shape[2]])
 
 

@@ -1,6 +1,5 @@
 """Class-balanced sampling, in one process or several."""
 
-import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,6 +8,8 @@ import torch
 import torch.distributed
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset, TensorDataset
+
+from semantic_aug._random import evenly
 
 
 class ClassBalancedSampler(Sampler[int]):
@@ -73,19 +74,6 @@ class ClassBalancedSampler(Sampler[int]):
             positions = (classes == label).nonzero().flatten()
             indices[positions] = evenly(members, len(positions), generator)
         return iter(indices[self.rank :: self.world_size].tolist())
-
-
-def evenly(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """``count`` of ``values`` (at least one), each as often as the others or once more, in random order."""
-    rounds = -(-count // len(values))
-    shuffled = [values[torch.randperm(len(values), generator=generator)] for _ in range(rounds)]
-    return torch.cat([values[:0], *shuffled])[:count]
-
-
-def seeded(*key: int | str) -> torch.Generator:
-    """A CPU generator for one purpose at one moment, so that a resumed run draws what it would have drawn."""
-    digest = hashlib.blake2b("/".join(map(str, key)).encode(), digest_size=8).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
 
 
 def dataset_labels(dataset: Any) -> Tensor:

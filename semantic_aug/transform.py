@@ -1,53 +1,59 @@
-"""The drop-in transform for torchvision pipelines."""
+"""The transforms: per sample for torchvision pipelines, and per batch, aware of labels."""
 
-from collections.abc import Sequence
+import math
+import threading
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
+from typing import Any, Literal
 
+import PIL.Image
 import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils.data import get_worker_info
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
 
-from semantic_aug.augmenter import DEFAULT_CHECKPOINT, Augmenter, LabelsGetter, PerClass
-from semantic_aug.model.artifact import Artifact, Mode
+from semantic_aug._per_class import PerClass, check_per_class, look_up, per_class_table
+from semantic_aug._random import stratified
+from semantic_aug._samples import check_no_geometry, flatten_leading, image_positions, leading_shape
+from semantic_aug.functional import model_input, semantic_augment_image
+from semantic_aug.images import check_channels, check_unit, denormalise, normalise, tensor_to_unit
+from semantic_aug.labels import are_names, as_class_indices, default_labels, label_table
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.domain import Domain
+from semantic_aug.model.format import read_config
+from semantic_aug.model.hub import pin, resolve
+from semantic_aug.model.networks import NetworkConfig
+from semantic_aug.model.recommended import MODES, Mode, Recommended
+from semantic_aug.model.runtime import LatentModel, check_dtype
+from semantic_aug.model.statistics import POOLED
+from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
+
+DEFAULT_CHECKPOINT = "fer2013-48"
+KNOWN = ("mu", "reconstruction")  # what need not be computed where a cache gives it
+LabelsGetter = Callable[[Any], Any] | Literal["default"] | None
 
 
-class SemanticAugment(Augmenter):
-    """Give an image another pose, light or identity and the same class (arXiv 2411.17254): encode, perturb, decode.
+@dataclass
+class _Loaded:
+    """What a transform has loaded and learnt in this process; pickling leaves it behind."""
 
-    Without a label (``ImageFolder(transform=t)`` passes none) the covariance pooled over the classes is used; call
-    ``transform(image, label)`` for that of the label's class. The result depends on the image, its label and the
-    noise drawn for it alone, not on the batch it stands in.
+    lock: Any = field(default_factory=threading.RLock)
+    artifact: Artifact | None = None
+    models: dict[torch.device, LatentModel] = field(default_factory=dict)
+    domain: Domain | None = None
+    range_checked: set[torch.device] = field(default_factory=set)
+    worker_seed: int | None = None
+    function: Callable[..., Tensor] = semantic_augment_image
 
-    Takes PIL images ("L", "RGB"), uint8 tensors and float tensors in [0, 1], ``tv_tensors.Image`` and ``Video``, of
-    any size and leading dimensions, in any structure that v2 accepts; gives the same type, dtype, device, size and
-    structure. A batch (..., C, H, W) has a coin and a draw per image; the frames of a video, and several images of
-    one sample, share one. Whatever is no image comes back as the same object.
 
-    Args:
-        p: probability in [0, 1] of augmenting an image, or one per class (a sequence, or {class name: value}).
-        strength: s >= 0, the scale of the latent covariance (Eq. 4), or one per class; None: the checkpoint's own.
-        checkpoint: the name of a bundled checkpoint, a directory, a repository of the Hugging Face Hub (``user/repo``
-            or ``user/repo@revision``; a directory of that name wins), or an ``Artifact``. Loaded on first use; from
-            the Hub it is downloaded at once, and all workers use the commit found then.
-        perturbation: "covariance" (the paper's); "pooled", one covariance for all classes; "diagonal", without
-            correlations; "isotropic", the same total variance in every direction; "class-gaussian", a new sample of
-            the class whatever the image; "interpolate", toward another chosen image of the class in the batch. The
-            last two need labels.
-        mode: "decode" (the paper's: G(z')), "detail" (x + G(z') - G(mu)), or None: the checkpoint's own.
-        labels_getter: how to find the labels in a sample: "default" (the second element, or the key "labels", or one
-            that contains "label"), a callable that gets the sample, or None (no labels).
-        classes: the data set's class names in label order, to map labels by name, ignoring case. Without it label i
-            is the checkpoint's class i.
-        mean, std: as given to ``Normalize``, where it comes before this transform.
-        generator: a CPU generator for all randomness (None: torch's global one). In a DataLoader worker its seed is
-            combined with the worker's.
-        device: where to compute (None: where the image is). The result comes back to the image's device.
-        domain_check: warn once where images look unlike those that the checkpoint was trained on.
-        rank: how many leading directions of each latent covariance are used, 1..d (None: all). With thousands of
-            classes it saves memory: the factors of K classes take K d r numbers instead of K d d.
-        dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
-
-    Raises ValueError for settings out of range, labels that the checkpoint does not know, and float images outside
-    [0, 1]; TypeError for boxes, masks and keypoints, and for other dtypes and modes; RuntimeError for CUDA in a worker.
-    """
+class SemanticTransform(v2.Transform):
+    """Base of ``SemanticAugment`` and ``SemanticAugmentBatch``, which take the same arguments."""
 
     def __init__(
         self,
@@ -66,9 +72,470 @@ class SemanticAugment(Augmenter):
         domain_check: bool = True,
         rank: int | None = None,
         dtype: torch.dtype | None = None,
+        compile: bool = False,
     ) -> None:
-        super().__init__(
-            p, strength, checkpoint=checkpoint, perturbation=perturbation, mode=mode, labels_getter=labels_getter,
-            classes=classes, mean=mean, std=std, generator=generator, device=device, domain_check=domain_check,
-            rank=rank, dtype=dtype,
-        )  # fmt: skip
+        """
+        Args:
+            p: probability in [0, 1] of augmenting an image, or one per class (a sequence, or {class name: value}).
+            strength: s >= 0, the scale of the latent covariance (Eq. 4), or one per class; None: as the checkpoint
+                recommends.
+            checkpoint: the name of a bundled checkpoint, a directory, a repository of the Hugging Face Hub
+                (``user/repo`` or ``user/repo@revision``; a directory of that name wins), or an ``Artifact``. Its
+                settings are read at once, its weights on first use. From the Hub it is downloaded at once, and all
+                workers use the commit found then.
+            perturbation: "covariance" (the paper's); "pooled", one covariance for all classes; "diagonal", without
+                correlations; "isotropic", the same total variance in every direction; "class-gaussian", a new sample
+                of the class whatever the image; "interpolate", toward another chosen image of the class in the batch.
+                The last two need labels.
+            mode: "decode" (the paper's: G(z')), "detail" (x + G(z') - G(mu)), or None: as the checkpoint recommends.
+            labels_getter: how to find the labels in a sample: "default" (the second element, or the key "labels", or
+                one that contains "label"), a callable that gets the sample, or None (no labels).
+            classes: the data set's class names in label order, to map labels by name, ignoring case. Without it label
+                i is the checkpoint's class i.
+            mean, std: as given to ``Normalize``, where it comes before this transform.
+            generator: a CPU generator for all randomness (None: torch's global one). In a DataLoader worker its seed
+                is combined with the worker's.
+            device: where to compute (None: where the image is). The result comes back to the image's device.
+            domain_check: warn once where images look unlike those that the checkpoint was trained on.
+            rank: how many leading directions of each latent covariance are used, 1..d (None: all). With thousands of
+                classes it saves memory: the factors of K classes take K d r numbers instead of K d d.
+            dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
+            compile: compile the augmentation with ``torch.compile``. The first batches then take long; it pays off
+                for batches, not for single images.
+
+        Raises ValueError for settings out of range, classes and labels that the checkpoint does not know, and float
+        images outside [0, 1]; TypeError for boxes, masks and keypoints, and for other dtypes and modes; RuntimeError
+        for CUDA in a worker, and where ``compile=True`` and the compiler fails.
+        """
+        super().__init__()
+        _check_names("mode", mode, (*MODES, None))
+        _check_names("perturbation", perturbation, tuple(PERTURBATIONS))
+        _check_normalisation(mean, std)
+        check_dtype(dtype)
+        if rank is not None and (isinstance(rank, bool) or not isinstance(rank, int) or rank < 1):
+            raise ValueError(f"rank must be an integer of at least 1, or None for all directions, got {rank!r}")
+        if labels_getter not in ("default", None) and not callable(labels_getter):
+            raise ValueError(f'labels_getter must be a callable, "default" or None, got {labels_getter!r}')
+        self._p, self._strength = check_per_class("p", p, 1.0), check_per_class("strength", strength, math.inf)
+        self._mode, self._perturbation, self._labels_getter = mode, perturbation, labels_getter
+        self._mean, self._std = (None if values is None else tuple(values) for values in (mean, std))
+        self._generator = generator
+        self._device = None if device is None else torch.device(device)
+        self._rank, self._dtype, self._compile = rank, dtype, compile
+        # In shared memory, so that persistent workers follow.
+        self._enabled = torch.tensor(True, device="cpu").share_memory_()
+        self._domain_decided = torch.tensor(not domain_check, device="cpu").share_memory_()
+        # A Hub id is downloaded here, once, so that workers find one and the same commit in the cache. A wrong path is
+        # found out here, not in a worker. An artifact on a GPU is copied here, where workers cannot.
+        self._checkpoint = checkpoint.to("cpu") if isinstance(checkpoint, Artifact) else pin(checkpoint)
+        self._read_settings()
+        self.classes = classes
+
+    def _read_settings(self) -> None:
+        """Learn what the checkpoint says of itself, without its weights."""
+        checkpoint = self._checkpoint
+        source = checkpoint if isinstance(checkpoint, Artifact) else read_config(resolve(checkpoint))
+        self._known: list[str] = list(source.classes)
+        self._recommended: Recommended = source.recommended
+        self._network: NetworkConfig = source.network
+        self._loaded = _Loaded()
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The data set's class names in label order, or None, where label i is the checkpoint's class i."""
+        return self._classes
+
+    @classes.setter
+    def classes(self, value: Sequence[str] | None) -> None:
+        if value is not None and not are_names(value):
+            raise ValueError(f"classes must be the names of your classes in label order, got {value!r:.200}")
+        self._classes = None if value is None else list(value)
+        self._make_tables()
+
+    def _make_tables(self) -> None:
+        """The settings per class, and the checkpoint's label of each of the data set's, checked."""
+        names = self._known if self._classes is None else self._classes
+        self._table = label_table(names, self._known)
+        p = self._recommended.p if self._p is None else self._p
+        strength = self._recommended.strength if self._strength is None else self._strength
+        self._p_table = per_class_table("p", p, self._classes, self._known)
+        self._strength_table = per_class_table("strength", strength, self._classes, self._known)
+
+    # --- Copies and pickles ---------------------------------------------------------------------------------------
+
+    def __copy__(self) -> "SemanticTransform":
+        # With the very same generator and artifact, which pickling would replace.
+        copied = type(self).__new__(type(self))
+        copied.__dict__.update(self.__dict__, _loaded=_Loaded())
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers get the reference, not the weights; an artifact without a directory goes whole.
+        derived = ("_loaded", "_table", "_p_table", "_strength_table")
+        state = {name: value for name, value in self.__dict__.items() if name not in derived}
+        if isinstance(self._checkpoint, Artifact) and self._checkpoint.directory is not None:
+            state["_checkpoint"] = self._checkpoint.directory
+        if self._generator is not None:
+            # As bytes: a tensor would travel to a spawned worker as shared memory that is gone when it is opened.
+            state["_generator"] = bytes(self._generator.get_state().tolist())
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for flag in (self._enabled, self._domain_decided):
+            flag.share_memory_()
+        if isinstance(self._generator, bytes):
+            stored = torch.tensor(list(self._generator), dtype=torch.uint8, device="cpu")
+            self._generator = torch.Generator().set_state(stored)
+        self._loaded = _Loaded()
+        self._make_tables()
+
+    # --- What is loaded on first use ------------------------------------------------------------------------------
+
+    @property
+    def enabled(self) -> bool:
+        """Whether anything is augmented; setting it reaches workers that already run."""
+        return bool(self._enabled)
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        self._enabled.fill_(bool(value))
+
+    @property
+    def artifact(self) -> Artifact:
+        """The checkpoint, loaded on first use, on the CPU."""
+        loaded = self._loaded
+        with loaded.lock:
+            if loaded.artifact is None:
+                checkpoint = self._checkpoint
+                found = checkpoint if isinstance(checkpoint, Artifact) else Artifact.from_pretrained(checkpoint)
+                if found.classes != self._known:
+                    raise ValueError(
+                        f"the classes of {checkpoint} were {self._known} when this transform was made and are "
+                        f"{found.classes} now; make the transform anew"
+                    )
+                loaded.artifact = found
+            return loaded.artifact
+
+    def _model_on(self, device: torch.device) -> LatentModel:
+        loaded = self._loaded
+        with loaded.lock:
+            if device not in loaded.models:
+                loaded.models[device] = LatentModel.of(self.artifact, device, self._dtype, rank=self._rank)
+            return loaded.models[device]
+
+    def _worker_generator(self) -> torch.Generator | None:
+        worker = get_worker_info()
+        if self._generator is not None and worker is not None and worker.seed != self._loaded.worker_seed:
+            # Every worker holds a copy of the same generator: without its own seed all would draw alike.
+            self._loaded.worker_seed = worker.seed
+            self._generator.manual_seed((self._generator.initial_seed() * 0x9E3779B1 + worker.seed) % 2**63)
+        return self._generator
+
+    # --- Draw, then apply -----------------------------------------------------------------------------------------
+
+    def forward(self, *inputs: Any, latents: Mapping[str, Tensor] | None = None) -> Any:
+        """Augment the images of a sample; everything else comes back as the same objects.
+
+        ``latents`` of these very images, as a ``LatentCache`` gives them, save encoding.
+        """
+        sample = inputs[0] if len(inputs) == 1 else inputs
+        return self.apply(sample, self.draw(sample, latents))
+
+    def draw(self, sample: Any, latents: Mapping[str, Tensor] | None = None) -> dict[str, Any] | None:
+        """Check a sample, find its labels, draw its randomness, all on the CPU; None where there is nothing to do."""
+        if not self.enabled:
+            return None
+        flat, _ = tree_flatten(sample)
+        self.check_inputs(flat)
+        images = [flat[position] for position in image_positions(flat)]
+        labels = self.labels_of(sample, images)
+        if not images:
+            for leaf in flat:
+                if F.is_pure_tensor(leaf) and leaf.ndim >= 3:
+                    tensor_to_unit(leaf)  # raises TypeError: an image of integers would pass unseen
+            return None
+        params = self.make_params(images)
+        if labels is not None:
+            params["labels"] = labels
+        return params if latents is None else params | self._check_latents(latents, images)
+
+    def check_inputs(self, flat_inputs: list[Any]) -> None:
+        """Raise TypeError for boxes, masks and keypoints, which a decoded image would no longer fit."""
+        check_no_geometry(flat_inputs)
+
+    def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:
+        """Class indices of the artifact, of the leading shape of ``images``, or None where there are none."""
+        if callable(self._labels_getter):
+            found = self._labels_getter(sample)
+        else:
+            found = default_labels(sample) if self._labels_getter == "default" else None
+        if found is None or not images:
+            return None
+        return self.class_indices(as_class_indices(found, leading_shape(images[0]), len(self._table)))
+
+    def class_indices(self, labels: Tensor) -> Tensor:
+        """Labels as the user's data set numbers them => as the artifact does, int64 on the CPU, checked."""
+        labels, known = labels.detach().to("cpu", torch.int64), len(self._table)
+        if labels.numel() and (labels.min() < 0 or labels.max() >= known):
+            raise ValueError(
+                f"labels must lie in 0..{known - 1}, got {int(labels.min())}..{int(labels.max())}; "
+                + (
+                    f"the checkpoint's classes are {self._known}; pass classes=dataset.classes to map your labels by "
+                    f"name"
+                    if self._classes is None
+                    else f"classes= has {self._classes}"
+                )
+            )
+        return self._table[labels]
+
+    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
+        """Draw everything random for images of one leading shape: ``coin`` (...) in [0, 1) and ``noise`` (..., d)."""
+        shapes = {leading_shape(image) for image in flat_inputs}
+        if len(shapes) > 1:
+            raise ValueError(f"the images of one sample have different batch shapes: {sorted(shapes)}; expected one")
+        shape = shapes.pop() if shapes else ()
+        d, generator = self._network.latent_dim, self._worker_generator()
+        return {
+            "coin": stratified(shape, generator),
+            "noise": torch.randn(*shape, d, generator=generator, device="cpu"),
+            "labels": torch.full(shape, POOLED, device="cpu"),
+        }
+
+    def _check_latents(self, latents: Mapping[str, Tensor], images: list[Any]) -> dict[str, Tensor]:
+        network = self._network
+        size = (network.channels, network.image_size, network.image_size)
+        shapes = {"mu": (network.latent_dim,), "reconstruction": size}
+        if "mu" not in latents or not latents.keys() <= shapes.keys():
+            raise ValueError(f"latents must have 'mu' and may have 'reconstruction', got {sorted(latents)}")
+        if len(images) != 1 or isinstance(images[0], tv_tensors.Video):
+            raise ValueError("latents are of one image or one batch of images; this sample has several, or a video")
+        for name, tensor in latents.items():
+            expected = (*leading_shape(images[0]), *shapes[name])
+            if tensor.shape != expected:
+                raise ValueError(f"latents[{name!r}] must have shape {expected}, got {tuple(tensor.shape)}")
+        return dict(latents)
+
+    def apply(self, sample: Any, params: dict[str, Any] | None) -> Any:
+        """Augment a sample with what ``draw`` drew for it, on whatever device its images have come to since."""
+        if params is None:
+            return sample
+        flat, spec = tree_flatten(sample)
+        for position in image_positions(flat):
+            flat[position] = self.transform(flat[position], params)
+        return tree_unflatten(flat, spec)
+
+    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
+        """Augment one image, batch or video; the same object comes back where nothing was chosen."""
+        if isinstance(inpt, PIL.Image.Image):
+            if inpt.mode not in ("L", "RGB"):
+                raise TypeError(
+                    f'expected a PIL image in mode "L" or "RGB", got {inpt.mode!r}; call image.convert("RGB")'
+                )
+            image = F.pil_to_tensor(inpt)
+            augmented = self._augment_chosen(image, params)
+            return inpt if augmented is image else F.to_pil_image(augmented, mode=inpt.mode)
+        image = inpt.as_subclass(Tensor)
+        augmented = self._augment_chosen(image, params)
+        if augmented is image:
+            return inpt
+        return tv_tensors.wrap(augmented, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else augmented
+
+    def _augment_chosen(self, images: Tensor, params: dict[str, Any]) -> Tensor:
+        """Augment the chosen ones of ``images`` (..., C, H, W), given what ``make_params`` drew and the labels."""
+        coin, labels = params["coin"].flatten(), params["labels"].flatten()
+        p = look_up("p", self._p_table, labels)
+        strength = look_up("strength", self._strength_table, labels)
+        if self._perturbation in NEEDS_LABELS and (labels == POOLED).any():
+            raise ValueError(f"perturbation {self._perturbation!r} needs a label; call transform(image, label)")
+        index = (coin < p).nonzero().flatten()  # found on the CPU: a GPU is not waited for
+        if not len(index) or not images.numel():
+            return images
+        leading = params["coin"].ndim
+        flat = flatten_leading(images, leading)  # (N, [frames,] C, H, W)
+        frames = [1] * (flat.ndim - 4)
+        chosen = index.to(images.device, non_blocking=True)
+        out = flat.clone()
+        out[chosen] = self._augment(
+            flat[chosen],
+            params["noise"].reshape(len(coin), *frames, -1)[index],
+            labels[index].reshape(-1, *frames),
+            (strength if strength.ndim == 0 else strength[index]).reshape(-1, *frames),
+            {name: flatten_leading(params[name], leading)[index] for name in KNOWN if name in params},
+        )
+        return out.reshape(images.shape)
+
+    def _augment(
+        self, images: Tensor, noise: Tensor, labels: Tensor, strength: Tensor, known: dict[str, Tensor]
+    ) -> Tensor:
+        """Augment all of ``images`` (N, [frames,] C, H, W)."""
+        device = self._device or images.device
+        if device.type == "cuda" and get_worker_info() is not None:
+            raise RuntimeError(
+                "CUDA cannot be used in a DataLoader worker; augment on the GPU after the loader, with "
+                "SemanticAugmentBatch or SemanticLoader, or leave images and device on the CPU"
+            )
+        check_channels(images)
+        unit = images.to(device)
+        if self._mean is not None and self._std is not None:
+            unit = denormalise(unit, self._mean, self._std)
+        if device.type == "cpu" or device not in self._loaded.range_checked:  # on a GPU the check waits for the device
+            check_unit(unit, images.dtype)
+            self._loaded.range_checked.add(device)
+        model = self._model_on(device)
+        if not self._domain_decided:
+            self._check_domain(unit, model)
+        augmented = self._call(
+            unit,
+            noise,
+            model,
+            labels,
+            strength=strength,
+            mode=self._mode,
+            perturbation=self._perturbation,
+            **known,
+        )
+        if self._mean is not None and self._std is not None:
+            augmented = normalise(augmented, self._mean, self._std)
+        return augmented.to(images.device, images.dtype)
+
+    def _call(self, *arguments: Any, **settings: Any) -> Tensor:
+        """``semantic_augment_image``, compiled if that was asked for."""
+        if not self._compile:
+            return semantic_augment_image(*arguments, **settings)
+        loaded = self._loaded
+        with loaded.lock:
+            if loaded.function is semantic_augment_image:  # the number of chosen images differs from batch to batch
+                loaded.function = torch.compile(_with_own_code(semantic_augment_image), fullgraph=True, dynamic=True)
+        from torch._dynamo.exc import TorchDynamoException
+
+        try:
+            return loaded.function(*arguments, **settings)
+        except TorchDynamoException as error:
+            reason = next((line for line in str(error).splitlines() if line), type(error).__name__)
+            raise RuntimeError(
+                f"torch.compile failed ({reason}); pass compile=False, which computes the same without it"
+            ) from error
+
+    def _check_domain(self, unit: Tensor, model: LatentModel) -> None:
+        """Warn once where the images are unlike the checkpoint's; of several workers the first one does."""
+        worker = get_worker_info()
+        if worker is not None and worker.id != 0:
+            return
+        first = unit[:, 0] if unit.ndim == 5 else unit  # of a video, whose frames are much alike
+        loaded = self._loaded
+        with loaded.lock:
+            loaded.domain = loaded.domain or Domain(self.artifact)
+            if not loaded.domain.missing:  # another thread has decided meanwhile
+                return
+            loaded.domain.look(model_input(tensor_to_unit(first[: loaded.domain.missing]), self._network), model)
+            if loaded.domain.missing:
+                return
+            self._domain_decided.fill_(True)
+            complaint = loaded.domain.complaint()
+        if complaint is not None:
+            warnings.warn(
+                f"{complaint}. Look at them (semantic-aug preview), train a checkpoint on your images (semantic-aug "
+                f"train), or pass domain_check=False to silence this",
+                UserWarning,
+                stacklevel=2,
+            )
+
+    def extra_repr(self) -> str:
+        """The settings that differ from their defaults, and p and strength."""
+        checkpoint = self._checkpoint
+        if isinstance(checkpoint, Artifact):
+            checkpoint = str(checkpoint.directory) if checkpoint.directory else "in memory"
+        parts = [
+            f"p={self._p}",
+            f"strength={self._strength}",
+            f"checkpoint={str(checkpoint)!r}",
+            f"mode={self._mode!r}",
+        ]
+        if self._perturbation != "covariance":
+            parts.append(f"perturbation={self._perturbation!r}")
+        if not self.enabled:
+            parts.append("enabled=False")
+        return ", ".join(parts)
+
+
+class SemanticAugment(SemanticTransform):
+    """Give an image another pose, light or identity and the same class (arXiv 2411.17254): encode, perturb, decode.
+
+    Without a label (``ImageFolder(transform=t)`` passes none) the covariance pooled over the classes is used; call
+    ``transform(image, label)`` for that of the label's class. The result depends on the image, its label and the
+    noise drawn for it alone, not on the batch it stands in.
+
+    Takes PIL images ("L", "RGB"), uint8 tensors and float tensors in [0, 1], ``tv_tensors.Image`` and ``Video``, of
+    any size and leading dimensions, in any structure that v2 accepts; gives the same type, dtype, device, size and
+    structure. In a batch (..., C, H, W) each image has a coin and a draw of its own; the frames of a video share one,
+    and so do several images of one sample. Whatever is no image comes back as the same object.
+
+    Example::
+
+        augment = SemanticAugment(p=0.5, strength=0.35)
+        transform = v2.Compose([v2.ToImage(), augment, v2.ToDtype(torch.float32, scale=True)])
+        image = transform(PIL.Image.new("L", (48, 48)))  # a tv_tensors.Image (1, 48, 48)
+    """
+
+
+class SemanticAugmentBatch(SemanticTransform):
+    """Augment a batch with the latent covariance of each image's own class; labels come back untouched.
+
+    Called like ``v2.MixUp``: ``images, labels = augment(images, labels)``, also with a tuple, a list or a mapping.
+    Every image has a coin and a draw of its own; only the chosen ones are encoded and decoded, on the device of the
+    batch. ``images`` (B, C, H, W), uint8 or float in [0, 1]; labels int64 (B,), or soft (B, K), of which the largest
+    counts. Works in ``collate_fn`` too. ``augment(images, labels, latents=cache[index])`` encodes nothing, see
+    ``LatentCache``. Raises ValueError where a batch has no labels.
+
+    Example::
+
+        augment = SemanticAugmentBatch(p=0.5, classes=["happy", "sad"])
+        images, labels = augment(torch.rand(8, 3, 64, 64), torch.tensor([0, 1] * 4))
+    """
+
+    def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:
+        """As ``SemanticTransform.labels_of``, for one batch with labels."""
+        if len(images) != 1 or not isinstance(images[0], Tensor) or images[0].ndim != 4:
+            kinds = [f"{type(image).__name__}{tuple(getattr(image, 'shape', ()))}" for image in images] or "no image"
+            raise ValueError(
+                f"expected one batch of images (B, C, H, W), got {kinds}; for single images use SemanticAugment"
+            )
+        labels = super().labels_of(sample, images)
+        if labels is None:
+            second = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else None
+            got = "" if second is None else f" (its second element is a {type(second).__name__})"
+            raise ValueError(
+                f"found no labels in the batch{got}; call augment(images, labels) with a tensor of labels, or pass "
+                f"labels_getter= to find them"
+            )
+        return labels
+
+
+def _with_own_code(function: Any) -> FunctionType:
+    """The same function with a code object of its own.
+
+    torch.compile counts by code object how often it has compiled anew, and gives up after 8 times, so transforms with
+    different settings in one process would use up each other's number. It offers no other way to set them apart.
+    """
+    copied = FunctionType(
+        function.__code__.replace(),
+        function.__globals__,
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
+    copied.__kwdefaults__ = function.__kwdefaults__
+    return copied
+
+
+def _check_names(name: str, value: str | None, known: tuple[str | None, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} must be one of {known}, got {value!r}")
+
+
+def _check_normalisation(mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+    if (mean is None) != (std is None):
+        raise ValueError("mean and std go together: pass both, as given to Normalize, or neither")
+    if std is not None and not all(value > 0 for value in std):
+        raise ValueError(f"std must be above 0 in every channel, got {list(std)}")

@@ -1,40 +1,67 @@
-"""Seeds, a tiny artifact, tiny image folders, and a TORCH_HOME whose LPIPS trunk is random."""
+"""One thread a process, seeds, a tiny artifact, tiny image folders, and a TORCH_HOME whose LPIPS trunk is random."""
 
 import os
 import warnings
 
+# The tests run on all cores at once (pytest-xdist), so each process gets one thread; those that tests start inherit it.
+# ``OMP_NUM_THREADS=2 pytest`` runs them with two.
+os.environ["MKL_NUM_THREADS"] = os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 import hypothesis
 import pytest
 import torch
+from hypothesis import HealthCheck
 from PIL import Image
 
 from semantic_aug import Artifact, ClassStatistics
 from semantic_aug.model.networks import PRESETS, Encoder, Generator
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # how long a machine takes is no property
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch may have been imported before, by a plugin
+# How long a machine takes is no property.
+hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.settings.load_profile("untimed")
 
 CLASSES = ["angry", "happy", "sad"]
 
 
-def build_artifact(channels: int = 1, classes: list[str] | None = None) -> Artifact:
-    """An untrained artifact whose decoder answers to its latents and whose classes differ."""
+def pytest_xdist_auto_num_workers():
+    """For ``-n auto``: a worker for each core that this process may use; with one core, no workers at all."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if cores > 1 else 0
+
+
+def build_artifact(channels: int = 1, classes: list[str] | None = None, *, conditional: bool = False) -> Artifact:
+    """An untrained artifact whose decoder answers to its latents, and labels, and whose classes differ."""
     from dataclasses import replace
 
     classes = classes or CLASSES
-    network = replace(PRESETS["tiny"], channels=channels)
+    network = replace(PRESETS["tiny"], channels=channels, num_classes=len(classes) if conditional else 0)
     with torch.random.fork_rng():
         torch.manual_seed(5)
         encoder, generator = Encoder(network), Generator(network)
         torch.nn.init.normal_(generator.head.weight, std=2.0)
+        if conditional:
+            for block in generator.blocks:
+                torch.nn.init.normal_(block.norm1.modulation.weight)
+                torch.nn.init.normal_(block.conv2.weight, std=0.1)
         statistics = ClassStatistics(len(classes), network.latent_dim)
         for label in range(len(classes)):
             spread = torch.randn(network.latent_dim, network.latent_dim) * (label + 1) / 3
             statistics.update(torch.randn(50, network.latent_dim) @ spread, torch.full((50,), label))
     return Artifact(encoder=encoder, generator=generator, network=network, statistics=statistics, classes=classes)
+
+
+def build_judge(classes: list[str], images: int, size: int = 32):
+    """An untrained judge, as of so many training images, whose batch norms are no identities."""
+    from semantic_aug.evaluation.classifier import Judge, resnet18
+
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        network = resnet18(1, len(classes))
+        network(torch.randn(16, 1, size, size))
+    return Judge(network=network, classes=classes, channels=1, size=size, images=images, epochs=1, seed=0)
 
 
 def write_folder(root, per_class: int = 6, size: int = 32, classes: list[str] | None = None, seed: int = 0):
@@ -79,7 +106,7 @@ def folder(tmp_path):
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """A folder with ``faces/train`` and ``faces/validation`` of the default checkpoint's classes, the current one."""
-    classes = Artifact.load("fer2013-48").classes
+    classes = Artifact.from_pretrained("fer2013-48").classes
     for split in ("train", "validation"):
         write_folder(tmp_path / "faces" / split, 4, size=48, classes=classes, seed=len(split))
     (tmp_path / "faces" / "train" / "disgust" / "3.png").unlink()  # the tail
@@ -135,6 +162,7 @@ def hub(tmp_path, monkeypatch):
 def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on a machine with one core
         yield
 
 

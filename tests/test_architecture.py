@@ -1,32 +1,89 @@
 """What is public, and how little an import loads."""
 
+import ast
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import semantic_aug
 
 PACKAGE = Path(semantic_aug.__file__).parent
+ROOT = Path(__file__).parents[1]
 OPTIONAL = {"accelerate", "lpips", "tensorboard", "tqdm", "huggingface_hub", "gradio", "ray", "kornia", "sklearn"}
 
 
 def test_the_public_names():
     assert semantic_aug.__all__ == sorted(semantic_aug.__all__, key=lambda name: (name.islower(), name))
+    assert set(semantic_aug.__all__) == {*semantic_aug._MODULES, "__version__"}
     for name in semantic_aug.__all__:
         assert getattr(semantic_aug, name) is not None
+        assert name in dir(semantic_aug)
+    with pytest.raises(AttributeError, match="module 'semantic_aug' has no attribute 'SemanticAugmentation'"):
+        semantic_aug.SemanticAugmentation  # noqa: B018
+
+
+def test_type_checkers_see_the_public_names_where_they_are():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    (seen,) = [node for node in tree.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    names = {name.name: node.module for node in seen.body for name in node.names}
+    assert names == semantic_aug._MODULES | {"functional": "semantic_aug"}
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+
+
+def test_the_package_alone_loads_no_torch_and_its_names_load_it():
+    code = "import sys, semantic_aug; print('torch' in sys.modules); {}; print('torch' in sys.modules)"
+    assert run(code.format("semantic_aug.__version__")) == ["False", "False"]
+    assert run(code.format("semantic_aug.functional.semantic_augment_image")) == ["False", "True"]
+    assert run(code.format("from semantic_aug import SemanticAugment")) == ["False", "True"]
 
 
 def test_importing_loads_nothing_optional():
-    code = "import sys, semantic_aug; print(*{name.split('.')[0] for name in sys.modules})"
-    loaded = set(
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    )
-    baseline = "import sys, torch, torchvision.transforms.v2; print(*{name.split('.')[0] for name in sys.modules})"
-    already = set(
-        subprocess.run([sys.executable, "-c", baseline], capture_output=True, text=True, check=True).stdout.split()
-    )
+    names = "print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = set(run(f"import sys; from semantic_aug import *; {names}"))
+    already = set(run(f"import sys, torch, torchvision.transforms.v2; {names}"))
     assert not OPTIONAL & (loaded - already)
     assert loaded - already <= {"semantic_aug", "safetensors", "_safetensors_rust", "uuid", "_uuid", "secrets", "hmac"}
+
+
+def test_wrong_imports_break_the_contracts(tmp_path):
+    """lint-imports, which CI runs on the package, run on a copy with a few lines more."""
+    shutil.copytree(PACKAGE, tmp_path / "semantic_aug", ignore=shutil.ignore_patterns("__pycache__", "checkpoints"))
+    for module, line in {
+        "perturb.py": "import semantic_aug.transform",
+        "trainer/losses.py": "from semantic_aug import latents",
+        "model/networks.py": "def late():\n    from semantic_aug.model import artifact",
+        "figures/drawing.py": "import accelerate.utils",
+    }.items():
+        path = tmp_path / "semantic_aug" / module
+        path.write_text(f"{path.read_text()}\n\n{line}\n")
+    command = ["lint-imports", "--no-cache", "--config", str(ROOT / "pyproject.toml")]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    found = " ".join(done.stdout.split())
+    assert done.returncode == 1
+    assert found.count("BROKEN") >= 3, found
+    for wrong in (
+        "semantic_aug.perturb is not allowed to import semantic_aug.transform",
+        "semantic_aug.trainer is not allowed to import semantic_aug.latents",
+        "semantic_aug.model.networks is not allowed to import semantic_aug.model.artifact",
+        "semantic_aug.figures is not allowed to import accelerate",
+    ):
+        assert wrong in found, found
+
+
+def test_linters_have_one_version():
+    pinned = dict(re.findall(r'"(ruff|mypy|import-linter)==([\d.]+)"', (ROOT / "pyproject.toml").read_text()))
+    hooks = re.findall(r"repo: \S+/(\S+)\n    rev: v([\d.]+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    names = {"ruff-pre-commit": "ruff", "mirrors-mypy": "mypy", "import-linter": "import-linter"}
+    assert {names[name]: version for name, version in hooks} == pinned
 
 
 def test_no_pickle_is_read():

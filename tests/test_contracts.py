@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision import tv_tensors
 
-from semantic_aug import SemanticAugment, SemanticAugmentBatch
-from semantic_aug.model.artifact import MODES
+from semantic_aug import LatentModel, SemanticAugment, SemanticAugmentBatch
+from semantic_aug.model.recommended import MODES
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 from tests import contracts
@@ -131,12 +131,11 @@ def test_compiled_whole_equals_eager(no_warnings):
     """fullgraph: not one graph break; through dynamo, whose backend here is the eager one."""
     from semantic_aug.functional import semantic_augment_image
 
-    artifact = ARTIFACTS[1]
-    artifact.statistics.factors("oas")
+    model = LatentModel.of(ARTIFACTS[1])
     torch.compiler.reset()
     compiled = torch.compile(semantic_augment_image, fullgraph=True, dynamic=True, backend="eager")
     for n in (2, 5):
-        arguments = torch.rand(n, 3, 20, 24), torch.randn(n, 8), artifact, torch.tensor([0, 1, 2, POOLED, 1])[:n]
+        arguments = torch.rand(n, 3, 20, 24), torch.randn(n, 8), model, torch.tensor([0, 1, 2, POOLED, 1])[:n]
         for mode in MODES:
             out = compiled(*arguments, strength=0.5, mode=mode)
             torch.testing.assert_close(out, semantic_augment_image(*arguments, strength=0.5, mode=mode))

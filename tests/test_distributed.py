@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from semantic_aug import Artifact, ClassStatistics, _distributed
-from semantic_aug.trainer import fit
+from semantic_aug.cli import main as cli
+from semantic_aug.trainer import classifier, fit, loop
 from semantic_aug.trainer.fit import merged_over_processes
-from tests.conftest import write_folder
+from tests.conftest import CLASSES, build_judge, write_folder
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -28,25 +31,48 @@ def faces(tmp_path_factory):
 
 
 def environment(**more):
-    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"} | more
+    return os.environ | {"PYTHONWARNINGS": "ignore"} | more
+
+
+def started(launcher, *arguments, **variables):
+    """What a command prints that succeeds."""
+    done = subprocess.run(
+        [*launcher, *arguments], env=environment(**variables), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def run_here(monkeypatch, script, *arguments):
+    """Run a script in this process, and undo what it replaced."""
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "argv", [str(word) for word in (script, *arguments)])
+        patch.setattr(torch.nn.BatchNorm2d, "forward", torch.nn.BatchNorm2d.forward)
+        patch.setattr(classifier, "has_learnt", classifier.has_learnt)
+        patch.setattr(_distributed, "leave", _distributed.leave)
+        runpy.run_path(str(script))
 
 
 SCRIPT = """
 import sys
 from dataclasses import replace
+from pathlib import Path
 import torch
-from semantic_aug.model.networks import PRESETS
-from semantic_aug.trainer import loop
 from semantic_aug import _distributed
+from semantic_aug.model.networks import PRESETS
+from semantic_aug.trainer import classifier, loop
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.data.dataset import load_folder
 
 folder, output, grouped, images = sys.argv[1:]
 parts = 2 if grouped == "accumulated" else 1
+drawn = 1.0 if Path(output).name.startswith("prior") else 0.2
+classifier.has_learnt = lambda *_: True
 data = load_folder(folder, 1, 32)
 held_out, training = data.subset(range(0, 60, 10)), data.subset([i for i in range(60) if i % 10])
 config = TrainConfig(
-    network=PRESETS["tiny"], images=int(images), batch=16, lpips_weight=0, adversarial_start=0.3, log_images=16,
+    network=replace(PRESETS["tiny"], num_classes=3), images=int(images), batch=16, lpips_weight=0, draw_start=drawn,
+    adversarial_start=0.3, log_images=16,
     snapshot_images=48, learning_rate=1e-4, accumulate=parts, data=dict(zip(data.classes, data.counts())),
 )
 if grouped == "grouped":  # one process whose batch norm takes the groups that two would have
@@ -55,11 +81,9 @@ if grouped == "grouped":  # one process whose batch norm takes the groups that t
     def forward(self, x):
         if not self.training:
             return original(self, x)
-        n, step = len(x), 16
-        halves = [torch.arange(step // 2), torch.arange(step // 2, step)]
-        if n > step:  # prior samples stand behind the reconstructions
-            extra = torch.arange(step, n).chunk(2)
-            halves = [torch.cat(pair) for pair in zip(halves, extra)]
+        # Behind the reconstructions stand samples from the prior or, in three groups, two draws and G(mu).
+        groups = torch.arange(len(x)).split({16: [16], 24: [16, 8], 28: [16, 4, 4, 4]}[len(x)])
+        halves = [torch.cat([group.chunk(2)[half] for group in groups]) for half in (0, 1)]
         out, running = torch.zeros_like(x), [(self.running_mean.clone(), self.running_var.clone()) for _ in halves]
         for half, (mean, var) in zip(halves, running):
             weight, bias, momentum = self.weight, self.bias, self.momentum
@@ -75,22 +99,25 @@ _distributed.leave()
 """
 
 
-def run_script(launcher, tmp_path, faces, grouped, images):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    output = tmp_path / grouped
-    done = subprocess.run(
-        [*launcher, script, faces, output, grouped, str(images)], env=environment(), capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return output, done.stdout
+@pytest.fixture
+def train(faces, tmp_path, monkeypatch):
+    """Runs the script, in this process unless a launcher is given; returns its output folder and what it printed."""
+
+    def run(way, images, launcher=None, sampled="draws"):
+        (tmp_path / "script.py").write_text(SCRIPT)
+        output = tmp_path / f"{sampled}-{way}"
+        build_judge(CLASSES, 54).save(output / loop.CLASSIFIER)
+        words = (tmp_path / "script.py", faces, output, way, str(images))
+        return output, started(launcher, *words) if launcher else run_here(monkeypatch, *words)
+
+    return run
 
 
-def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path):
+@pytest.mark.parametrize("sampled", ["draws", "prior"])
+def test_two_processes_train_as_one_with_the_same_groups(train, sampled):
     """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
-    two, said = run_script(TORCHRUN, tmp_path, faces, "two", 144)
-    one, _ = run_script([sys.executable], tmp_path, faces, "grouped", 144)
+    two, said = train("two", 144, TORCHRUN, sampled)
+    one, _ = train("grouped", 144, sampled=sampled)
     assert said.count("starting at 0") == 1
     assert "in 2 processes" in said
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (two, one)]
@@ -109,12 +136,12 @@ def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path):
     for name, value in left.items():
         if "running" in name:
             assert_close(value.float(), right[name].float(), rtol=5e-3, atol=5e-3)
-    assert Artifact.load(two / "checkpoint").statistics.count.tolist() == [20, 20, 20]
+    assert Artifact.from_pretrained(two / "checkpoint").statistics.count.tolist() == [20, 20, 20]
 
 
-def test_a_batch_in_two_parts_is_one_batch_with_the_same_groups(faces, tmp_path):
+def test_a_batch_in_two_parts_is_one_batch_with_the_same_groups(train):
     """The same up to D's spectral norms, which are iterated once more a step."""
-    runs = [run_script([sys.executable], tmp_path, faces, name, 96)[0] for name in ("accumulated", "grouped")]
+    runs = [train(way, 96)[0] for way in ("accumulated", "grouped")]
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in runs]
     for left, right in zip(*lines, strict=True):
         for name in left.keys() & {"l1", "kl", "held_out_l1_mean"}:
@@ -123,18 +150,30 @@ def test_a_batch_in_two_parts_is_one_batch_with_the_same_groups(faces, tmp_path)
     assert first[0]["grad_norm"] == pytest.approx(first[1]["grad_norm"], rel=1e-4)
 
 
-def verb(launcher, *arguments, home):
-    command = [*launcher, "-m", "semantic_aug", *arguments, "--device", "cpu"]
-    done = subprocess.run(command, env=environment(TORCH_HOME=str(home)), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+VERBS = """
+import sys
+from semantic_aug import _distributed
+from semantic_aug.cli import main as cli
+
+# One after the other in the same process, which parts from the others after the second.
+saved, faces, output = sys.argv[1:]
+leave, _distributed.leave = _distributed.leave, _distributed.wait
+assert cli.main(["fit", saved, faces, "--output", output, "--device", "cpu"]) == 0
+_distributed.leave = leave
+evaluate = ["evaluate", saved, faces, "--json", f"{output}.json", "--compared", "16", "--device", "cpu"]
+assert cli.main(evaluate) == 0
+"""
 
 
-def test_fit_and_evaluate_of_two_processes_are_those_of_one(saved, faces, tmp_path, torch_home):
-    for launcher, name in ((TORCHRUN, "two"), ([sys.executable], "one")):
-        said = verb(launcher, "fit", saved, faces, "--output", tmp_path / name, home=torch_home)
-        assert said == f"wrote {tmp_path / name}: 60 images, 3 classes\n"
-        verb(launcher, "evaluate", saved, faces, "--json", tmp_path / f"{name}.json", home=torch_home)
+def test_fit_and_evaluate_of_two_processes_are_those_of_one(saved, faces, tmp_path, torch_home, capsys, monkeypatch):
+    (tmp_path / "verbs.py").write_text(VERBS)
+    words = (tmp_path / "verbs.py", saved, faces)
+    said = {"two": started(TORCHRUN, *words, tmp_path / "two", TORCH_HOME=str(torch_home))}
+    run_here(monkeypatch, *words, tmp_path / "one")
+    said["one"] = capsys.readouterr().out
+    for processes, name in ((1, "one"), (2, "two")):
+        assert said[name].startswith(f"wrote {tmp_path / name}: 60 images, 3 classes\n{{")
+        assert Artifact.from_pretrained(tmp_path / name).training["fitted_in_processes"] == processes
     one, two = (load_file(tmp_path / name / "statistics.safetensors") for name in ("one", "two"))
     assert torch.equal(two["count"], one["count"])
     for name in ("mean", "covariance"):
@@ -179,22 +218,11 @@ def test_processes_that_did_not_join_are_missed(monkeypatch):
         _distributed.join("cpu")
 
 
-def test_processes_that_cannot_share_the_batch_are_refused(faces, tmp_path):
-    command = [
-        *TORCHRUN[:-1],
-        "3",
-        "-m",
-        "semantic_aug",
-        "train",
-        faces,
-        "--output",
-        tmp_path / "o",
-        "--preset",
-        "tiny",
-    ]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode != 0
-    assert "batch must be a multiple of 6 (2 x 3 processes x accumulate 1), got 64" in done.stderr
+def test_processes_that_cannot_share_the_batch_are_refused(faces, tmp_path, monkeypatch, capsys):
+    """Each of them by itself, before it joins the others."""
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    assert cli.main(["train", str(faces), "--output", str(tmp_path / "o"), "--preset", "tiny"]) == 2
+    assert "batch must be a multiple of 12 (4 x 3 processes x accumulate 1), got 64" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
 
 
@@ -211,7 +239,7 @@ def test_a_process_that_dies_ends_the_others_in_bounded_time(faces, tmp_path, to
         ).stdout.split()
         assert len(workers) == 2
         os.kill(int(workers[1]), signal.SIGKILL)
-        assert launcher.wait(timeout=60) != 0
+        assert launcher.wait(timeout=600) != 0
         for worker in workers:
             assert not os.path.exists(f"/proc/{worker}")
     finally:
@@ -221,13 +249,24 @@ def test_a_process_that_dies_ends_the_others_in_bounded_time(faces, tmp_path, to
 
 @pytest.mark.slow
 def test_two_processes_resume_bit_for_bit(faces, tmp_path, torch_home):
-    options = ("--preset", "tiny", "--images", "3200", "--precision", "fp32")
-    for name in ("whole", "cut"):
-        more = ("--minutes", "0.02") if name == "cut" else ()
-        said = verb(TORCHRUN, "train", faces, "--output", tmp_path / name, *options, *more, home=torch_home)
-    assert "the same command goes on" in said
-    said = verb(TORCHRUN, "train", faces, "--output", tmp_path / "cut", *options, home=torch_home)
-    assert "going on at" in said
+    def trained(name, *more):
+        command = (
+            "train",
+            faces,
+            "--output",
+            tmp_path / name,
+            "--preset",
+            "tiny",
+            "--images",
+            "3200",
+            "--device",
+            "cpu",
+        )
+        return started([*TORCHRUN, "-m", "semantic_aug"], *command, *more, TORCH_HOME=str(torch_home))
+
+    trained("whole")
+    assert "the same command goes on" in trained("cut", "--minutes", "0.02")
+    assert "going on at" in trained("cut")
     for file in ("model.safetensors", "statistics.safetensors"):
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
         assert cut == whole, file

@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from semantic_aug.labels import default_labels, folder_name, label_table, same_names
+from semantic_aug.labels import default_labels, folder_name, indices_by_class, label_table, same_names
 
 IMAGE, LABELS, OTHER = torch.rand(2, 1, 4, 4), torch.tensor([0, 1]), torch.tensor([5, 6])
 
@@ -60,3 +62,12 @@ def test_a_class_is_known_by_what_its_folder_is_called():
     names = ["T-shirt/top", ".hidden", "a\\b", "plain.name"]
     assert [folder_name(name) for name in names] == ["T-shirt_top", "_hidden", "a_b", "plain.name"]
     assert label_table([folder_name(name).upper() for name in names], names).tolist() == [0, 1, 2, 3]
+
+
+@given(st.lists(st.integers(0, 6), max_size=40), st.integers(0, 9))
+def test_indices_by_class_are_those_that_a_search_for_each_class_finds(labels, classes):
+    labels = torch.tensor(labels, dtype=torch.int64)
+    found = indices_by_class(labels, classes)
+    assert len(found) == max([classes, *(labels + 1).tolist()])
+    for label, indices in enumerate(found):
+        assert torch.equal(indices, (labels == label).nonzero().flatten())

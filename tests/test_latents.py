@@ -14,7 +14,8 @@ from torchvision.transforms import v2
 
 from semantic_aug import SemanticAugment, SemanticAugmentBatch, SemanticLoader
 from semantic_aug.latents import LatentCache, LatentsError
-from semantic_aug.model.artifact import MODES
+from semantic_aug.model.recommended import MODES
+from semantic_aug.model.runtime import LatentModel
 from semantic_aug.perturb import PERTURBATIONS
 from tests import contracts
 from tests.conftest import CLASSES, build_artifact
@@ -95,10 +96,10 @@ def test_nothing_is_encoded(data, path, monkeypatch):
     images, labels = data[:]
     augment = wrapper(mode="detail", domain_check=False)
     decoded = []
-    monkeypatch.setattr("semantic_aug.model.artifact.Artifact.encode", lambda *_: pytest.fail("encoded"))
-    original = type(ARTIFACT).decode
-    counting = lambda artifact, z: (decoded.append(len(z)), original(artifact, z))[1]  # noqa: E731
-    monkeypatch.setattr("semantic_aug.model.artifact.Artifact.decode", counting)
+    monkeypatch.setattr("semantic_aug.model.runtime.LatentModel.encode", lambda *_: pytest.fail("encoded"))
+    original = LatentModel.decode
+    counting = lambda model, z, labels: (decoded.append(len(z)), original(model, z, labels))[1]  # noqa: E731
+    monkeypatch.setattr("semantic_aug.model.runtime.LatentModel.decode", counting)
     augment(images, labels, latents=cache[:])
     augment(images, labels, latents={"mu": cache.mu})
     assert decoded == [N, 2 * N]

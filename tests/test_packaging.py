@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import semantic_aug
 from tests.conftest import write_folder
 
 ROOT = Path(__file__).parents[1]
+INFO = f"semantic_aug-{semantic_aug.__version__}.dist-info"
 CHECKPOINT_FILES = ("README.md", "config.json", "model.safetensors", "preview.png", "samples.png",
                     "statistics.safetensors")  # fmt: skip
 OF_TRAIN = {"accelerate", "lpips", "tensorboard"}
@@ -32,7 +34,7 @@ def build(kind, tree, folder):
 
 
 def metadata_of(wheel):
-    return email.message_from_bytes(zipfile.ZipFile(wheel).read("semantic_aug-0.1.0.dist-info/METADATA"))
+    return email.message_from_bytes(zipfile.ZipFile(wheel).read(f"{INFO}/METADATA"))
 
 
 def active(lines, *extras):
@@ -63,14 +65,13 @@ def wheel(unpacked, tmp_path_factory):
 
 def test_the_wheel_holds_the_package_and_its_checkpoints_and_nothing_else(wheel):
     names = zipfile.ZipFile(wheel).namelist()
-    info = "semantic_aug-0.1.0.dist-info"
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "semantic_aug").rglob("*.py")}
     checkpoints = {
         f"semantic_aug/checkpoints/{folder.name}/{file}"
         for folder in (ROOT / "checkpoints").iterdir()
         for file in CHECKPOINT_FILES
     }
-    about = {f"{info}/{file}" for file in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
+    about = {f"{INFO}/{file}" for file in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert sorted(names) == sorted(modules | checkpoints | about | {"semantic_aug/py.typed"})
     assert {"semantic_aug/checkpoints/fer2013-48/model.safetensors", "semantic_aug/trainer/loop.py"} <= set(names)
 
@@ -81,10 +82,11 @@ def test_the_metadata(wheel):
     needed = {requirement.name for requirement in active(about.get_all("Requires-Dist"))}
     assert needed == {"torch", "torchvision", "safetensors", "huggingface-hub", "filelock", "tqdm"}
     assert {"train", "bench", "demo", "docs", "ray", "test", "completion"} <= set(about.get_all("Provides-Extra"))
+    assert about["Version"] == semantic_aug.__version__
     assert about["Requires-Python"] == ">=3.10"
     assert about["License-Expression"] == "Apache-2.0"
     assert about.get_payload() == (ROOT / "README.md").read_text()
-    script = archive.read("semantic_aug-0.1.0.dist-info/entry_points.txt").decode()
+    script = archive.read(f"{INFO}/entry_points.txt").decode()
     assert "semantic-aug = semantic_aug.cli.main:main" in script
 
 

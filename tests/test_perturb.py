@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -6,6 +8,13 @@ from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 
 N = 20_000
+
+
+def model_of(statistics, shrinkage="oas", rank=None):
+    """What a perturbation reads of a ``LatentModel``."""
+    return SimpleNamespace(means=statistics.mean.float(), factors=statistics.factors(shrinkage, rank))
+
+
 GAUSSIAN = [name for name in PERTURBATIONS if name != "interpolate"]
 
 
@@ -28,7 +37,7 @@ def test_draws_have_covariance_s_sigma(artifact, name, strength, label):
         pytest.skip("needs a label")
     mu, noise = torch.randn(1, artifact.network.latent_dim), torch.randn(N, artifact.network.latent_dim)
     labels = torch.full((N,), label)
-    z = PERTURBATIONS[name](mu.expand(N, -1), labels, noise, artifact.statistics, strength, "oas")
+    z = PERTURBATIONS[name](mu.expand(N, -1), labels, noise, model_of(artifact.statistics), strength)
     mean, sigma = expected_moments(name, artifact.statistics, label, mu)
     found = torch.cov(z.T, correction=0).double()
     # The standard error of a variance from 20 000 draws is 1 % of it.
@@ -44,22 +53,22 @@ def test_contract(artifact, name):
     strength = torch.tensor([0.1, 0.5, 1.0, 2.0, 0.0])
     before = (mu.clone(), noise.clone(), labels.clone(), strength.clone())
     f = PERTURBATIONS[name]
-    z = f(mu, labels, noise, artifact.statistics, strength, "oas")
+    z = f(mu, labels, noise, model_of(artifact.statistics), strength)
     assert z.shape == mu.shape
     assert z.dtype == mu.dtype
     for old, new in zip(before, (mu, noise, labels, strength), strict=True):
         assert torch.equal(old, new)
-    assert torch.equal(z, f(mu, labels, noise, artifact.statistics, strength, "oas"))
-    assert f(mu[:0], labels[:0], noise[:0], artifact.statistics, 0.5, "oas").shape == (0, d)
+    assert torch.equal(z, f(mu, labels, noise, model_of(artifact.statistics), strength))
+    assert f(mu[:0], labels[:0], noise[:0], model_of(artifact.statistics), 0.5).shape == (0, d)
     if name != "class-gaussian":
         assert torch.equal(z[4], mu[4])
     else:
         assert_close(z[4], artifact.statistics.mean[1].float())
     if name != "interpolate":
         order = torch.tensor([3, 0, 4, 1, 2])
-        permuted = f(mu[order], labels[order], noise[order], artifact.statistics, strength[order], "oas")
+        permuted = f(mu[order], labels[order], noise[order], model_of(artifact.statistics), strength[order])
         assert_close(permuted, z[order])
-        assert_close(f(mu[1:2], labels[1:2], noise[1:2], artifact.statistics, 0.5, "oas"), z[1:2])
+        assert_close(f(mu[1:2], labels[1:2], noise[1:2], model_of(artifact.statistics), 0.5), z[1:2])
 
 
 @pytest.mark.parametrize("name", ["covariance", "pooled", "class-gaussian", "diagonal", "isotropic"])
@@ -67,7 +76,7 @@ def test_contract(artifact, name):
 def test_rank_keeps_the_leading_directions(artifact, name, rank):
     d = artifact.network.latent_dim
     mu, labels = torch.zeros(N, d), torch.full((N,), 1)
-    z = PERTURBATIONS[name](mu, labels, torch.randn(N, d), artifact.statistics, 1.0, "oas", rank)
+    z = PERTURBATIONS[name](mu, labels, torch.randn(N, d), model_of(artifact.statistics, rank=rank), 1.0)
     values, vectors = torch.linalg.eigh(artifact.statistics.covariance(POOLED if name == "pooled" else 1))
     leading = vectors[:, -rank:] * values[-rank:] @ vectors[:, -rank:].T  # the best approximation of that rank
     if name == "diagonal":
@@ -75,8 +84,8 @@ def test_rank_keeps_the_leading_directions(artifact, name, rank):
     if name == "isotropic":
         leading = torch.eye(d, dtype=leading.dtype) * leading.trace() / d
     assert (torch.cov(z.T, correction=0).double() - leading).abs().max() < 0.05 * leading.diagonal().max()
-    every = PERTURBATIONS[name](mu[:4], labels[:4], torch.ones(4, d), artifact.statistics, 1.0, "oas", d)
-    assert_close(every, PERTURBATIONS[name](mu[:4], labels[:4], torch.ones(4, d), artifact.statistics, 1.0, "oas"))
+    every = PERTURBATIONS[name](mu[:4], labels[:4], torch.ones(4, d), model_of(artifact.statistics, rank=d), 1.0)
+    assert_close(every, PERTURBATIONS[name](mu[:4], labels[:4], torch.ones(4, d), model_of(artifact.statistics), 1.0))
 
 
 @pytest.mark.parametrize("name", GAUSSIAN)
@@ -90,13 +99,13 @@ def test_degenerate_covariances(artifact, name, scatter):
     )
     for shrinkage in ("oas", "pooled", None):
         z = PERTURBATIONS[name](
-            torch.zeros(2, 4), torch.zeros(2).long(), torch.randn(2, 4), statistics, 10.0, shrinkage
+            torch.zeros(2, 4), torch.zeros(2).long(), torch.randn(2, 4), model_of(statistics, shrinkage), 10.0
         )
         assert z.isfinite().all()
 
 
 def interpolate(mu, labels, noise, strength=1.0):
-    return PERTURBATIONS["interpolate"](mu, labels, noise, None, strength, None)
+    return PERTURBATIONS["interpolate"](mu, labels, noise, None, strength)
 
 
 def test_interpolation_stays_between_two_of_the_class():

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from semantic_aug.data.dataset import BalancedOrder
-from semantic_aug.sampling import seeded
+from semantic_aug._random import seeded
+from semantic_aug.data.orders import BalancedOrder
 
 from .context import Change, Context, Key, Mix, Prepare
 from .mixing import paste, remix

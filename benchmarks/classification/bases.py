@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from semantic_aug.data.dataset import BalancedOrder, EndlessOrder
+from semantic_aug.data.orders import BalancedOrder, EndlessOrder
 
 BETA = 0.9999  # of the class-balanced weights
 DEFERRED = 0.8  # fraction of the training after which "drw" weights the classes

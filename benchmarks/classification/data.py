@@ -63,7 +63,7 @@ def match_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
 
 def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:
     """The checkpoint. Raises ValueError with both lists where its classes are not those of ``data``."""
-    artifact = Artifact.load(checkpoint)
+    artifact = Artifact.from_pretrained(checkpoint)
     if not same_names(artifact.classes, data.classes):
         raise ValueError(f"the data has the classes {data.classes}, checkpoint {checkpoint} has {artifact.classes}")
     return artifact

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semantic_aug import Artifact
-from semantic_aug.model.artifact import MODES
+from semantic_aug.model.recommended import MODES
 
 from .arms import Arm
 
@@ -64,7 +64,7 @@ def resolve(arm: Arm, changed: Mapping[str, Any], epochs: int, artifact: Artifac
         raise ValueError(f"arm {arm.name!r} has no setting {unknown[0]!r}; it has {', '.join(settings)}")
     settings |= changed
     if arm.uses_checkpoint and artifact is not None:
-        settings |= {name: artifact.recommended[name] for name, value in settings.items() if value is None}
+        settings |= {name: getattr(artifact.recommended, name) for name, value in settings.items() if value is None}
         directory = artifact.directory
         name = directory.resolve().name if directory else "in memory"
         settings |= {"checkpoint": name, "fingerprint": artifact.fingerprint[:12]}

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor
 
 from semantic_aug import SemanticAugmentBatch
-from semantic_aug.functional import blend, decoded, model_input
+from semantic_aug._random import seeded
+from semantic_aug.functional import blend, decode_pair, model_input
 from semantic_aug.images import tensor_to_unit, unit_to_tensor
-from semantic_aug.sampling import seeded
+from semantic_aug.model.runtime import LatentModel
+from semantic_aug.model.statistics import POOLED
 
 from .context import Change, Context, Key
 from .smote import neighbours, smote
@@ -22,7 +24,7 @@ def semantic(context: Context) -> Change:
     augment = SemanticAugmentBatch(
         settings["p"],
         settings["strength"],
-        checkpoint=replace(artifact, recommended=artifact.recommended | {"shrinkage": settings["shrinkage"]}),
+        checkpoint=replace(artifact, recommended=replace(artifact.recommended, shrinkage=settings["shrinkage"])),
         perturbation=settings["perturbation"],
         mode=settings["mode"],
         classes=context.data.classes,
@@ -42,12 +44,10 @@ def latent_smote(context: Context) -> Change:
     """An image's latent moved toward a near one of its class in the whole training set."""
     artifact, settings = context.artifact, context.settings
     assert artifact is not None
-    artifact = artifact.to(context.device)
-    autocast = torch.autocast(context.device.type, context.dtype, enabled=context.dtype is not None)
+    model = LatentModel.of(artifact, context.device, context.dtype)
 
     def encode(images: Tensor) -> Tensor:
-        with autocast:
-            return artifact.encode(model_input(tensor_to_unit(images.to(context.device)), artifact)).float()
+        return model.encode(model_input(tensor_to_unit(images.to(context.device)), model.network))
 
     latents = torch.cat([encode(part) for part in context.data.images.split(512)])
     table, count = neighbours(latents, context.data.labels.to(context.device), settings["neighbours"])
@@ -63,8 +63,8 @@ def latent_smote(context: Context) -> Change:
         chosen = chosen.to(context.device, non_blocking=True)
         z, unit = latents[source], tensor_to_unit(images[chosen])
         moved = smote(z, latents[table[source]], count[source], uniform)
-        with autocast:
-            before, after = decoded(z, moved, artifact, settings["mode"])
+        unknown = torch.full((len(z),), POOLED, device=z.device)
+        before, after = decode_pair(z, moved, unknown, model, settings["mode"])
         out = images.clone()
         out[chosen] = unit_to_tensor(blend(unit, before, after), images.dtype)
         return out

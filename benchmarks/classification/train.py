@@ -16,9 +16,9 @@ from torch.nn.functional import normalize
 
 from semantic_aug import Artifact
 from semantic_aug._io import save_whole
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.images import bytes_to_model
-from semantic_aug.sampling import seeded
 
 from .arms import parse_arm
 from .bases import BASES

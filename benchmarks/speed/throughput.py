@@ -43,6 +43,7 @@ from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit
 from semantic_aug.latents import LatentCache
 from semantic_aug.model.networks import PRESETS, Encoder, Generator
+from semantic_aug.model.runtime import LatentModel
 
 P, STRENGTH = 0.5, 0.35
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
@@ -130,20 +131,22 @@ def convolutions(artifact: Artifact, device: str, dtype: torch.dtype | None, bat
 
 def latents_of(artifact: Artifact, images: Tensor) -> dict[str, Tensor]:
     """What a cache would hold of these images, on the CPU, where a cache lies."""
-    mu = artifact.encode(model_input(images, artifact))
+    mu = artifact.encode(model_input(images, artifact.network))
     return {"mu": mu.cpu(), "reconstruction": model_to_unit(artifact.decode(mu)).half().cpu()}
 
 
 def plain(artifact: Artifact, mode: Any, images: Tensor) -> Contender:
-    """The plain eager float32 path on half of the images."""
+    """The plain eager float32 path on half of the images, in the layout that PyTorch gives weights by default."""
+    fast = LatentModel.of(artifact)
+    layout = {"memory_format": torch.contiguous_format}
+    networks = (copy.deepcopy(network).to(**layout) for network in (fast.encoder, fast.generator))
+    model = replace(fast, **dict(zip(("encoder", "generator"), networks, strict=True)))
     chosen = slice(0, round(P * len(images)))
     noise = torch.randn(len(images[chosen]), artifact.network.latent_dim)
 
     def run(images: Tensor, labels: Tensor) -> Tensor:
         out = images.clone()
-        out[chosen] = semantic_augment_image(
-            images[chosen], noise, artifact, labels[chosen], strength=STRENGTH, mode=mode, shrinkage=artifact.shrinkage
-        )
+        out[chosen] = semantic_augment_image(images[chosen], noise, model, labels[chosen], strength=STRENGTH, mode=mode)
         return out
 
     return run
@@ -226,7 +229,7 @@ def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, 
 def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
     """The table of contenders, the measured rates, and what augmenting adds to a training step."""
     device, n, size = options.device, options.batch, options.size
-    artifact = Artifact.load("fer2013-48").to(device)
+    artifact = Artifact.from_pretrained("fer2013-48").to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
     contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in ("decode", "detail")}
     contenders |= ours(artifact, images, compiled=options.compile) | others(len(artifact.classes), device)

@@ -101,7 +101,7 @@ def main() -> None:
     def config(**more) -> TrainConfig:
         return TrainConfig(
             network=network, images=2 * options.images, batch=64, adversarial_start=0.0, log_images=options.images,
-            snapshot_images=10**9, data={"noise": 512}, **more,
+            snapshot_images=10**9, data={"noise": 512}, draw_start=1.0, **more,
         )  # fmt: skip
 
     contenders = {

@@ -5,11 +5,10 @@ python examples/space/app.py
 
 from semantic_aug import Artifact
 from semantic_aug.app.page import serve
-from semantic_aug.cli.demonstration import draw
-from semantic_aug.figures.figures import Sources
+from semantic_aug.figures.sources import draw_sources
 
 CHECKPOINT = "fer2013-48"
 
 if __name__ == "__main__":
-    artifact = Artifact.load(CHECKPOINT)
-    serve(artifact, CHECKPOINT, Sources(*draw(artifact)))
+    artifact = Artifact.from_pretrained(CHECKPOINT)
+    serve(artifact, CHECKPOINT, draw_sources(artifact))

@@ -10,9 +10,10 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug.app.views import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing, html
-from semantic_aug.figures.figures import Sources
-from semantic_aug.model.artifact import MODES, Artifact, Mode
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import MODES, Mode
 from semantic_aug.perturb import PERTURBATIONS
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ STYLE = (
 )
 
 
-def build(artifact: Artifact, name: str, sources: Sources, judge: "Judge | None" = None) -> "gradio.Blocks":
+def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None) -> "gradio.Blocks":
     """The page; see ``serve``. Its thumbnails are files below ``GRADIO_TEMP_DIR``."""
     gr = _gradio()
     offered = drawing.first_of_each_class(sources.labels, max(1, OFFERED // len(artifact.classes)))[:OFFERED]
@@ -116,11 +117,11 @@ def build(artifact: Artifact, name: str, sources: Sources, judge: "Judge | None"
                     info="Whose covariance is used; unknown takes the one pooled over all classes.",
                 )  # fmt: skip
                 strength = gr.Slider(
-                    0, max(STRONGEST, recommended["strength"]), recommended["strength"], step=0.05, label="Strength",
-                    elem_id="strength", info=f"Scales the covariance. Recommended: {recommended['strength']:g}.",
+                    0, max(STRONGEST, recommended.strength), recommended.strength, step=0.05, label="Strength",
+                    elem_id="strength", info=f"Scales the covariance. Recommended: {recommended.strength:g}.",
                 )  # fmt: skip
                 mode = gr.Radio(
-                    list(MODES), value=recommended["mode"], label="Mode", elem_id="mode",
+                    list(MODES), value=recommended.mode, label="Mode", elem_id="mode",
                     info="detail adds the change to the image; decode shows the decoded image, as the paper does.",
                 )  # fmt: skip
                 with gr.Accordion("More", open=False):
@@ -166,7 +167,7 @@ def build(artifact: Artifact, name: str, sources: Sources, judge: "Judge | None"
 
 
 def serve(
-    artifact: Artifact, name: str, sources: Sources, judge: "Judge | None" = None, *, host: str | None = None,
+    artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None, *, host: str | None = None,
     port: int | None = None, share: bool = False,
 ) -> None:  # fmt: skip
     """Serve the page until Ctrl-C. Fonts are the system's; nothing is asked of another machine unless ``share``.

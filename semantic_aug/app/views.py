@@ -12,7 +12,9 @@ from torch import Tensor
 from semantic_aug.figures import drawing, html
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
 from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
-from semantic_aug.model.artifact import Artifact, Mode
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import Mode
+from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS
 
@@ -60,10 +62,10 @@ def label_of(artifact: Artifact, name: str) -> int:
     return artifact.classes.index(name) if name in artifact.classes else POOLED
 
 
-def reconstruction(artifact: Artifact, image: Tensor) -> tuple[Tensor, float]:
+def reconstruction(artifact: Artifact, image: Tensor, label: int = POOLED) -> tuple[Tensor, float]:
     """What the autoencoder makes of an image uint8 (C, H, W): uint8 (c, S, S), and its L1 error on [-1, 1]."""
-    x = model_input(tensor_to_unit(image)[None], artifact)
-    decoded = artifact.decode(artifact.encode(x))
+    x = model_input(tensor_to_unit(image)[None], artifact.network)
+    decoded = artifact.decode(artifact.encode(x), torch.tensor([label], device=x.device))
     return drawing.to_bytes(decoded)[0], float((decoded - x).abs().mean())
 
 
@@ -75,15 +77,21 @@ def draws(
         raise ValueError(f"The perturbation {perturbation} needs a class; choose the class of the image.")
     noise = torch.randn(DRAWS, artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
     return semantic_augment_image(
-        image.expand(DRAWS, *image.shape), noise, artifact, label, strength=strength, mode=mode,
-        perturbation=perturbation, shrinkage=artifact.shrinkage,
-    )  # fmt: skip
+        image.expand(DRAWS, *image.shape),
+        noise,
+        LatentModel.of(artifact),
+        label,
+        strength=strength,
+        mode=mode,
+        perturbation=perturbation,
+    )
 
 
 def walk(artifact: Artifact, image: Tensor, label: int, deviations: Sequence[float], *, mode: Mode) -> Tensor:
     """An image uint8 (C, H, W) moved by so many standard deviations along each leading direction of its class."""
-    noise = direction_noise(torch.tensor(deviations), artifact, label)
-    return semantic_augment_image(image, noise, artifact, label, strength=1.0, mode=mode, shrinkage=artifact.shrinkage)
+    model = LatentModel.of(artifact)
+    noise = direction_noise(torch.tensor(deviations), model, label)
+    return semantic_augment_image(image, noise, model, label, strength=1.0, mode=mode)
 
 
 def verdicts(judge: "Judge", artifact: Artifact, images: Tensor) -> Tensor:
@@ -114,7 +122,7 @@ def draws_html(
 ) -> str:  # fmt: skip
     """The source, its reconstruction, and the draws; with a judge its verdicts and their mean."""
     label = label_of(artifact, class_name)
-    rebuilt, error = reconstruction(artifact, image)
+    rebuilt, error = reconstruction(artifact, image, label)
     drawn = draws(artifact, image, label, strength=strength, mode=mode, perturbation=perturbation, seed=seed)
     shares = None if judge is None else verdicts(judge, artifact, drawn)
     first = [("source", image), ("reconstruction", rebuilt)]

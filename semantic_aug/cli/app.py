@@ -3,18 +3,32 @@
 import argparse
 from pathlib import Path
 
-from semantic_aug.app import page
-from semantic_aug.cli.data import sources_of
-from semantic_aug.evaluation.classifier import Judge
-from semantic_aug.model.artifact import Artifact
+from semantic_aug.cli.options import CHECKPOINT, DRAWN, Add
+
+SUMMARY = "A page to play with, served on this machine (Gradio)."
+EXAMPLE = "app fer2013-48 faces/validation"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint", nargs="?", default="fer2013-48", help=f"{CHECKPOINT}; default: fer2013-48")
+    add("data", nargs="?", help=DRAWN)
+    add("--judge", metavar="FILE", help="a judge, as evaluate keeps it, to say which class it sees")
+    add("--host", metavar="H", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    add("--port", metavar="P", type=int, help="default: the first free one from 7860 on")
+    add("--share", action="store_true", help="a public link, through Gradio's servers")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
-    artifact = Artifact.load(options.checkpoint)
+    from semantic_aug.app.page import serve
+    from semantic_aug.cli.data import load_or_draw
+    from semantic_aug.evaluation.classifier import Judge
+    from semantic_aug.model.artifact import Artifact
+
+    artifact = Artifact.from_pretrained(options.checkpoint)
     judge = Judge.load(options.judge) if options.judge else None
-    sources = sources_of(artifact, options, skip_bad=options.skip_bad)
-    page.serve(
-        artifact, Path(options.checkpoint).name, sources, judge, host=options.host, port=options.port,
-        share=options.share,
-    )  # fmt: skip
+    sources = load_or_draw(artifact, options, skip_bad=options.skip_bad)
+    name = Path(options.checkpoint).name
+    serve(artifact, name, sources, judge, host=options.host, port=options.port, share=options.share)

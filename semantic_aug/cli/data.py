@@ -2,47 +2,87 @@
 
 import argparse
 import sys
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TextIO
 
 from torch import Tensor
 
-from semantic_aug.cli.demonstration import draw
+from semantic_aug._distributed import rank_and_world
+from semantic_aug.cli.paths import without_folders
 from semantic_aug.data.dataset import ImageSet, load_data
-from semantic_aug.figures.figures import Sources
+from semantic_aug.data.find import find_source
+from semantic_aug.data.source import Source
+from semantic_aug.figures.sources import draw_sources
+from semantic_aug.labels import label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import IMAGES, Domain
 
+LISTED = 12  # classes that are named one by one
 
-def load(artifact: Artifact, folder: str, *, skip_bad: bool, same_classes: bool = True) -> ImageSet:
-    """An image folder as the artifact takes it; with ``same_classes`` its labels are mapped by name."""
+
+def find(spec: str, *, file: TextIO | None = None) -> Source:
+    """What DATA names; its classes and counts are said before any image is read."""
+    source = find_source(spec)
+    say(*describe(source.origin, source.classes, source.counts()), file=file)
+    return source
+
+
+def load(
+    artifact: Artifact, spec: str, *, skip_bad: bool, same_classes: bool = True, file: TextIO | None = None
+) -> ImageSet:
+    """The images of DATA as the artifact takes them; with ``same_classes`` their labels are mapped by name."""
+    source = find(spec, file=file)
+    if same_classes:
+        label_table(source.classes, artifact.classes)  # refuses other classes before any image is read
     network = artifact.network
-    data = load_data(folder, network.channels, network.image_size, skip_bad=skip_bad)
-    say_skipped(data.skipped)
+    data = load_data(source, network.channels, network.image_size, skip_bad=skip_bad)
+    say_skipped(data.skipped, file=file)
     return data.with_classes(artifact.classes) if same_classes else data
 
 
-def sources_of(artifact: Artifact, options: argparse.Namespace, *, skip_bad: bool) -> Sources:
+def load_or_draw(artifact: Artifact, options: argparse.Namespace, *, skip_bad: bool) -> ImageSet:
     """The images of DATA, or, without it, images that the artifact draws."""
     if options.data is None:
-        return Sources(*draw(artifact))
+        say(f"no DATA given: the images are drawn by {options.checkpoint} itself and show nobody")
+        return draw_sources(artifact)
     data = load(artifact, options.data, skip_bad=skip_bad)
-    folder = Path(options.data)
-    name = folder.resolve().name if folder.is_dir() else options.data.partition("@")[0]  # no path of this machine
-    return Sources(data.images, data.labels, name)
+    return replace(data, name=without_folders(options.data).removeprefix("folder:"))
+
+
+def describe(name: str, classes: Sequence[str], counts: Sequence[int]) -> list[str]:
+    """A line with the images of every class, and one that names the classes of a single image, if there are any."""
+    images, kinds = sum(counts), len(classes)
+    entries = [f"{each} {count}" for each, count in zip(classes, counts, strict=True)]
+    if kinds > LISTED:
+        most_first = sorted(range(kinds), key=lambda label: -counts[label])
+        ends = [[entries[label] for label in part] for part in (most_first[:5], most_first[-3:])]
+        entries = [*ends[0], "...", *ends[1]]
+    lines = [f"{name}: {images} image{'s' * (images != 1)} of {kinds} class{'es' * (kinds != 1)}: {', '.join(entries)}"]
+    single = [each for each, count in zip(classes, counts, strict=True) if count == 1]
+    if single:
+        lines.append(f"one image only: {', '.join(single[:LISTED])}{', ...' * (len(single) > LISTED)}")
+    return lines
+
+
+def say(*lines: str, file: TextIO | None = None) -> None:
+    """Print, in the first of several processes alone."""
+    if rank_and_world()[0] == 0:
+        for line in lines:
+            print(line, file=file, flush=True)
+
+
+def say_skipped(skipped: int, *, file: TextIO | None = None) -> None:
+    """Say how many images are left out, if any."""
+    if skipped:
+        say(f"left out {skipped} image{'s' * (skipped != 1)} that cannot be read", file=file)
 
 
 def warn_of_strangers(artifact: Artifact, read: Callable[[int], Tensor], n: int) -> None:
     """Look at some of ``n`` images, each (1, channels, S, S) in [-1, 1], and say if they are not the checkpoint's."""
-    domain = Domain()
+    domain = Domain(artifact)
     for number in sorted({i * n // IMAGES for i in range(IMAGES)}):
         domain.look(read(number).to(artifact.device), artifact)
-    complaint = domain.complaint(artifact)
+    complaint = domain.complaint()
     if complaint:
         print(f"warning: {complaint}", file=sys.stderr)
-
-
-def say_skipped(skipped: int) -> None:
-    """Say how many images are left out, if any."""
-    if skipped:
-        print(f"left out {skipped} images that cannot be read")

@@ -2,22 +2,43 @@
 
 import argparse
 
-from semantic_aug.cli.data import load
-from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new, writable
-from semantic_aug.latents import LatentCache
-from semantic_aug.model.artifact import Artifact
+
+SUMMARY = "Encode a data set once, so that augmenting it costs the decoder alone (LatentCache)."
+EXAMPLE = "encode fer2013-48 faces/train --output latents.safetensors"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data")
+    add("--output", metavar="FILE", required=True, help="must not exist")
+    add("--reconstructions", action="store_true", help="keep the decoded images too, which detail mode subtracts")
+    add("--device")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write them to ``--output``; ValueError where the images are no files, which the cache knows them by."""
+    from semantic_aug.cli.data import load
+    from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.latents import LatentCache
+    from semantic_aug.model.artifact import Artifact
+
     output = new(writable(options.output))
     device = chosen_device(options.device)
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     if not all(path.is_file() for path in data.files):
         raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")
+    labelled = options.reconstructions and artifact.conditional
     cache = LatentCache.build(
-        output, artifact.to(device), data.images, files=data.files, reconstructions=options.reconstructions
+        output,
+        artifact.to(device),
+        data.images,
+        files=data.files,
+        reconstructions=options.reconstructions,
+        labels=data.with_classes(artifact.classes).labels if labelled else None,
     )
     print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")

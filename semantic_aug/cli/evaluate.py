@@ -4,85 +4,171 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from semantic_aug import _distributed
-from semantic_aug.cli.data import load
-from semantic_aug.cli.devices import chosen_device, chosen_precision
+from semantic_aug.cli.options import DATA, Add
 from semantic_aug.cli.paths import png, writable
-from semantic_aug.data.dataset import ImageSet
-from semantic_aug.data.source import find_source
-from semantic_aug.evaluation import quality
-from semantic_aug.evaluation.classifier import Judge, train_judge
-from semantic_aug.evaluation.lpips import Perceptual
-from semantic_aug.figures import drawing
-from semantic_aug.model.artifact import Artifact
 
+if TYPE_CHECKING:
+    from semantic_aug.data.dataset import ImageSet
+    from semantic_aug.evaluation.classifier import Judge
+    from semantic_aug.evaluation.lpips import Perceptual
+    from semantic_aug.evaluation.plane import Plane
+    from semantic_aug.model.artifact import Artifact
+
+SUMMARY = "Quality of a checkpoint on held-out images: reconstruction, realism, diversity, class agreement."
+EXAMPLE = "evaluate fer2013-48 faces/validation --train faces/train --json figures.json"
 JUDGE = "judge.safetensors"  # where it is kept unless --judge says otherwise
 
 
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data", help=f"held-out images, {DATA}")
+    add("--train", metavar="DATA", help="real images to train the judge classifier on, where there is none yet")
+    add("--judge", metavar="FILE", help=f"where the judge is kept (default: {JUDGE})")
+    add("--compared", metavar="N", type=int, default=2000, help="augment and judge at most N images (default: 2000)")
+    add("--json", metavar="FILE", help="also write the figures there")
+    add("--picture", metavar="PNG", help="an image of each class, and what the judge says of its augmentations")
+    add("--plane", metavar="PNG", help="affinity against diversity, read by two judges; its table is printed")
+    add("--seed")
+    add("--device")
+    add("--skip-bad")
+
+
 def run(options: argparse.Namespace) -> None:
-    """Print the figures as JSON, and write them and the picture of verdicts where asked to."""
+    """Print the figures as JSON, and write them, the picture of verdicts and the plane where asked to."""
+    from semantic_aug import _distributed
+    from semantic_aug._io import write_whole
+    from semantic_aug.cli.data import load
+    from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.evaluation import quality
+    from semantic_aug.evaluation.classifier import ARCHITECTURE
+    from semantic_aug.evaluation.lpips import Perceptual
+    from semantic_aug.figures import drawing
+    from semantic_aug.model.artifact import Artifact
+
     if options.compared < 2:
         raise ValueError(f"--compared must be at least 2, got {options.compared}")
     device = chosen_device(options.device)
     output = [] if options.json is None else [writable(options.json)]
-    if options.picture is not None:
-        output.append(png(options.picture, "--picture"))
-    artifact = Artifact.load(options.checkpoint)
+    pictures = {"--picture": options.picture, "--plane": options.plane}
+    output += [png(path, name) for name, path in pictures.items() if path is not None]
+    artifact = Artifact.from_pretrained(options.checkpoint)
     processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
-    data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
-    judge = judge_of(options, artifact, data)
-    if options.picture is not None and judge is None:
-        raise ValueError("--picture shows the judge's verdicts; give --train DATA, or --judge FILE that is there")
+    check_judges(options, artifact)
+    data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False, file=sys.stderr)
+    judges = get_judges(options, artifact, data)
+    judge = judges.get(ARCHITECTURE)
+    can_judge = judge is not None and examine_judge(judge, artifact, data)
     perceptual = Perceptual().to(artifact.device)
-    said = print if processes.is_main_process and sys.stderr.isatty() else None
     figures = quality.quality(
-        artifact, data, judge=judge, perceptual=perceptual, compared=options.compared, seed=options.seed, say=said
+        artifact,
+        data,
+        judge=judge if can_judge else None,
+        perceptual=perceptual,
+        compared=options.compared,
+        seed=options.seed,
+        say=print if processes.is_main_process and sys.stderr.isatty() else None,
     )
     if not processes.is_main_process:
         return
+    measured = None
+    if options.plane is not None:
+        measured = measure_plane(options, artifact, data, judges, perceptual)
+        figures["plane"] = measured.to_json()
     text = json.dumps(figures, indent=1)
     print(text)
     if options.json is not None:
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
+        write_whole(f"{text}\n".encode(), Path(options.json))
     if options.picture is not None and judge is not None:
         drawing.save(quality.picture(artifact, data, judge, seed=options.seed), options.picture)
+    if measured is not None:
+        draw_plane(measured, options.plane)
     for path in output:
         print(f"wrote {path}", file=sys.stderr)
 
 
-def judge_of(options: argparse.Namespace, artifact: Artifact, data: ImageSet) -> Judge | None:
-    """The judge of ``--judge``, trained on ``--train`` where there is none yet and kept there."""
-    path = Path(options.judge or JUDGE)
+def judge_paths(options: argparse.Namespace) -> dict[str, Path]:
+    """Where the judges are kept, by architecture: ``--judge``, and for ``--plane`` one of each other beside it."""
+    from semantic_aug.evaluation.classifier import ARCHITECTURE, ARCHITECTURES
+
     if options.judge is None and options.train is None:
-        print("no --judge and no --train: class agreement is left out", file=sys.stderr)
-        return None
-    processes = _distributed.join(options.device)
-    with processes.main_process_first():  # the others find the judge that it trained
+        return {}
+    path = Path(options.judge or JUDGE)
+    paths = {name: path.with_name(f"{path.stem}-{name}{path.suffix}") for name in ARCHITECTURES} | {ARCHITECTURE: path}
+    return paths if options.plane is not None else {ARCHITECTURE: path}
+
+
+def check_judges(options: argparse.Namespace, artifact: "Artifact") -> None:
+    """Refuse a wrong judge, or one that is missing, before any image is read."""
+    paths = judge_paths(options)
+    for name, path in {"--picture": options.picture, "--plane": options.plane}.items():
+        if path is not None and not paths:
+            raise ValueError(f"{name} shows the judge's verdicts; give --train DATA, or --judge FILE that is there")
+    for architecture, path in paths.items():
         if path.exists():
-            judge = _kept_judge(path, options, artifact)
-            if processes.is_main_process:
-                print(f"judge: {path}, trained on {judge.images} images before", file=sys.stderr)
-            return judge
-        if options.train is None:
+            load_judge(path, architecture, options, artifact)
+        elif options.train is None:
             raise FileNotFoundError(f"{path}: no such judge; --train DATA trains it on real images and keeps it there")
-        writable(str(path))
-        training = load(artifact, options.train, skip_bad=options.skip_bad, same_classes=False)
-        print(f"training the judge on {len(training)} real images", file=sys.stderr)
-        judge = train_judge(
-            training, data, seed=options.seed, device=str(artifact.device),
-            precision=chosen_precision("auto", str(artifact.device)), say=lambda line: print(line, file=sys.stderr),
-        )  # fmt: skip
-        judge.save(path)
-        return Judge.load(path)
+        else:
+            writable(str(path))
 
 
-def _kept_judge(path: Path, options: argparse.Namespace, artifact: Artifact) -> Judge:
+def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "dict[str, Judge]":
+    """The judges by their architecture, trained on ``--train`` where there are none yet, and kept."""
+    from semantic_aug import _distributed
+    from semantic_aug.cli.data import say
+    from semantic_aug.evaluation.classifier import Judge
+
+    judges, paths = {}, judge_paths(options)
+    if not paths:
+        say("no --judge and no --train: class agreement is left out", file=sys.stderr)
+    for architecture, path in paths.items():
+        with _distributed.join(options.device).main_process_first():  # the others find the judge that it trained
+            if path.exists():
+                judges[architecture] = load_judge(path, architecture, options, artifact)
+                say(f"judge: {path}, trained on {judges[architecture].images} images before", file=sys.stderr)
+            else:
+                train_new_judge(architecture, options, artifact, data).save(path)
+                judges[architecture] = Judge.load(path)
+    return judges
+
+
+def train_new_judge(architecture: str, options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "Judge":
+    """Train a judge on the images of ``--train``; ``data`` tells how good it is."""
+    from semantic_aug.cli.data import load
+    from semantic_aug.cli.devices import chosen_precision
+    from semantic_aug.evaluation.classifier import train_judge
+
+    training = load(artifact, options.train, skip_bad=options.skip_bad, same_classes=False, file=sys.stderr)
+    print(f"training the judge {architecture} on {len(training)} real images", file=sys.stderr)
+    device = str(artifact.device)
+    return train_judge(
+        training,
+        data,
+        architecture=architecture,
+        seed=options.seed,
+        device=device,
+        precision=chosen_precision("auto", device),
+        say=lambda line: print(line, file=sys.stderr),
+    )
+
+
+def load_judge(path: Path, architecture: str, options: argparse.Namespace, artifact: "Artifact") -> "Judge":
     """The judge of a file. Raises ValueError where it is not that of ``--train``, or of the artifact's classes."""
+    from semantic_aug.data.find import find_source
+    from semantic_aug.evaluation.classifier import Judge
+
     judge = Judge.load(path)
+    if judge.architecture != architecture:
+        raise ValueError(
+            f"{path} is a judge of architecture {judge.architecture}, expected {architecture}; pass --judge FILE for "
+            f"another judge"
+        )
     if options.train is not None:
-        found = len(find_source(options.train).files)
+        found = len(find_source(options.train))
         if found != judge.images and not options.skip_bad:
             raise ValueError(
                 f"{path} was trained on {judge.images} images, {options.train} has {found}; pass --judge FILE for "
@@ -93,3 +179,54 @@ def _kept_judge(path: Path, options: argparse.Namespace, artifact: Artifact) -> 
     except ValueError as error:
         raise ValueError(f"{path}: {error}; pass --judge FILE for another judge") from error
     return judge
+
+
+def examine_judge(judge: "Judge", artifact: "Artifact", data: "ImageSet") -> bool:
+    """Whether the judge can judge real images of the data; if not, that is said."""
+    from semantic_aug.evaluation.affinity import examine
+    from semantic_aug.evaluation.plane import IMAGES, draw
+    from semantic_aug.evaluation.table import verdict
+
+    found = examine(judge, artifact.classes, draw(data, IMAGES, 0))
+    if not found.can_judge:
+        print(f"{verdict(judge.architecture, found)} Class agreement is left out.", file=sys.stderr)
+    return found.can_judge
+
+
+def measure_plane(
+    options: argparse.Namespace,
+    artifact: "Artifact",
+    data: "ImageSet",
+    judges: "dict[str, Judge]",
+    perceptual: "Perceptual",
+) -> "Plane":
+    """The plane of a seeded part of the images, with a linear probe where there are training images."""
+    from semantic_aug.cli.data import load
+    from semantic_aug.evaluation.identity import identity_embedding
+    from semantic_aug.evaluation.plane import IMAGES, draw, plane
+
+    training = None
+    if options.train is not None:
+        training = load(artifact, options.train, skip_bad=options.skip_bad, same_classes=False, file=sys.stderr)
+    return plane(
+        artifact,
+        draw(data, IMAGES, options.seed),
+        judges,
+        perceptual,
+        training=training,
+        embed=identity_embedding(),
+        seed=options.seed,
+        say=lambda line: print(line, file=sys.stderr),
+    )
+
+
+def draw_plane(measured: "Plane", path: str) -> None:
+    """Print its table and write its figure. Raises RuntimeError where no judge can judge the images."""
+    from semantic_aug.evaluation.picture import picture
+    from semantic_aug.evaluation.table import table
+    from semantic_aug.figures import drawing
+
+    print(table(measured), file=sys.stderr)
+    if not any(judge.can_judge for judge in measured.judges.values()):
+        raise RuntimeError(f"{path} is not drawn, for no judge can judge these images")
+    drawing.save(picture(measured), path)

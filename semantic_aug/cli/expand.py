@@ -2,61 +2,87 @@
 
 import argparse
 from contextlib import nullcontext
-from dataclasses import asdict
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from semantic_aug import _distributed
-from semantic_aug.cli.data import say_skipped, warn_of_strangers
-from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import directory, outside, writable
-from semantic_aug.cli.progress import shown
-from semantic_aug.data.dataset import readable, stamp
-from semantic_aug.data.source import find_source
-from semantic_aug.expansion import run as expansion
-from semantic_aug.expansion.layouts import LAYOUTS, folder_names
-from semantic_aug.expansion.plan import Originals, Plan, new_images
-from semantic_aug.expansion.recipe import Recipe
-from semantic_aug.functional import model_input
-from semantic_aug.images import tensor_to_unit
-from semantic_aug.labels import label_table
-from semantic_aug.model.artifact import Artifact
+
+if TYPE_CHECKING:
+    from semantic_aug.data.source import Source
+    from semantic_aug.expansion.run import Engine
+
+SUMMARY = "Write an expanded data set, originals and new images. Running the same command again goes on."
+EXAMPLE = "expand fer2013-48 faces/train --output balanced --balance"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data")
+    add("--output", metavar="DIR", required=True, help="new, empty, or begun by the same command")
+    add("--balance", action="store_true", help="raise every class to the largest")
+    add("--per-class", metavar="N", type=int, help="raise every class to N images, originals included")
+    add("--times", metavar="K", type=int, help="K times as many images of every class, originals included")
+    add("--strength", metavar="S", type=float, help="scale of the covariance (default: the checkpoint's own)")
+    add("--mode", choices=("detail", "decode"), help="default: the checkpoint's own")
+    add("--perturbation", metavar="NAME", default="covariance", help="as of SemanticAugment; default: covariance")
+    add("--seed")
+    add("--format", choices=("folder", "webdataset"), default="folder", help="an image folder (default), or tar shards")
+    add(
+        "--originals",
+        choices=("link", "copy", "symlink"),
+        default="link",
+        help="in a folder: hard links, copies across file systems (default), copies, or symbolic links",
+    )
+    add("--engine", choices=("local", "ray"), default="local", help="ray: actors on a Ray cluster, or on this machine")
+    add("--verify", metavar="N", type=int, help="in the end, make N new images again and compare them bit for bit")
+    add("--device")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write it to ``--output``, or go on where the same command stopped, in one process or several."""
+    from dataclasses import asdict
+
+    from semantic_aug import _distributed
+    from semantic_aug.cli.data import find, say_skipped, warn_of_strangers
+    from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.cli.progress import shown
+    from semantic_aug.data.cache import stamp
+    from semantic_aug.expansion import run as expansion
+    from semantic_aug.expansion.layouts import LAYOUTS, folder_names
+    from semantic_aug.expansion.plan import Plan, new_images
+    from semantic_aug.expansion.recipe import Recipe
+    from semantic_aug.functional import model_input
+    from semantic_aug.images import tensor_to_unit
+    from semantic_aug.labels import label_table
+    from semantic_aug.model.artifact import Artifact
+
     output = outside(directory(writable(options.output)), options.data)
     device = chosen_device(options.device)
     if options.verify is not None and options.verify < 1:
         raise ValueError(f"--verify must be at least 1, got {options.verify}")
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     recipe = Recipe.of(
         artifact, strength=options.strength, mode=options.mode, perturbation=options.perturbation, seed=options.seed
     )
-    source = find_source(options.data)
-    label_table(source.classes, artifact.classes)
-    folder_names(source.classes)
     target = {"balance": options.balance, "per_class": options.per_class, "times": options.times}
-    new_images([1], **target)
-    run = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
-    engine = expansion.in_threads
-    if options.engine == "ray":
-        if find_spec("ray") is None:
-            raise ValueError('--engine ray needs Ray: pip install "semantic-aug[ray]"')
-        if _distributed.launched() > 1:
-            raise ValueError("--engine ray starts processes of its own; run it without torchrun")
-        from semantic_aug.expansion.ray import in_actors as engine
-
-    def unreadable() -> list[int]:
-        return sorted({*range(len(source.files))}.difference(readable(source, skip_bad=options.skip_bad).tolist()))
-
+    new_images([1], **target)  # refuses a wrong target
+    engine = choose_engine(options.engine)
     if _distributed.launched() > 1:
         device = str(_distributed.join(device).device)
     rank, world_size = _distributed.rank_and_world()
-    run |= asdict(recipe) | expansion.made_with(device) | {"originals": options.originals}
-    with expansion.begun(output, run, unreadable) if rank == 0 else nullcontext():
+    source = find(options.data)
+    label_table(source.classes, artifact.classes)
+    folder_names(source.classes)
+    settings = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
+    settings |= asdict(recipe) | expansion.made_with(device) | {"originals": options.originals}
+    begun = expansion.begun(output, settings, lambda: find_unreadable(source, skip_bad=options.skip_bad))
+    with begun if rank == 0 else nullcontext():
         _distributed.wait()
         skipped = expansion.recorded(output)["skipped"]
-        originals = Originals.of(source, skipped)
+        originals = source.without(skipped)
         plan = Plan(originals, new_images(originals.counts(), **target), recipe.seed)
         layout = LAYOUTS[options.format](output, originals, plan, artifact, recipe, device, options.originals)
         total, done, finished = expansion.work(layout, rank=rank, world_size=world_size, engine=engine)
@@ -64,11 +90,11 @@ def run(options: argparse.Namespace) -> None:
             say_skipped(len(skipped))
             there = f", {done} of them there already" if done else ""
             there = there if len(plan) else ": every class has as many images as are asked for"
-            print(f"{len(originals.files)} originals, {len(plan)} new images{there}")
+            print(f"{len(originals)} originals, {len(plan)} new images{there}")
             warn_of_strangers(
                 artifact,
-                lambda i: model_input(tensor_to_unit(originals.read(i))[None], artifact),
-                len(originals.files),
+                lambda i: model_input(tensor_to_unit(originals.read(i, None, None))[None], artifact.network),
+                len(originals),
             )
         try:
             shown(finished, total, done, "new images", silent=rank != 0)
@@ -77,7 +103,7 @@ def run(options: argparse.Namespace) -> None:
             raise
         _distributed.wait()
         if rank == 0:
-            images = len(originals.files) + expansion.finish(layout)
+            images = len(originals) + expansion.finish(layout)
             print(f"wrote {output}: {images} images, {len(source.classes)} classes")
             if options.verify:
                 wrong = expansion.differing(output, artifact, options.verify, device=device)
@@ -86,3 +112,26 @@ def run(options: argparse.Namespace) -> None:
                         f"{len(wrong)} images differ from what the manifest makes: {', '.join(wrong[:9])}"
                     )
                 print(f"made {min(options.verify, len(plan))} images again: equal bit for bit")
+
+
+def choose_engine(name: str) -> "Engine":
+    """What runs the units of work. Raises ValueError where Ray is missing, or other processes are there already."""
+    from semantic_aug import _distributed
+    from semantic_aug.expansion.run import in_threads
+
+    if name == "local":
+        return in_threads
+    if find_spec("ray") is None:
+        raise ValueError('--engine ray needs Ray: pip install "semantic-aug[ray]"')
+    if _distributed.launched() > 1:
+        raise ValueError("--engine ray starts processes of its own; run it without torchrun")
+    from semantic_aug.expansion.ray import in_actors
+
+    return in_actors
+
+
+def find_unreadable(source: "Source", *, skip_bad: bool) -> list[int]:
+    """The numbers of the images that cannot be read. Raises DataError, unless ``skip_bad``, where there are any."""
+    from semantic_aug.data.decoding import find_readable
+
+    return sorted({*range(len(source))}.difference(find_readable(source, skip_bad=skip_bad).tolist()))

@@ -4,27 +4,41 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from semantic_aug import _distributed
-from semantic_aug.cli.data import load, warn_of_strangers
-from semantic_aug.cli.devices import chosen_device
+from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new
-from semantic_aug.evaluation.quality import reconstruction
-from semantic_aug.model.artifact import Artifact
-from semantic_aug.trainer.fit import fit_statistics
+
+SUMMARY = "New class statistics for your own classes on an existing checkpoint; no training."
+EXAMPLE = "fit fer2013-48 faces/train --output my-checkpoint"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data")
+    add("--output", metavar="DIR", required=True, help="the new artifact; must not exist")
+    add("--device")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write the new artifact to ``--output``; say which classes are too small, and if the images are strangers."""
+    from semantic_aug import _distributed
+    from semantic_aug.cli.data import load, warn_of_strangers
+    from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.evaluation.quality import reconstruction
+    from semantic_aug.model.artifact import Artifact
+    from semantic_aug.trainer.fit import fit_statistics
+
     output = new(options.output)
     device = chosen_device(options.device)
-    artifact = Artifact.load(options.checkpoint)
+    artifact = Artifact.from_pretrained(options.checkpoint)
     processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
     statistics = fit_statistics(artifact.encoder, data)
-    statistics.factors(artifact.shrinkage)  # raises where no class has two images
+    statistics.factors(artifact.recommended.shrinkage)  # raises where no class has two images
     fitted = replace(
-        artifact,
+        artifact if data.classes == artifact.classes else artifact.unconditional(),
         statistics=statistics,
         classes=data.classes,
         reconstruction=reconstruction(artifact, data),
@@ -39,6 +53,8 @@ def run(options: argparse.Namespace) -> None:
     if processes.is_main_process:
         fitted.save(output)
         print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+        if artifact.conditional and not fitted.conditional:
+            print(f"these are not the classes of {options.checkpoint}, so images are decoded without their class")
         few = [f"{name} ({n})" for name, n in zip(data.classes, data.counts(), strict=True) if n < 2]
         if few:
             print(f"too few images for a covariance of their own, the pooled one is taken: {', '.join(few)}")

@@ -3,12 +3,23 @@
 import argparse
 import json
 
-from semantic_aug.model.artifact import CONFIG, Artifact
+from semantic_aug.cli.options import Add
+
+SUMMARY = "What a checkpoint holds: classes, counts, sizes, hashes, figures."
+EXAMPLE = "inspect fer2013-48"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print its classes, sizes, hashes and figures."""
-    artifact = Artifact.load(options.checkpoint)
+    from semantic_aug.model.artifact import Artifact
+    from semantic_aug.model.hub import CONFIG
+
+    artifact = Artifact.from_pretrained(options.checkpoint)
     assert artifact.directory is not None
     config = json.loads((artifact.directory / CONFIG).read_text(encoding="utf-8"))
     print(f"{config['format']} at {artifact.directory}")

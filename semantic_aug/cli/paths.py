@@ -1,11 +1,19 @@
-"""Where a verb may write; each returns the path, or raises before any work is done."""
+"""Where a verb may write, and how paths are told to others.
 
+Functions that check a path return it, or raise before any work is done.
+"""
+
+import os
+import re
 from pathlib import Path
 
 
 def writable(path: str) -> Path:
     """A file in a folder that exists."""
-    if not Path(path).absolute().parent.is_dir():
+    folder = Path(path).absolute().parent
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file; expected a folder to write {Path(path).name} to")
+    if not folder.is_dir():
         raise FileNotFoundError(f"{Path(path).parent}: no such folder to write {Path(path).name} to")
     return Path(path)
 
@@ -26,8 +34,9 @@ def directory(path: str | Path) -> Path:
 
 def outside(output: Path, data: str) -> Path:
     """An output that does not lie in the folder it is made from."""
-    if Path(data).is_dir() and output.resolve().is_relative_to(Path(data).resolve()):
-        raise ValueError(f"{output} lies in {data}, whose images would then change; choose another --output")
+    folder = Path(data.removeprefix("folder:"))
+    if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{output} lies in {folder}, whose images would then change; choose another --output")
     return output
 
 
@@ -36,3 +45,18 @@ def new(path: str | Path) -> Path:
     if Path(path).exists():
         raise FileExistsError(f"{path} exists; choose another --output")
     return Path(path)
+
+
+def without_folders(word: str) -> str:
+    """A word of the command line as artifacts and pages record it: without the folders of this machine."""
+    option, equals, value = word.partition("=")
+    if option.startswith("-") and equals:
+        return f"{option}={without_folders(value)}"
+    if word.startswith("folder:"):
+        return f"folder:{without_folders(word.removeprefix('folder:'))}"
+    if re.match(r"\w[\w-]+:", word):  # PREFIX:NAME@ROOT
+        return word.partition("@")[0]
+    folder, name = os.path.split(word)
+    if os.path.isfile(folder):  # TABLE/SPLIT
+        return f"{os.path.basename(folder)}/{name}"
+    return os.path.basename(os.path.abspath(word)) if os.path.isabs(word) or os.path.exists(word) else word

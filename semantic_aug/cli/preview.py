@@ -3,15 +3,36 @@
 import argparse
 from pathlib import Path
 
-from semantic_aug.cli.data import sources_of
+from semantic_aug.cli.options import DRAWN, Add
 from semantic_aug.cli.paths import writable
-from semantic_aug.figures import drawing, html
-from semantic_aug.figures.figures import FIGURES
-from semantic_aug.model.artifact import Artifact
+
+SUMMARY = "Pictures of what a checkpoint does: one as PNG, or all of them as an HTML page that needs no network."
+EXAMPLE = "preview fer2013-48 faces/validation --output page.html"
+
+
+def add_options(add: Add) -> None:
+    """Describe the verb's options."""
+    add("checkpoint")
+    add("data", nargs="?", help=DRAWN)
+    add("--output", metavar="FILE", required=True, help="NAME.png or NAME.html")
+    add(
+        "--figure",
+        metavar="NAME",
+        help="counts, augmentations, pairs, balanced, strengths, directions, overview or samples "
+        "(default: overview, without DATA samples; on a page all)",
+    )
+    add("--per-class", metavar="N", type=int, default=1, help="images of each class, where it shows these (default: 1)")
+    add("--seed")
+    add("--skip-bad")
 
 
 def run(options: argparse.Namespace) -> None:
     """Write one figure as PNG, or all of them as an HTML page."""
+    from semantic_aug.cli.data import load_or_draw
+    from semantic_aug.figures import drawing, html
+    from semantic_aug.figures.figures import FIGURES
+    from semantic_aug.model.artifact import Artifact
+
     output = writable(options.output)
     whole_page = output.suffix.lower() == ".html"
     if not whole_page and output.suffix.lower() != ".png":
@@ -21,8 +42,8 @@ def run(options: argparse.Namespace) -> None:
     if options.figure is not None and options.figure not in FIGURES:
         raise ValueError(f"unknown figure {options.figure!r}; there are {', '.join(FIGURES)}")
     default = list(FIGURES) if whole_page else ["overview" if options.data else "samples"]
-    artifact = Artifact.load(options.checkpoint)
-    sources = sources_of(artifact, options, skip_bad=options.skip_bad)
+    artifact = Artifact.from_pretrained(options.checkpoint)
+    sources = load_or_draw(artifact, options, skip_bad=options.skip_bad)
     figures = {
         name: FIGURES[name](artifact, sources, per_class=options.per_class, seed=options.seed)
         for name in ([options.figure] if options.figure else default)

@@ -1,39 +1,41 @@
-"""Labelled images => tensors in memory, parts of them, and the order in which a run visits them."""
+"""Labelled images as tensors in memory, and parts of them."""
 
-import hashlib
-import json
-import os
-import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semantic_aug._io import save_whole
-from semantic_aug.data.source import DataError, Source, find_source, image_folder
+from semantic_aug._random import seeded
+from semantic_aug.data.cache import cache_path, read_cache, write_cache
+from semantic_aug.data.decoding import decode
+from semantic_aug.data.find import find_source
+from semantic_aug.data.folder import open_folder
+from semantic_aug.data.source import Source
 from semantic_aug.images import bytes_to_model
-from semantic_aug.labels import label_table
-from semantic_aug.sampling import ClassBalancedSampler, seeded
-
-CHUNK = 16  # images that a thread reads at a time: few enough to stop soon, many enough to be worth a call
-CACHE_FORMAT = 1
-OLD_CACHES = 1  # kept beside the newest: of the training images, when the validation images are written
+from semantic_aug.labels import indices_by_class, label_table
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images uint8 (N, C, S, S) with their labels int64 (N,), the class names, and the files they came from."""
+    """Labelled images in memory.
+
+    Args:
+        images: uint8 (N, C, S, S).
+        labels: class index of every image, int64 (N,).
+        classes: names in label order.
+        files: where every image came from, as in ``Source``.
+        skipped: how many images were left out because they could not be read.
+        name: what figures call the data set; None for images that a checkpoint drew itself.
+    """
 
     images: Tensor
     labels: Tensor
     classes: list[str]
     files: list[Path]
     skipped: int = 0
+    name: str | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -54,22 +56,29 @@ class ImageSet:
         """The images at ``indices``, in that order."""
         chosen = torch.as_tensor(indices, dtype=torch.int64)
         files = [self.files[i] for i in chosen.tolist()]
-        return ImageSet(self.images[chosen], self.labels[chosen], self.classes, files)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen], files=files, skipped=0)
 
 
 def load_data(
-    spec: str | Path, channels: int, size: int, *, skip_bad: bool = False, cache: str | Path | None = None
+    spec: str | Path | Source,
+    channels: int,
+    size: int,
+    *,
+    skip_bad: bool = False,
+    cache: str | Path | None = None,
 ) -> ImageSet:
     """Decode a data set, each image converted to ``channels`` and resized to ``size`` x ``size``.
 
     Args:
-        spec: one of
-            an image folder ``DIR/<class>/*.png, jpg, webp, ...``;
+        spec: a ``Source``, or one of
+            an image folder ``DIR/<class>/*.png, jpg, webp, ...``, not the folder above its splits (``folder:DIR`` is
+            taken as it is, even if its classes are called "train" and "test");
             a folder written by ``Dataset.save_to_disk``, or by ``DatasetDict.save_to_disk`` (its split "train";
             ``DIR/SPLIT`` is another one), with one column of type Image and one of type ClassLabel;
             ``PREFIX:NAME[/SPLIT][@ROOT]``, where SPLIT is by default the training split and ROOT ``data``:
             ``torchvision:CIFAR10``, ``torchvision:FashionMNIST/test@/data`` (downloaded where it is not in ROOT),
-            ``rafdb:basic/test@ROOT``, ``affectnet:7/val@ROOT`` or ``affectnet:8@ROOT`` (the published layouts).
+            ``rafdb:basic/test@ROOT``, ``affectnet:7/val@ROOT`` or ``affectnet:8@ROOT`` (the published layouts);
+            ``fer2013.csv`` or ``fer2013.csv/SPLIT``, FER2013's one file, with the splits train, validation and test.
         skip_bad: leave out, and count, images that cannot be read.
         cache: directory that keeps the decoded images of the last two data sets, memory-mapped when they are used
             again. Not used for torchvision's data sets, most of which are in memory already.
@@ -77,135 +86,22 @@ def load_data(
     Classes without any image are left out. Raises DataError for data that cannot be used, and, unless ``skip_bad``,
     one that names the first unreadable image and counts them all.
     """
-    source = find_source(spec)
+    source = spec if isinstance(spec, Source) else find_source(spec)
     if cache is None or not source.stamped:
         return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
-    path = _cache_path(cache, source, channels, size, skip_bad)
-    cached = _read_cache(path)
+    path = cache_path(cache, source, channels, size, skip_bad)
+    cached = read_cache(path)
     if cached is not None:
         return _image_set(source, *cached)
     images, kept = decode(source, channels, size, skip_bad=skip_bad)
-    data = _image_set(source, images, kept)
-    if _cache_path(cache, source, channels, size, skip_bad) == path:  # no file has changed meanwhile
-        _write_cache(path, data, kept)
-    return data
+    if cache_path(cache, source, channels, size, skip_bad) == path:  # no file has changed meanwhile
+        write_cache(path, images, kept)
+    return _image_set(source, images, kept)
 
 
 def load_folder(folder: str | Path, channels: int, size: int, *, skip_bad: bool = False) -> ImageSet:
-    """``load_data`` of an image folder, whatever its name looks like."""
-    source = image_folder(folder)
-    return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
-
-
-def decode(
-    source: Source, channels: int, size: int, *, skip_bad: bool = False, threads: int | None = None
-) -> tuple[Tensor, Tensor]:
-    """Images uint8 (n, channels, size, size), and the numbers int64 (n,) they have in ``source``, in its order.
-
-    ``threads`` (None: one per CPU of this process) changes nothing but the time. Raises DataError as ``load_data``.
-    """
-    images = torch.empty((len(source.files), channels, size, size), dtype=torch.uint8)
-
-    def keep(number: int) -> None:
-        images[number] = source.read(number, channels, size)
-
-    kept = _read_all(source, keep, skip_bad, threads)
-    return (images if len(kept) == len(images) else images[kept]), kept
-
-
-def readable(source: Source, *, skip_bad: bool = False, threads: int | None = None) -> Tensor:
-    """Numbers int64 (n,) of the images that can be read, each tried. Raises DataError as ``load_data``."""
-    return _read_all(source, lambda number: source.read(number, None, None), skip_bad, threads)
-
-
-def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, threads: int | None) -> Tensor:
-    """Call ``read`` with the number of every image; int64 (n,) those for which it did not fail."""
-    total = len(source.files)
-
-    def attempt(numbers: range) -> list[tuple[int, str]]:
-        failed = []
-        for number in numbers:
-            try:
-                read(number)
-            except (DataError, MemoryError):
-                raise
-            except Exception as error:  # whatever a damaged file makes Pillow raise
-                failed.append((number, str(error) or type(error).__name__))
-        return failed
-
-    chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
-    with ThreadPoolExecutor(threads or _cpus()) as pool:  # Pillow decodes and resizes without the GIL
-        bad = dict(each for failed in pool.map(attempt, chunks) for each in failed)
-    if not bad:
-        return torch.arange(total)
-    if not skip_bad:
-        number, reason = next(iter(bad.items()))
-        raise DataError(
-            f"{source.files[number]}: cannot be read as an image ({reason}); {len(bad)} such in all "
-            f"(--skip-bad leaves them out)"
-        )
-    kept = torch.tensor([number for number in range(total) if number not in bad], dtype=torch.int64)
-    counts = torch.bincount(torch.tensor(source.labels)[kept], minlength=len(source.classes))
-    for name, count in zip(source.classes, counts.tolist(), strict=True):
-        if not count:
-            raise DataError(f"{source.origin}/{name}: none of its images can be read")
-    return kept
-
-
-def _image_set(source: Source, images: Tensor, kept: Tensor) -> ImageSet:
-    labels = torch.tensor(source.labels)[kept]
-    files = [source.files[number] for number in kept.tolist()]
-    return ImageSet(images, labels, source.classes, files, len(source.files) - len(files))
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cache_path(cache: str | Path, source: Source, channels: int, size: int, skip_bad: bool) -> Path:
-    """Name of the cache file: a hash of all that its content depends on."""
-    key = json.dumps([CACHE_FORMAT, channels, size, skip_bad, stamp(source)]).encode()
-    return Path(cache) / f"images-{hashlib.blake2b(key, digest_size=16).hexdigest()}.safetensors"
-
-
-def stamp(source: Source) -> str:
-    """A hash of the labels, and of the names, sizes and times of the files: another one where the data has changed."""
-    known_by = None if source.stamped else source.origin
-    digest = hashlib.blake2b(json.dumps([known_by, source.classes, source.labels]).encode(), digest_size=16)
-    for path in source.stamped:
-        try:
-            found = os.stat(path)
-            file = (os.path.abspath(path), found.st_size, found.st_mtime_ns)
-        except OSError:  # not there, which reading will tell
-            file = (os.path.abspath(path), -1, -1)
-        digest.update(json.dumps(file).encode())
-    return digest.hexdigest()
-
-
-def _read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
-    """Images and their numbers, memory-mapped; None where the file is not there or broken."""
-    try:
-        with safe_open(path, "pt") as file:
-            images, kept = file.get_tensor("images"), file.get_tensor("kept")
-    except (SafetensorError, OSError):
-        return None
-    with suppress(OSError):
-        os.utime(path)  # the oldest are deleted first
-    return images, kept
-
-
-def _write_cache(path: Path, data: ImageSet, kept: Tensor) -> None:
-    """Write atomically and delete older cache files; a warning where that fails, as the images are there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_whole({"images": data.images, "kept": kept}, path, path.with_suffix(f".{os.getpid()}.part"), {})
-    except (SafetensorError, OSError) as error:
-        warnings.warn(f"the decoded images cannot be kept in {path.parent} ({error})", stacklevel=3)
-        return
-    with suppress(OSError):  # another process may delete the same ones
-        others = [other for other in path.parent.glob("images-*.safetensors") if other != path]
-        for old in sorted(others, key=os.path.getmtime)[:-OLD_CACHES]:
-            old.unlink(missing_ok=True)
+    """``load_data`` of an image folder, whatever it and its sub-folders are called."""
+    return load_data(open_folder(folder), channels, size, skip_bad=skip_bad)
 
 
 def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
@@ -226,43 +122,13 @@ def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
     counts = data.counts()
     order = torch.randperm(len(data), generator=seeded(seed, "imbalance"))
     kept = []
-    for label in range(len(counts)):
+    for label, members in enumerate(indices_by_class(data.labels[order], len(counts))):
         share = ratio ** (-label / max(len(counts) - 1, 1))
-        members = order[data.labels[order] == label]
-        kept.append(members[: max(round(max(counts) * share), 1)])
+        kept.append(order[members[: max(round(max(counts) * share), 1)]])
     return data.subset(torch.cat(kept).sort().values)
 
 
-class EndlessOrder:
-    """Positions of an endless stream over ``n`` images, a new permutation each epoch, that can start anywhere."""
-
-    def __init__(self, n: int, seed: int) -> None:
-        self.n, self.seed = n, seed
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
-
-    def __call__(self, start: int, count: int) -> Tensor:
-        """Indices (count,) of the images at positions ``start`` to ``start + count`` of the stream."""
-        parts = []
-        while count:
-            epoch, offset = divmod(start, self.n)
-            if epoch != self._epoch:
-                self._epoch, self._order = epoch, self._draw(epoch)
-            part = self._order[offset : offset + count]
-            parts.append(part)
-            start, count = start + len(part), count - len(part)
-        return torch.cat(parts)
-
-    def _draw(self, epoch: int) -> Tensor:
-        return torch.randperm(self.n, generator=seeded(self.seed, "epoch", epoch))
-
-
-class BalancedOrder(EndlessOrder):
-    """An endless stream in which every class is equally frequent; an epoch has as many positions as images."""
-
-    def __init__(self, labels: Sequence[int] | Tensor, seed: int) -> None:
-        super().__init__(len(labels), seed)
-        self._sampler = ClassBalancedSampler(labels, seed=seed, rank=0, world_size=1)
-
-    def _draw(self, epoch: int) -> Tensor:
-        self._sampler.set_epoch(epoch)
-        return torch.tensor(list(self._sampler))
+def _image_set(source: Source, images: Tensor, kept: Tensor) -> ImageSet:
+    labels = torch.tensor(source.labels)[kept]
+    files = [source.files[number] for number in kept.tolist()]
+    return ImageSet(images, labels, source.classes, files, len(source) - len(files), source.origin)

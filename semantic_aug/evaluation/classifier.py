@@ -16,14 +16,15 @@ from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
 
 from semantic_aug._io import save_whole
-from semantic_aug.data.dataset import EndlessOrder, ImageSet
+from semantic_aug._random import seeded
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.orders import EndlessOrder
 from semantic_aug.images import resize, to_model_channels
 from semantic_aug.labels import label_table, same_names
-from semantic_aug.sampling import seeded
 
 FORMAT = "semantic-aug-judge/1"
-WIDTH = 32  # channels of the first convolution, half of ResNet-18's; NETWORK is its name in our protocol
-NETWORK = "resnet18-half"
+WIDTH = 32  # channels of the first convolution, half of ResNet-18's
+HIDDEN, GRID = 256, 3  # of the VGG: units of the dense layer, and the map (GRID, GRID) that it takes
 SHIFT = 1 / 12  # largest translation in training, a fraction of the size
 WARM_UP = 0.2  # fraction of the training over which the learning rate rises
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
@@ -54,16 +55,43 @@ def resnet18(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequenti
     return network
 
 
+def vgg(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequential:
+    """A small VGG (Simonyan and Zisserman 2015, arXiv 1409.1556): (N, channels, S, S) => logits (N, num_classes).
+
+    As unlike the ResNet as a convolutional network gets: four convolutions without shortcuts, each followed by a
+    maximum over 2x2, and a dense layer on a grid of ``GRID`` x ``GRID`` maxima, so that it matters where something is
+    seen. The last module is the linear layer on its ``HIDDEN`` features.
+    """
+    layers: list[nn.Module] = []
+    before = channels
+    for stage, kernel in enumerate((5, 3, 3, 3)):
+        after = width * 2**stage
+        convolution = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
+        layers += [convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        layers.append(nn.MaxPool2d(2) if stage < 3 else nn.AdaptiveMaxPool2d(GRID))
+        before = after
+    dense = nn.Linear(before * GRID**2, HIDDEN, bias=False)
+    return nn.Sequential(
+        *layers, nn.Flatten(), dense, nn.LayerNorm(HIDDEN), nn.ReLU(inplace=True), nn.Linear(HIDDEN, num_classes)
+    )
+
+
+# Two networks that share as little as possible, so that what fools one need not fool the other; files name them.
+ARCHITECTURES: dict[str, Callable[[int, int], nn.Sequential]] = {"resnet18-half": resnet18, "vgg-small": vgg}
+ARCHITECTURE = "resnet18-half"
+
+
 @dataclass(kw_only=True)
 class Judge:
     """A trained classifier, what it takes, and what it was trained on.
 
     Attributes:
-        network: of ``resnet18``, float32, in eval mode, without gradients.
+        network: a network of ``architecture``, float32, in eval mode, without gradients.
         classes: names in the order of the logits.
         channels, size: of the images it was trained on; images of others are converted.
         images, epochs, seed: of the training.
         accuracy: on held-out images, or None.
+        architecture: a name in ``ARCHITECTURES``.
     """
 
     network: nn.Sequential
@@ -74,6 +102,7 @@ class Judge:
     epochs: int
     seed: int
     accuracy: float | None = None
+    architecture: str = ARCHITECTURE
 
     def __post_init__(self) -> None:
         self.network.eval().requires_grad_(False)
@@ -118,9 +147,9 @@ class Judge:
         """Write one safetensors file, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        meta = {"format": FORMAT, "network": NETWORK} | {name: getattr(self, name) for name in FIELDS}
+        meta = {"format": FORMAT, "network": self.architecture} | {name: getattr(self, name) for name in FIELDS}
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_whole(tensors, path, path.with_name(f"{path.name}.part"), {"judge": json.dumps(meta, sort_keys=True)})
+        save_whole(tensors, path, {"judge": json.dumps(meta, sort_keys=True)})
         return path
 
     @classmethod
@@ -134,12 +163,12 @@ class Judge:
                 meta = _read_meta((file.metadata() or {}).get("judge"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             with torch.device("meta"):
-                network = resnet18(meta["channels"], len(meta["classes"]))
+                network = ARCHITECTURES[meta["network"]](meta["channels"], len(meta["classes"]))
             _check_tensors(tensors, network.state_dict())
         except (SafetensorError, OSError, ValueError, RecursionError) as error:
             raise JudgeError(f"{path}: not a judge that can be read: {error}") from error
         network.load_state_dict(tensors, assign=True)
-        return cls(network=network, **{name: meta[name] for name in FIELDS})
+        return cls(network=network, architecture=meta["network"], **{name: meta[name] for name in FIELDS})
 
 
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -152,6 +181,7 @@ def train_judge(
     data: ImageSet,
     held_out: ImageSet | None = None,
     *,
+    architecture: str = ARCHITECTURE,
     epochs: int = 10,
     batch: int = 128,
     learning_rate: float = 0.1,
@@ -165,6 +195,7 @@ def train_judge(
     Args:
         data: images to train on; mirrored and shifted at random.
         held_out: images of the same classes, for its accuracy alone.
+        architecture: a name in ``ARCHITECTURES``.
         epochs, batch, learning_rate: of SGD with Nesterov momentum; the rate rises from 0 and falls to 0 linearly.
         precision: "fp32", or "bf16" for autocast, about twice as fast where the processor has bfloat16 units.
         say: gets a line per epoch.
@@ -175,12 +206,14 @@ def train_judge(
         raise ValueError(f"expected images, epochs and batch of at least 1, got {len(data)}, {epochs} and {batch}")
     if precision not in ("fp32", "bf16"):
         raise ValueError(f"precision must be fp32 or bf16, got {precision!r}")
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
     held_out_table = label_table(held_out.classes, data.classes) if held_out else None
     device = torch.device(device)
     _, channels, size, _ = data.images.shape
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = resnet18(channels, len(data.classes))
+        network = ARCHITECTURES[architecture](channels, len(data.classes))
     network.to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         network.parameters(), learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
@@ -207,8 +240,9 @@ def train_judge(
                 raise RuntimeError(f"the judge's loss is {mean} after {seen} images; lower its learning rate")
             say(f"judge: epoch {seen // len(data)} of {epochs}, loss {mean:.4f}")
     judge = Judge(
-        network=network, classes=data.classes, channels=channels, size=size, images=len(data), epochs=epochs, seed=seed
-    )
+        network=network, architecture=architecture, classes=data.classes, channels=channels, size=size,
+        images=len(data), epochs=epochs, seed=seed,
+    )  # fmt: skip
     if held_out and held_out_table is not None:
         judge.accuracy = _accuracy(judge, held_out, held_out_table)
         say(f"judge: accuracy {judge.accuracy:.4f} on {len(held_out)} held-out images")
@@ -248,8 +282,9 @@ def _read_meta(text: str | None) -> dict[str, Any]:
         raise ValueError("its metadata has no 'judge'")
     meta = json.loads(text)
     found = (meta.get("format"), meta.get("network")) if isinstance(meta, dict) else None
-    if found != (FORMAT, NETWORK):
-        raise ValueError(f"format and network are {found}, this version understands {(FORMAT, NETWORK)}")
+    understood = [(FORMAT, name) for name in ARCHITECTURES]
+    if found not in understood:
+        raise ValueError(f"format and network are {found}, this version understands {understood}")
     for name, kinds in FIELDS.items():
         if name not in meta or type(meta[name]) not in kinds:
             raise ValueError(f"{name!r} is {meta.get(name)!r:.80}, expected {' or '.join(k.__name__ for k in kinds)}")

@@ -7,8 +7,8 @@ compare only where they were taken on the same network, the same real images and
 import torch
 from torch import Tensor
 
+from semantic_aug._random import seeded
 from semantic_aug.evaluation.lpips import WEIGHTS, Perceptual
-from semantic_aug.sampling import seeded
 
 SUBSETS, SUBSET = 50, 1000  # draws of the KID, images of each kind in a draw
 LEAST = 4  # images: two of each kind
@@ -40,12 +40,16 @@ def distances(real: Tensor, generated: Tensor, seed: int) -> dict[str, float]:
 def fid(x: Tensor, y: Tensor) -> Tensor:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N, F), (M, F) (Heusel et al. 2017, arXiv 1706.08500)."""
     x, y = x.double(), y.double()
-    c1, c2 = x.T.cov(), y.T.cov()
-    values, vectors = torch.linalg.eigh(c1)
-    root = vectors * values.clamp(min=0).sqrt() @ vectors.T
-    # (C1 C2)^(1/2) has the trace of (C1^(1/2) C2 C1^(1/2))^(1/2), which is symmetric.
-    roots = torch.linalg.eigvalsh(root @ c2 @ root).clamp(min=0).sqrt()
-    return (x.mean(0) - y.mean(0)).square().sum() + c1.trace() + c2.trace() - 2 * roots.sum()
+    r1, r2 = root_of_covariance(x), root_of_covariance(y)
+    # With C = R^T R, the eigenvalues of C1 C2 are those of (R1 R2^T) (R1 R2^T)^T, so their roots are singular values.
+    # The root of an eigenvalue that should be 0 would be in error by 1e-8 of the covariance, a singular value by 1e-16.
+    roots = torch.linalg.svdvals(r1 @ r2.T)
+    return (x.mean(0) - y.mean(0)).square().sum() + r1.square().sum() + r2.square().sum() - 2 * roots.sum()
+
+
+def root_of_covariance(x: Tensor) -> Tensor:
+    """R (min(N, F), F) with R^T R the unbiased covariance of features (N, F), without computing the covariance."""
+    return torch.linalg.qr(x - x.mean(0), mode="r").R / (len(x) - 1) ** 0.5
 
 
 def kid(x: Tensor, y: Tensor) -> Tensor:

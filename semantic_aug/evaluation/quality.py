@@ -9,17 +9,19 @@ from PIL import Image
 from torch import Tensor
 
 from semantic_aug import _distributed
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation import fid
-from semantic_aug.evaluation.classifier import NETWORK, Judge
+from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.labels import class_key, label_table
-from semantic_aug.model.artifact import MODES, Artifact
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import MODES
+from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
-from semantic_aug.sampling import seeded
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
 COMPARED = 2000
@@ -35,7 +37,7 @@ def reconstruction(
     Several processes take a share of the images each, here and in ``quality``; all must call.
     Keys: ``images``, ``l1_mean``, ``l1_std``, ``lpips_mean``, ``lpips_std``.
     """
-    errors = _errors(artifact, data, perceptual, batch)
+    errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
     del errors["psnr"]
     return {"images": len(data)} | _mean_std(errors)
 
@@ -83,7 +85,7 @@ def quality(
     classes that the artifact lacks or that are not the judge's.
     """
     _check(artifact, data, strengths)
-    errors = _errors(artifact, data, perceptual, batch)
+    errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
     images = len(data)
     if images > compared:
         chosen = torch.randperm(images, generator=seeded(seed, "compared"))[:compared].sort().values
@@ -97,12 +99,13 @@ def quality(
     if judge:
         judged = judge.table(artifact.classes)[labels]
         judge = judge.to(artifact.device)
-        result["judge"] = {"network": NETWORK, "accuracy": judge.accuracy, "images": judge.images,
+        result["judge"] = {"network": judge.architecture, "accuracy": judge.accuracy, "images": judge.images,
                            "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
     result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
+    model = LatentModel.of(artifact)
     for kind, settings in _kinds(strengths, samples=not missing).items():
-        found = _look(artifact, data, labels, settings, judge, perceptual, seed, batch)
+        found = _look(model, data, labels, settings, judge, perceptual, seed, batch)
         real = real or found
         if "diversity" in found:
             _put(result, ("diversity", *kind), round(float(found.pop("diversity").mean()), 6))
@@ -168,9 +171,15 @@ def _kinds(strengths: Sequence[float], samples: bool) -> dict[Kind, dict[str, An
 
 
 def _look(
-    artifact: Artifact, data: ImageSet, labels: Tensor, settings: dict[str, Any] | None, judge: Judge | None,
-    perceptual: Perceptual | None, seed: int, batch: int,
-) -> dict[str, Tensor]:  # fmt: skip
+    model: LatentModel,
+    data: ImageSet,
+    labels: Tensor,
+    settings: dict[str, Any] | None,
+    judge: Judge | None,
+    perceptual: Perceptual | None,
+    seed: int,
+    batch: int,
+) -> dict[str, Tensor]:
     """One kind of image of each image of ``data`` => on the CPU, a row per image: ``predicted``, ``diversity``, and the
     features under the name of each network. Rows depend on their image alone, so processes can share the images out.
     """
@@ -179,15 +188,13 @@ def _look(
         names += [fid.trunk_name(perceptual), *(("diversity",) if settings else ())]
     parts: dict[str, dict[int, Tensor]] = {name: {} for name in names}
     for part in _distributed.shares(len(data), batch):
-        images = data.images[part].to(artifact.device)
+        images = data.images[part].to(model.device)
         found: dict[str, Tensor] = {}
         views = [images]
         if settings:
-            noise = _noise(range(part.start, part.stop), artifact.network.latent_dim, seed)
+            noise = _noise(range(part.start, part.stop), model.network.latent_dim, seed)
             views = [
-                semantic_augment_image(
-                    images, noise[view], artifact, labels[part], shrinkage=artifact.shrinkage, **settings
-                )
+                semantic_augment_image(images, noise[view], model, labels[part], **settings)
                 for view in range(2 if perceptual else 1)
             ]
         x, *second = (bytes_to_model(view) for view in views)
@@ -208,12 +215,14 @@ def _noise(indices: range, dim: int, seed: int) -> Tensor:
     return torch.stack([torch.randn(2, dim, generator=seeded(seed, "quality", index)) for index in indices], dim=1)
 
 
-def _errors(artifact: Artifact, data: ImageSet, perceptual: Perceptual | None, batch: int) -> dict[str, Tensor]:
+def _errors(
+    artifact: Artifact, data: ImageSet, labels: Tensor, perceptual: Perceptual | None, batch: int
+) -> dict[str, Tensor]:
     """Of each image's reconstruction: ``l1`` on [-1, 1], ``psnr``, and ``lpips`` if asked for; each (N,)."""
     errors: dict[str, dict[int, Tensor]] = {name: {} for name in ("l1", "psnr", *(("lpips",) if perceptual else ()))}
     for part in _distributed.shares(len(data), batch):
         x = data.batch(part).to(artifact.device)
-        y = artifact.decode(artifact.encode(x))
+        y = artifact.decode(artifact.encode(x), labels[part].to(x.device))
         errors["l1"][part.start] = (x - y).abs().mean(dim=(1, 2, 3))
         errors["psnr"][part.start] = psnr(x, y)
         if perceptual:

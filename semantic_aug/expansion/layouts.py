@@ -19,13 +19,15 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from semantic_aug._io import write_whole
-from semantic_aug.expansion.plan import Originals, Plan
+from semantic_aug._io import write_by_way_of
+from semantic_aug._random import seeded
+from semantic_aug.data.source import Source
+from semantic_aug.expansion.plan import Plan
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, png
 from semantic_aug.labels import class_key, folder_name
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.sampling import seeded
 
 WORK = ".expand"  # below the output while it is being written: the lock, finished lines, files that are not whole
 SHARD = 1024  # samples, about
@@ -37,7 +39,7 @@ class Layout(ABC):
     """Where originals and new images lie below ``directory``, and what writes them; the base of both layouts."""
 
     def __init__(
-        self, directory: Path, originals: Originals, plan: Plan, artifact: Artifact, recipe: Recipe,
+        self, directory: Path, originals: Source, plan: Plan, artifact: Artifact, recipe: Recipe,
         device: str = "cpu", how: How = "link",
     ) -> None:  # fmt: skip
         self.directory, self.originals, self.plan = directory, originals, plan
@@ -104,13 +106,13 @@ class Layout(ABC):
     def read(self, number: int) -> Tensor:
         """An original, uint8 (1 or 3, H, W). Raises RuntimeError where it could be read before and cannot now."""
         try:
-            return self.originals.read(number)
+            return self.originals.read(number, None, None)
         except Exception as error:
             raise RuntimeError(f"{self.originals.files[number]}: cannot be read any more ({error})") from error
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write a file below the directory, whole."""
-        write_whole(content, self.directory / name, self.temporary())
+        write_by_way_of(self.temporary(), content, self.directory / name)
 
     def temporary(self) -> Path:
         """A new name for a file that is not whole yet."""
@@ -150,9 +152,9 @@ class Folder(Layout):
         for folder in self.folders:
             (self.directory / folder).mkdir(exist_ok=True)
         for number in numbers:
-            name = self.original(number)
-            if self.originals.keeps_file(number):
-                self._take_over(self.originals.files[number].resolve(), self.directory / name)
+            name, path = self.original(number), self.originals.files[number]
+            if keeps_file(path):
+                self._take_over(path.resolve(), self.directory / name)
             elif not (self.directory / name).exists():
                 self.write_file(name, png(self.read(number)))
 
@@ -201,7 +203,7 @@ class Shards(Layout):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        n, seed = len(self.originals.files), self.recipe.seed
+        n, seed = len(self.originals), self.recipe.seed
         self.count = -(-(n + len(self.plan)) // SHARD)
         order = torch.randperm(n, generator=seeded(seed, "originals"))
         self.samples: list[list[int]] = []  # of every shard: originals by number, new images by n + number
@@ -223,19 +225,19 @@ class Shards(Layout):
 
     def original(self, number: int) -> str:
         """``shard/name``, with the extension of the file."""
-        suffix = self.originals.files[number].suffix.lower() if self.originals.keeps_file(number) else ".png"
-        return self.keys[number] + suffix
+        path = self.originals.files[number]
+        return self.keys[number] + (path.suffix.lower() if keeps_file(path) else ".png")
 
     def new(self, number: int) -> str:
         """``shard/name.png``."""
-        return self.keys[len(self.originals.files) + number] + ".png"
+        return self.keys[len(self.originals) + number] + ".png"
 
     def place(self, numbers: Iterable[int]) -> None:
         """Nothing to do: they lie in the shards."""
 
     def write(self, unit: int) -> list[Line]:
         """One tar file; the new images of a shard are in memory until it is written."""
-        n = len(self.originals.files)
+        n = len(self.originals)
         made = {
             n + line["number"]: (line, content)
             for block in range(unit, self.blocks, self.count)
@@ -258,7 +260,7 @@ class Shards(Layout):
 
     def _described(self, number: int) -> tuple[Line, bytes]:
         path = self.originals.files[number]
-        content = path.read_bytes() if self.originals.keeps_file(number) else png(self.read(number))
+        content = path.read_bytes() if keeps_file(path) else png(self.read(number))
         name = self.originals.classes[self.originals.labels[number]]
         return {"file": self.original(number), "class": name, "original": path.name}, content
 
@@ -296,6 +298,11 @@ def _digest_of(path: Path) -> str | None:
         return None
 
 
+def keeps_file(path: Path) -> bool:
+    """Whether an original is a file that every library reads, and is taken over as it is; others become PNG."""
+    return path.suffix.lower() in IMG_EXTENSIONS
+
+
 def folder_names(classes: Sequence[str]) -> list[str]:
     """A folder for every class. Raises ValueError for two alike."""
     names = [folder_name(name) for name in classes]
@@ -304,12 +311,12 @@ def folder_names(classes: Sequence[str]) -> list[str]:
     return names
 
 
-def _file_names(originals: Originals) -> list[str]:
+def _file_names(originals: Source) -> list[str]:
     """The name of every original in the folder of its class: its own, with its number where that is taken."""
     taken: set[tuple[int, str]] = set()
     names = []
     for number, (path, label) in enumerate(zip(originals.files, originals.labels, strict=True)):
-        path = path if originals.keeps_file(number) else path.with_suffix(".png")
+        path = path if keeps_file(path) else path.with_suffix(".png")
         name = path.name
         while (label, name.casefold()) in taken:
             name = f"{Path(name).stem}-{number}{path.suffix}"

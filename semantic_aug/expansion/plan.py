@@ -1,47 +1,12 @@
-"""What an expanded data set consists of: the originals, how many new images, and what each is made from."""
+"""What an expanded data set consists of: how many new images, and what each is made from."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from semantic_aug.sampling import evenly, seeded
-
-
-@dataclass(frozen=True)
-class Originals:
-    """The images to expand.
-
-    Args:
-        classes: names in label order; each has an image.
-        labels: class index of every image.
-        files: where every image is. One without an image's extension is no file, but an entry of a data set.
-        read: number => uint8 (1 or 3, H, W), from several threads at once.
-    """
-
-    classes: Sequence[str]
-    labels: Sequence[int]
-    files: Sequence[Path]
-    read: Callable[[int], Tensor]
-
-    @classmethod
-    def of(cls, source: Any, skipped: Iterable[int] = ()) -> "Originals":
-        """Those of a ``trainer.sources.Source``, in their own size and channels, without the numbers in ``skipped``."""
-        kept = sorted({*range(len(source.files))}.difference(skipped))
-        labels, files = [source.labels[number] for number in kept], [source.files[number] for number in kept]
-        return cls(source.classes, labels, files, lambda number: source.read(kept[number], None, None))
-
-    def counts(self) -> list[int]:
-        """Images per class."""
-        return torch.bincount(torch.tensor(self.labels), minlength=len(self.classes)).tolist()
-
-    def keeps_file(self, number: int) -> bool:
-        """Whether an image is a file that everybody reads, and so is taken over as it is; others become PNG."""
-        return self.files[number].suffix.lower() in IMG_EXTENSIONS
+from semantic_aug._random import evenly, seeded
+from semantic_aug.data.source import Source
+from semantic_aug.labels import indices_by_class
 
 
 class Plan:
@@ -54,11 +19,11 @@ class Plan:
         copies: which new image of its class each one is, int64 (n,).
     """
 
-    def __init__(self, originals: Originals, new: Sequence[int], seed: int) -> None:
-        labels = torch.tensor(originals.labels)
+    def __init__(self, originals: Source, new: Sequence[int], seed: int) -> None:
+        members = indices_by_class(torch.tensor(originals.labels), len(originals.classes))
         sources = [
-            evenly((labels == label).nonzero().flatten(), count, seeded(seed, "sources", name))
-            for label, (name, count) in enumerate(zip(originals.classes, new, strict=True))
+            evenly(of_class, count, seeded(seed, "sources", name))
+            for name, of_class, count in zip(originals.classes, members, new, strict=True)
         ]
         order = torch.randperm(sum(new), generator=seeded(seed, "order"))
         self.sources = torch.cat(sources)[order]

@@ -10,7 +10,7 @@ import math
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,16 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug.functional import blend, decoded, model_input
+from semantic_aug._io import png_bytes
+from semantic_aug._random import seeded
+from semantic_aug.functional import blend, decode_pair, model_input
 from semantic_aug.images import pil_to_bytes, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import label_table
-from semantic_aug.model.artifact import MODES, Artifact, Mode
-from semantic_aug.model.runtime import fast_copy
-from semantic_aug.model.statistics import ClassStatistics, Shrinkage
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import MODES, Mode
+from semantic_aug.model.runtime import LatentModel
+from semantic_aug.model.statistics import Shrinkage
 from semantic_aug.perturb import PERTURBATIONS
-from semantic_aug.sampling import seeded
 
 BLOCK = 32  # 224 images/s on one core with fer2013-48, alone 93, 64 at a time 199
 
@@ -52,9 +54,12 @@ class Recipe:
         """A recipe for ``artifact``, with its own recommendation where nothing else is given."""
         recommended = artifact.recommended
         return cls(
-            artifact=artifact.fingerprint, strength=recommended["strength"] if strength is None else strength,
-            mode=mode or recommended["mode"], shrinkage=artifact.shrinkage, **settings,
-        )  # fmt: skip
+            artifact=artifact.fingerprint,
+            strength=recommended.strength if strength is None else strength,
+            mode=mode or recommended.mode,
+            shrinkage=recommended.shrinkage,
+            **settings,
+        )
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.strength) and self.strength >= 0):
@@ -78,12 +83,9 @@ class Maker:
                 f"the images were made with another checkpoint ({recipe.artifact:.12}..., this one is "
                 f"{artifact.fingerprint:.12}...)"
             )
-        # Statistics of its own, for the factors that others hold may have been computed by several threads.
-        statistics = ClassStatistics.from_tensors(artifact.statistics.to_tensors())
-        self.artifact = fast_copy(replace(artifact, statistics=statistics), device)
-        self.recipe = recipe
-        with one_thread():
-            statistics.factors(recipe.shrinkage, device=device)
+        self.classes, self.recipe = artifact.classes, recipe
+        with one_thread():  # the bits of the factors depend on it
+            self.model = LatentModel.of(artifact, device, shrinkage=recipe.shrinkage)
 
     @torch.no_grad()
     def __call__(
@@ -97,21 +99,19 @@ class Maker:
             copies: which new image of its class each is; with the seed and the class it chooses the noise.
             rows: where each stands in the batch; the other rows are filled up.
         """
-        artifact, recipe, d = self.artifact, self.recipe, self.artifact.network.latent_dim
+        model, recipe, d = self.model, self.recipe, self.model.network.latent_dim
         units = [tensor_to_unit(image)[None] for image in images]
         noise = torch.stack(
             [torch.randn(d, generator=seeded(recipe.seed, "noise", *key)) for key in zip(classes, copies, strict=True)]
         )
-        labels = label_table(classes, artifact.classes)
+        labels = label_table(classes, self.classes)
         batch = torch.zeros(BLOCK, dtype=torch.int64)
         batch[list(rows)] = torch.arange(len(rows))
-        x = torch.cat([model_input(unit, artifact) for unit in units])[batch]
-        mu = artifact.encode(x.to(artifact.device))
-        z = PERTURBATIONS[recipe.perturbation](
-            mu, labels[batch].to(mu.device), noise[batch].to(mu.device), artifact.statistics, recipe.strength,
-            recipe.shrinkage, None,
-        )  # fmt: skip
-        before, after = (None if out is None else out.cpu() for out in decoded(mu, z, artifact, recipe.mode))
+        x = torch.cat([model_input(unit, model.network) for unit in units])[batch]
+        mu = model.encode(x.to(model.device))
+        labels, noise = labels[batch].to(mu.device), noise[batch].to(mu.device)
+        z = PERTURBATIONS[recipe.perturbation](mu, labels, noise, model, recipe.strength)
+        before, after = (None if out is None else out.cpu() for out in decode_pair(mu, z, labels, model, recipe.mode))
         assert after is not None
         return [
             unit_to_tensor(blend(unit, None if before is None else before[row, None], after[row, None]), torch.uint8)[0]
@@ -161,6 +161,4 @@ def read_file(directory: str | Path, name: str) -> bytes:
 
 def png(image: Tensor) -> bytes:
     """An image uint8 (1 or 3, H, W) as the bytes of a PNG file."""
-    file = io.BytesIO()
-    F.to_pil_image(image).save(file, "PNG")
-    return file.getvalue()
+    return png_bytes(F.to_pil_image(image))

@@ -22,7 +22,7 @@ import PIL
 import torch
 import torchvision
 
-from semantic_aug._io import write_whole
+from semantic_aug._io import write_by_way_of
 from semantic_aug.expansion.layouts import WORK, Layout, Line
 from semantic_aug.expansion.recipe import one_thread, read_file, remake
 from semantic_aug.model.artifact import Artifact
@@ -77,7 +77,7 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) 
             _compare(directory, run)
         else:
             text = json.dumps(run, indent=1) + "\n"
-            write_whole(text.encode(), directory / RUN, directory / WORK / f"{RUN}.part", sync=True)
+            write_by_way_of(directory / WORK / f"{RUN}.part", text.encode(), directory / RUN, sync=True)
         for left in (directory / WORK).glob("*.part"):  # by a process that was killed
             left.unlink()
         yield
@@ -139,7 +139,7 @@ def work(
 
     def go() -> Iterator[int]:
         with _hint(directory):
-            layout.place(range(rank, len(layout.originals.files), world_size))
+            layout.place(range(rank, len(layout.originals), world_size))
             for finished in engine(layout, missing) if missing else ():
                 _append(directory / WORK / f"lines-{rank}.jsonl", finished)
                 yield len(finished)
@@ -161,7 +161,7 @@ def finish(layout: Layout) -> int:
     target = directory / MANIFEST
     if not target.is_file() or target.read_text(encoding="utf-8") != text:
         with _hint(directory):
-            write_whole(text.encode(), target, layout.temporary(), sync=True)
+            write_by_way_of(layout.temporary(), text.encode(), target, sync=True)
     return len(lines)
 
 

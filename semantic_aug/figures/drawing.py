@@ -1,6 +1,5 @@
 """Drawing: labelled grids of images, bar charts, and the two grids that a training and the demo write."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,10 +8,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug._io import write_whole
+from semantic_aug._io import png_bytes, write_whole
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
-from semantic_aug.model.artifact import MODES, Artifact
+from semantic_aug.labels import indices_by_class
+from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.recommended import MODES
+from semantic_aug.model.runtime import LatentModel
 
 STRENGTHS = (0.25, 0.35, 0.5, 1.0)
 MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels
@@ -35,15 +37,18 @@ def overview_columns(
     artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
 ) -> dict[str, Tensor]:
     """The columns of ``overview`` by their headings, each (N, C, H, W) uint8."""
-    n, images = len(images), images.to(artifact.device)
+    n, images, model = len(images), images.to(artifact.device), LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
-    x = model_input(tensor_to_unit(images), artifact)
-    columns = {"source": images, "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x)))}
+    x = model_input(tensor_to_unit(images), artifact.network)
+    columns = {
+        "source": images,
+        "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x), labels.to(x.device))),
+    }
     for mode in MODES:
         for strength in strengths:
             noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
             columns[f"{mode}\n{strength:g}"] = semantic_augment_image(
-                images, noise, artifact, labels, strength=strength, mode=mode, shrinkage=artifact.shrinkage
+                images, noise, model, labels, strength=strength, mode=mode
             )
     samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
     columns["new\nsample"] = to_bytes(torch.cat(samples))
@@ -121,16 +126,14 @@ def bars(values: Mapping[str, int]) -> Image.Image:
 
 def first_of_each_class(labels: Tensor, per_class: int = 1) -> Tensor:
     """Indices of the first ``per_class`` images of every class, ordered by class."""
-    return torch.cat([(labels == label).nonzero().flatten()[:per_class] for label in labels.unique()])
+    return torch.cat([members[:per_class] for members in indices_by_class(labels)])
 
 
 def save(picture: Image.Image, path: str | Path) -> None:
     """Write a PNG by way of a temporary file, so that a viewer never sees half of one."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = io.BytesIO()
-    picture.save(file, format="PNG")
-    write_whole(file.getvalue(), path, path.with_suffix(".part"))
+    write_whole(png_bytes(picture), path)
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """The figures of an artifact at work: class counts, augmentations, strengths, directions, as data that can be drawn.
 
-``FIGURES`` are functions of an artifact and ``Sources``; all they draw at random comes from ``seed``. The paper is
-arXiv 2411.17254.
+``FIGURES`` are functions of an artifact and of images whose labels are the artifact's; all they draw at random comes
+from ``seed``. The paper is arXiv 2411.17254.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.runtime import LatentModel
 
 DRAWS = 8  # augmentations of one image
 PAIRS = 5
@@ -24,19 +27,7 @@ START = {"detail": "the image itself", "decode": "its reconstruction"}
 DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Images to draw figures from: uint8 (N, C, H, W), with class indices (N,) of the artifact.
-
-    ``name``: of the data set, or None where the checkpoint drew the images itself.
-    """
-
-    images: Tensor
-    labels: Tensor
-    name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Grid:
     """Named columns of images, each (N, C, H, W) uint8, and the names of their rows.
 
@@ -67,7 +58,7 @@ class Bars:
         return drawing.bars(self.values)
 
 
-def counts(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Bars:
+def counts(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Bars:
     """Images per class, the most frequent first (the paper's Fig. 1)."""
     if sources.name is None:
         found, where = artifact.statistics.count, "that the checkpoint was trained on"
@@ -87,7 +78,7 @@ def imbalance(count: Tensor) -> float:
     return int(count.max()) / int(count[count > 0].min())
 
 
-def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def overview(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Source, reconstruction, augmentations at rising strength in both modes, a new sample."""
     images, labels = _first(sources, per_class)
     return Grid(
@@ -100,11 +91,12 @@ def overview(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
     )
 
 
-def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def augmentations(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Sources beside several augmentations of each (the paper's Fig. 4)."""
+    model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
     generator = torch.Generator().manual_seed(seed)
-    drawn = [_augment(artifact, images, labels, generator) for _ in range(DRAWS)]
+    drawn = [_augment(model, images, labels, generator) for _ in range(DRAWS)]
     return Grid(
         title="Several augmentations of an image",
         caption=f"Each row starts with a source; the other {DRAWS} are augmentations of it, {_settings(artifact)}. "
@@ -114,14 +106,15 @@ def augmentations(artifact: Artifact, sources: Sources, *, per_class: int = 1, s
     )
 
 
-def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def pairs(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Originals of each class, each with one augmentation on its right."""
+    model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     chosen, labels = _random(sources, PAIRS, generator)
     columns = {}
     for number, index in enumerate(chosen.T, 1):
         columns[f"original\n{number}"] = sources.images[index]
-        columns[f"augmented\n{number}"] = _augment(artifact, sources.images[index], labels, generator)
+        columns[f"augmented\n{number}"] = _augment(model, sources.images[index], labels, generator)
     return Grid(
         title="Originals and augmentations",
         caption=f"Images of each class picked at random, and on the right of each one augmentation of it, "
@@ -131,11 +124,12 @@ def pairs(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int
     )
 
 
-def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def balanced(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Augmentations of images picked at random, equally many of every class (the paper's Fig. 5)."""
+    model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     chosen, labels = _random(sources, BALANCED, generator)
-    drawn = [_augment(artifact, sources.images[index], labels, generator) for index in chosen.T]
+    drawn = [_augment(model, sources.images[index], labels, generator) for index in chosen.T]
     return Grid(
         title="Balanced augmentations",
         caption=f"What a classifier sees when classes are balanced: augmentations of images picked at random, equally "
@@ -145,32 +139,33 @@ def balanced(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: 
     )
 
 
-def strengths(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def strengths(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """One image and one draw of noise a row, the strength rising from left to right."""
+    model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
     noise = torch.randn(len(images), artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
     return Grid(
         title="Rising strength",
         caption=f"Each row is one image moved by the same noise, further and further: the strength above a column "
-        f"scales the covariance of the class. In mode {artifact.recommended['mode']}, strength 0 gives "
-        f"{START[artifact.recommended['mode']]}; {artifact.recommended['strength']:g} is recommended.",
+        f"scales the covariance of the class. In mode {artifact.recommended.mode}, strength 0 gives "
+        f"{START[artifact.recommended.mode]}; {artifact.recommended.strength:g} is recommended.",
         columns={
-            f"{strength:g}": _augment(artifact, images, labels, noise=noise, strength=strength)
-            for strength in STRENGTHS
+            f"{strength:g}": _augment(model, images, labels, noise=noise, strength=strength) for strength in STRENGTHS
         },
         rows=_names(artifact, labels),
     )
 
 
-def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def directions(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Walks along the leading directions of each class's covariance, through the mean of its latents."""
     steps = torch.tensor(DEVIATIONS, dtype=torch.float64)[:, None, None]
     k = min(DIRECTIONS, artifact.network.latent_dim)
     walks = []
     for label, mean in enumerate(artifact.statistics.mean):
-        variances, vectors = artifact.statistics.directions(label, artifact.shrinkage)
+        variances, vectors = artifact.statistics.directions(label, artifact.recommended.shrinkage)
         latents = mean + steps * (variances.sqrt() * vectors).T[:k]  # (columns, k, d)
-        walks.append(artifact.decode(latents.flatten(0, 1).float()).unflatten(0, (-1, k)))
+        latents = latents.flatten(0, 1).float()
+        walks.append(artifact.decode(latents, torch.full((len(latents),), label)).unflatten(0, (-1, k)))
     columns = drawing.to_bytes(torch.cat(walks, dim=1))
     return Grid(
         title="Leading directions",
@@ -183,7 +178,7 @@ def directions(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed
     )
 
 
-def samples(artifact: Artifact, sources: Sources, *, per_class: int = 1, seed: int = 0) -> Grid:
+def samples(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """New images of each class, from no source."""
     return Grid(
         title="New samples",
@@ -208,7 +203,7 @@ FIGURES: dict[str, Callable[..., Figure]] = {
 
 
 def _augment(
-    artifact: Artifact,
+    model: LatentModel,
     images: Tensor,
     labels: Tensor | int,
     generator: torch.Generator | None = None,
@@ -218,25 +213,20 @@ def _augment(
 ) -> Tensor:
     """With the artifact's recommended settings, but for ``strength`` where it is given."""
     if noise is None:
-        noise = torch.randn(len(images), artifact.network.latent_dim, generator=generator)
-    recommended = artifact.recommended
-    return semantic_augment_image(
-        images, noise, artifact, labels, strength=recommended["strength"] if strength is None else strength,
-        mode=recommended["mode"], shrinkage=artifact.shrinkage,
-    )  # fmt: skip
+        noise = torch.randn(len(images), model.network.latent_dim, generator=generator)
+    return semantic_augment_image(images, noise, model, labels, strength=strength)
 
 
-def _first(sources: Sources, per_class: int) -> tuple[Tensor, Tensor]:
+def _first(sources: ImageSet, per_class: int) -> tuple[Tensor, Tensor]:
     chosen = drawing.first_of_each_class(sources.labels, per_class)
     return sources.images[chosen], sources.labels[chosen]
 
 
-def _random(sources: Sources, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def _random(sources: ImageSet, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Indices (K, n) of images of every class there is, all different where it has n, and the classes (K,)."""
     labels = sources.labels.unique()
     chosen = []
-    for label in labels:
-        members = (sources.labels == label).nonzero().flatten()
+    for members in filter(len, indices_by_class(sources.labels)):
         shuffled = members[torch.randperm(len(members), generator=generator)]
         chosen.append(shuffled.repeat(-(-n // len(members)))[:n])
     return torch.stack(chosen), labels
@@ -247,4 +237,4 @@ def _names(artifact: Artifact, labels: Tensor) -> list[str]:
 
 
 def _settings(artifact: Artifact) -> str:
-    return "at the recommended strength {strength:g} in mode {mode}".format(**artifact.recommended)
+    return f"at the recommended strength {artifact.recommended.strength:g} in mode {artifact.recommended.mode}"

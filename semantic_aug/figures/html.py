@@ -1,7 +1,6 @@
 """Figures as one HTML file that asks the network for nothing: pictures inlined, readable on a phone, dark and light."""
 
 import base64
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -9,8 +8,9 @@ from pathlib import Path
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug._io import write_whole
-from semantic_aug.figures.figures import Bars, Figure, Grid, Sources, imbalance
+from semantic_aug._io import png_bytes, write_whole
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.figures.figures import Bars, Figure, Grid, imbalance
 from semantic_aug.model.artifact import Artifact
 
 NAMED = 12  # classes that the head lists
@@ -66,7 +66,7 @@ footer { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1re
 )
 
 
-def page(artifact: Artifact, name: str, sources: Sources, figures: Mapping[str, Figure], command: str) -> str:
+def page(artifact: Artifact, name: str, sources: ImageSet, figures: Mapping[str, Figure], command: str) -> str:
     """The whole page: what the checkpoint ``name`` holds, then a section for each figure.
 
     ``sources`` are what the figures are drawn from; ``command`` made the page, the last line names it.
@@ -130,8 +130,8 @@ def facts(artifact: Artifact) -> str:
         ),
         (
             "Recommended",
-            f"{recommended['mode']}, strength {recommended['strength']:g}",
-            f"p {recommended['p']:g}, shrinkage {recommended['shrinkage']}",
+            f"{recommended.mode}, strength {recommended.strength:g}",
+            f"p {recommended.p:g}, shrinkage {recommended.shrinkage}",
         ),
     ]
     for key, term in (("l1", "Reconstruction error, L1 on [-1, 1]"), ("lpips", "Reconstruction error, LPIPS")):
@@ -188,9 +188,7 @@ def bars(rows: Iterable[tuple[str, float, str]]) -> str:
 
 def data_url(image: Tensor) -> str:
     """An image uint8 (C, H, W) as a PNG in a URL."""
-    file = io.BytesIO()
-    F.to_pil_image(image.cpu()).save(file, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(png_bytes(F.to_pil_image(image.cpu()))).decode()
 
 
 def thousands(number: int) -> str:
@@ -200,5 +198,4 @@ def thousands(number: int) -> str:
 
 def save(text: str, path: str | Path) -> None:
     """Write a page by way of a temporary file, so that a viewer never sees half of one."""
-    path = Path(path)
-    write_whole(text.encode(), path, path.with_suffix(".part"))
+    write_whole(text.encode(), Path(path))

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.model.statistics import ClassStatistics
+from semantic_aug.model.runtime import LatentModel
 
 IMAGES = 64  # looked at before a verdict
 # Of the training's images 1. With fer2013-48: images of its rarest class alone 3, crops with black borders 11; other
@@ -13,9 +13,11 @@ FAR = 15.0
 
 
 class Domain:
-    """What E and G make of the first ``IMAGES`` images."""
+    """What E and G of an artifact make of the first ``IMAGES`` images."""
 
-    def __init__(self) -> None:
+    def __init__(self, artifact: Artifact) -> None:
+        self._mean, self._covariance = artifact.statistics.total()
+        self._measured = bool(artifact.reconstruction)
         self._latents: list[Tensor] = []
         self._error = self._spread = 0.0  # L1 to the reconstruction and to an even grey, summed over images
 
@@ -25,40 +27,41 @@ class Domain:
         return IMAGES - len(self._latents)
 
     @torch.no_grad()
-    def look(self, images: Tensor, artifact: Artifact) -> None:
-        """Take in images (N, channels, S, S) in [-1, 1], as the artifact's networks take them."""
-        mu = artifact.encode(images)
-        self._latents += mu.double().cpu().unbind()
+    def look(self, images: Tensor, model: Artifact | LatentModel) -> None:
+        """Take in images (N, channels, S, S) in [-1, 1], on the device of ``model``, the artifact or a model of it."""
+        mu = model.encode(images)
+        self._latents += mu.cpu().double().unbind()
         grey = images.mean(dim=(1, 2, 3), keepdim=True)
-        self._error += float((artifact.decode(mu) - images).abs().mean(dim=(1, 2, 3)).sum())
+        self._error += float((model.decode(mu) - images).abs().mean(dim=(1, 2, 3)).sum())
         self._spread += float((images - grey).abs().mean(dim=(1, 2, 3)).sum())
 
-    def complaint(self, artifact: Artifact) -> str | None:
+    def complaint(self) -> str | None:
         """A sentence on why the images are none of the checkpoint's, or None where nothing speaks against them.
 
         Nothing speaks against any image where the checkpoint was never measured, so that it has no images of its own.
         """
-        reason = self._reason(artifact) if artifact.reconstruction else None
+        reason = self._reason() if self._measured and self._latents else None
         return reason and f"these images do not look like what the checkpoint was trained on: {reason}"
 
-    def _reason(self, artifact: Artifact) -> str | None:
+    def _reason(self) -> str | None:
         n = len(self._latents)
         if self._error >= self._spread:
             errors = f"L1 {self._error / n:.3f}, of the grey {self._spread / n:.3f}"
             return f"their reconstructions are no nearer to them than an even grey is ({errors})"
-        far = distance(torch.stack(self._latents), artifact.statistics)
+        far = distance(torch.stack(self._latents), self._mean, self._covariance)
         if far > FAR:
             return f"their latents lie far from those of its training images (distance {far:.3g}, usual is 1)"
         return None
 
 
-def distance(mu: Tensor, statistics: ClassStatistics) -> float:
+def distance(mu: Tensor, mean: Tensor, covariance: Tensor) -> float:
     """How far the mean of latents (N, d) lies from that of the training images: n (m - M)^T Sigma^-1 (m - M) / d.
+
+    All float64 on the CPU; ``mean`` M (d,) and ``covariance`` Sigma (d, d) as ``ClassStatistics.total`` gives them.
 
     Hotelling's T^2 per dimension: about 1 for images of the training's distribution. n counts an image that is there
     several times less, as far as it tells less.
     """
-    mean, covariance = statistics.total()
     same = torch.cdist(mu, mu, compute_mode="donot_use_mm_for_euclid_dist") < 1e-3 * covariance.trace().sqrt()
     n = len(mu) ** 2 / float(same.sum())
     away = mu.mean(0) - mean

@@ -25,7 +25,9 @@ TIMEOUT = 5.0  # seconds that the Hub has to answer whether it knows a repositor
 
 def bundled() -> dict[str, Path]:
     """The checkpoints that came with the package: name => directory."""
-    return {path.parent.name: path.parent for root in BUNDLED for path in sorted(root.glob("*/config.json"))}
+    # The first place that a name is found in wins: beside a copy of the package, `checkpoints` may be somebody else's.
+    found = [path.parent for root in BUNDLED for path in sorted(root.glob("*/config.json"))]
+    return {path.name: path for path in reversed(found)}
 
 
 def resolve(checkpoint: str | Path, *, revision: str | None = None, **download_options: Any) -> Path:

@@ -9,9 +9,13 @@ Beside the convolutions E and G have one linear layer each, between a thumbnail 
 optimum of a linear VAE is probabilistic PCA (Lucas et al. 2019, arXiv 1911.02469); ``trainer/pca.py`` starts the
 linear layers there and the convolutions start at zero, so that training begins with what it would learn slowly.
 The paper (arXiv 2411.17254) asks for a ResNet-style encoder and BigGAN-style G and D; method details are ours.
+
+G and D may be conditional on the class (``num_classes`` above 0): G's norms are modulated by the latent and the label,
+and D is a projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637). Labels are int64 (N,); the label -1,
+``NO_LABEL``, stands for "not known" and adds nothing, so that a conditional G decodes without a label too.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 import torch
@@ -21,6 +25,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 THUMBNAIL_VALUES = 4096  # upper bound of the pixels times channels that the linear layers see
 START_LOGVAR = -3.0  # a latent's variance when training starts, against 1 for the spread of the means
+NO_LABEL = -1
 LOGVAR_LIMIT = 10.0  # a standard deviation between e^-5 and e^5; beyond it exp() endangers low precision
 
 
@@ -42,10 +47,13 @@ class NetworkConfig:
     """The same as ``width``, for D. An artifact holds no D; the field describes how it was trained."""
     patch_size: int = 2
     """Side of the patches folded into channels: 1 or 2."""
+    num_classes: int = 0
+    """Classes that G and D are conditional on, 2 to 65536; 0: unconditional."""
 
     def __post_init__(self) -> None:
         bounds = {"image_size": (32, 256), "latent_dim": (1, 4096), "width": (1, 512),
-                  "max_multiplier": (1, 64), "discriminator_width": (1, 512)}  # fmt: skip
+                  "max_multiplier": (1, 64), "discriminator_width": (1, 512),
+                  "num_classes": (0, 65536)}  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -62,6 +70,12 @@ class NetworkConfig:
             raise ValueError(f"width must be a multiple of {self.patch_size**2} for this patch_size, got {self.width}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+        if self.num_classes == 1:
+            raise ValueError("num_classes must be 0 (unconditional) or at least 2, got 1: a single class tells nothing")
+
+    def to_dict(self) -> dict[str, int]:
+        """The fields as an artifact stores them: without ``num_classes`` where it is 0, as in format 1."""
+        return {name: value for name, value in asdict(self).items() if name != "num_classes" or value}
 
     @property
     def levels(self) -> int:
@@ -96,9 +110,9 @@ class NetworkConfig:
 
 PRESETS = {
     "tiny": NetworkConfig(image_size=32, channels=1, latent_dim=8, width=8, max_multiplier=2, discriminator_width=4),
-    "fer2013-48": NetworkConfig(image_size=48, channels=1),
+    "fer2013-48": NetworkConfig(image_size=48, channels=1, latent_dim=256),
     "fashion-mnist-32": NetworkConfig(image_size=32, channels=1, latent_dim=64, width=32, discriminator_width=24),
-    "rgb-32": NetworkConfig(image_size=32, channels=3),
+    "rgb-32": NetworkConfig(image_size=32, channels=3, latent_dim=256),
     "rafdb-96": NetworkConfig(image_size=96, channels=3, latent_dim=256),
 }
 
@@ -111,6 +125,11 @@ def _start_at_zero(layer: nn.Conv2d | nn.Linear) -> None:
     """Residual branches and modulations that start at zero leave a path from x to x' that is learnt faster."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Labels (N,) => float32 (N, num_classes): a row of zeros for ``NO_LABEL``."""
+    return (labels[:, None] == torch.arange(num_classes, device=labels.device)).float()
 
 
 class EncoderBlock(nn.Module):
@@ -155,46 +174,51 @@ class Encoder(nn.Module):
 
 
 class ModulatedBatchNorm(nn.Module):
-    """BigGAN's conditional batch norm, with the latent in place of the class: (N, C, S, S), (N, d) -> (N, C, S, S)."""
+    """BigGAN's conditional batch norm: (N, C, S, S) and the condition (N, m) -> (N, C, S, S)."""
 
-    def __init__(self, channels: int, latent_dim: int) -> None:
+    def __init__(self, channels: int, condition_dim: int) -> None:
         super().__init__()
         self.norm = nn.BatchNorm2d(channels, affine=False)
-        self.modulation = nn.Linear(latent_dim, 2 * channels)
+        self.modulation = nn.Linear(condition_dim, 2 * channels)
         _start_at_zero(self.modulation)
 
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        gain, bias = self.modulation(z)[:, :, None, None].chunk(2, dim=1)
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        gain, bias = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
         return torch.addcmul(bias, self.norm(x), 1 + gain)
 
 
 class GeneratorBlock(nn.Module):
-    """Up block: (N, inputs, S, S) and the latent (N, d) -> (N, outputs, 2S, 2S)."""
+    """Up block: (N, inputs, S, S) and the condition (N, m) -> (N, outputs, 2S, 2S)."""
 
-    def __init__(self, inputs: int, outputs: int, latent_dim: int) -> None:
+    def __init__(self, inputs: int, outputs: int, condition_dim: int) -> None:
         super().__init__()
-        self.norm1 = ModulatedBatchNorm(inputs, latent_dim)
+        self.norm1 = ModulatedBatchNorm(inputs, condition_dim)
         self.conv1 = _conv3(inputs, outputs)
-        self.norm2 = ModulatedBatchNorm(outputs, latent_dim)
+        self.norm2 = ModulatedBatchNorm(outputs, condition_dim)
         self.conv2 = _conv3(outputs, outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1)
         _start_at_zero(self.conv2)
 
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        h = self.conv1(interpolate(relu(self.norm1(x, z)), scale_factor=2.0))
-        h = self.conv2(relu(self.norm2(h, z)))
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        h = self.conv1(interpolate(relu(self.norm1(x, condition)), scale_factor=2.0))
+        h = self.conv2(relu(self.norm2(h, condition)))
         return h + interpolate(self.skip(x), scale_factor=2.0)
 
 
 class Generator(nn.Module):
-    """G: latents (N, d) -> images (N, channels, S, S) in [-1, 1]."""
+    """G: latents (N, d) and, where it is conditional, labels (N,) -> images (N, channels, S, S) in [-1, 1].
+
+    Labels are not looked at by an unconditional G; ``None`` is ``NO_LABEL`` for all.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         widths = config.widths(config.width)[::-1]
+        self.num_classes = config.num_classes
         self.lowest = (widths[0], config.lowest_size, config.lowest_size)
         self.stem = nn.Linear(config.latent_dim, widths[0] * config.lowest_size**2)
-        self.blocks = nn.ModuleList(GeneratorBlock(*pair, config.latent_dim) for pair in pairwise(widths))
+        condition_dim = config.latent_dim + config.num_classes
+        self.blocks = nn.ModuleList(GeneratorBlock(*pair, condition_dim) for pair in pairwise(widths))
         self.norm = nn.BatchNorm2d(widths[-1])
         self.unfold = _conv3(widths[-1], widths[-1])
         self.patch_size = config.patch_size
@@ -204,16 +228,24 @@ class Generator(nn.Module):
         self.thumbnail = (config.channels, config.thumbnail_size, config.thumbnail_size)
         self.linear = nn.Linear(config.latent_dim, config.channels * config.thumbnail_size**2)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self.stem(z).unflatten(1, self.lowest)
+        condition = self._condition(z, labels)
         for block in self.blocks:
-            h = block(h, z)
+            h = block(h, condition)
         h = pixel_shuffle(self.unfold(relu(self.norm(h))), self.patch_size)
         h = self.head(relu(h))
         linear = self.linear(z).unflatten(1, self.thumbnail)
         if linear.shape != h.shape:
             linear = interpolate(linear, size=h.shape[2:], mode="bilinear")
         return torch.tanh(h + linear)
+
+    def _condition(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """What modulates the norms: the latent and, one-hot, the label; the modulation's weights embed it."""
+        if not self.num_classes:
+            return z
+        known = z.new_zeros(len(z), self.num_classes) if labels is None else one_hot(labels, self.num_classes).to(z)
+        return torch.cat([z, known], dim=1)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -231,16 +263,26 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """D: images (N, channels, S, S) -> realness scores (N,), unbounded (hinge loss)."""
+    """D: images (N, channels, S, S) and, where it is conditional, labels (N,) -> realness scores (N,), unbounded.
+
+    Conditional, it is a projection discriminator: D(x, y) = w^T h(x) + v_y^T h(x), v_y = 0 for ``NO_LABEL``.
+    """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         widths = config.widths(config.discriminator_width)
+        self.num_classes = config.num_classes
         self.patch_size = config.patch_size
         self.stem = spectral_norm(_conv3(config.folded_channels, widths[0]))
         self.blocks = nn.Sequential(*(DiscriminatorBlock(*pair) for pair in pairwise(widths)))
         self.head = spectral_norm(nn.Linear(widths[-1], 1))
+        if config.num_classes:
+            self.embedding = spectral_norm(nn.Linear(widths[-1], config.num_classes, bias=False))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         h = self.blocks(self.stem(pixel_unshuffle(images, self.patch_size)))
-        return self.head(relu(h).sum(dim=(2, 3))).squeeze(1)
+        h = relu(h).sum(dim=(2, 3))
+        scores = self.head(h).squeeze(1)
+        if self.num_classes and labels is not None:
+            scores = scores + (self.embedding(h) * one_hot(labels, self.num_classes)).sum(1)
+        return scores

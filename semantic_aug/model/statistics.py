@@ -31,16 +31,6 @@ class ClassStatistics:
         self.count = torch.zeros(num_classes, dtype=torch.int64, device="cpu")
         self.mean = torch.zeros(num_classes, dim, dtype=torch.float64, device="cpu")
         self.scatter = torch.zeros(num_classes, dim, dim, dtype=torch.float64, device="cpu")
-        self._forget()
-
-    def _forget(self) -> None:
-        """Start without what was derived from the images added so far."""
-        self._factors: dict[tuple[Shrinkage, int | None, torch.device], Tensor] = {}
-        self._pooled_covariance: Tensor | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Factors may be on a GPU, where a worker that unpickles them must not go; they are computed again.
-        return self.__dict__ | {"_factors": {}, "_pooled_covariance": None}
 
     def update(self, mu: Tensor, labels: Tensor) -> None:
         """Add latents ``mu`` (N, d) of any float dtype and device, with their class indices ``labels`` (N,)."""
@@ -62,7 +52,6 @@ class ClassStatistics:
             moved = self._add(label, len(members), mean)
             rows = torch.cat([members - mean, moved[None]])
             self.scatter[label].addmm_(rows.T, rows)  # in place: with many classes, memory traffic is all the time
-        self._forget()
 
     def merge(self, other: "ClassStatistics") -> None:
         """Add the statistics of other images of the same classes, as if ``update`` had seen them here."""
@@ -76,7 +65,6 @@ class ClassStatistics:
                 moved = self._add(label, count, other.mean[label])
                 self.scatter[label] += other.scatter[label]
                 self.scatter[label].addr_(moved, moved)
-        self._forget()
 
     def _add(self, label: int, count: int, mean: Tensor) -> Tensor:
         """Update count and mean; the vector (d,) whose outer product is the scatter due to the means' difference.
@@ -98,33 +86,34 @@ class ClassStatistics:
         as d images), a number in [0, 1] toward the pooled one with that weight, or None.
         A class with fewer than 2 images gets the pooled covariance. Raises ValueError where no class has 2 images.
         """
-        _check_shrinkage(shrinkage)
-        if label == POOLED:
-            return self._pooled().clone()
-        self.check_label(label)
-        n = int(self.count[label])
+        check_shrinkage(shrinkage)
+        if label != POOLED:
+            self.check_label(label)
+        return self._shrink(label, shrinkage, None)
+
+    def _shrink(self, label: int, shrinkage: Shrinkage, pooled: Tensor | None) -> Tensor:
+        """As ``covariance``, with the pooled covariance where the caller has it already."""
+        n = int(self.count[label]) if label != POOLED else 0
         if n < 2:
-            return self._pooled().clone()
+            return (self._pool() if pooled is None else pooled).clone()
         covariance = self.scatter[label] / n
         if shrinkage is None:
             return covariance
         if shrinkage == "oas":
             return _oas(covariance, n)
         weight = self.dim / (n + self.dim) if shrinkage == "pooled" else shrinkage
-        return torch.lerp(covariance, self._pooled(), float(weight))
+        return torch.lerp(covariance, self._pool() if pooled is None else pooled, float(weight))
 
     def check_label(self, label: int) -> None:
         """Raise ValueError unless ``label`` is the index of a class."""
         if not 0 <= label < self.num_classes:
             raise ValueError(f"label must lie in 0..{self.num_classes - 1}, got {label}")
 
-    def _pooled(self) -> Tensor:
-        if self._pooled_covariance is None:
-            known = self.count >= 2
-            if not known.any():
-                raise ValueError("no class has two images, so no covariance is known; use more images per class")
-            self._pooled_covariance = self.scatter[known].sum(0) / self.count[known].sum()
-        return self._pooled_covariance
+    def _pool(self) -> Tensor:
+        known = self.count >= 2
+        if not known.any():
+            raise ValueError("no class has two images, so no covariance is known; use more images per class")
+        return self.scatter[known].sum(0) / self.count[known].sum()
 
     def total(self) -> tuple[Tensor, Tensor]:
         """Mean (d,) and covariance (d, d) of all images, whatever their class: float64, shrunk by "oas"."""
@@ -135,34 +124,31 @@ class ClassStatistics:
         return mean, _oas(self.scatter.sum(0) / n + between, n)
 
     def factor(self, label: int, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
-        """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``; see ``factors``."""
-        if label != POOLED:
-            self.check_label(label)
-        return self.factors(shrinkage, rank)[label]
-
-    def factors(
-        self, shrinkage: Shrinkage = "oas", rank: int | None = None, device: str | torch.device = "cpu"
-    ) -> Tensor:
-        """Factors of all classes, float32 (K + 1, d, r), the pooled one last (so ``POOLED`` indexes it).
+        """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``.
 
         From an eigendecomposition, directions in order of decreasing variance: column i is the i-th principal
         direction times its standard deviation. ``rank`` r in 1..d keeps the first r columns (None: all d).
-        Computed once for every choice of arguments, until images are added.
         """
+        check_shrinkage(shrinkage)
+        if label != POOLED:
+            self.check_label(label)
+        return self._factor(label, shrinkage, self._checked_rank(rank), None)
+
+    def factors(self, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
+        """``factor`` of every class, float32 (K + 1, d, r), the pooled one last, so that ``POOLED`` indexes it."""
+        check_shrinkage(shrinkage)
+        rank, pooled = self._checked_rank(rank), self._pool()
+        labels = [*range(self.num_classes), POOLED]
+        return torch.stack([self._factor(label, shrinkage, rank, pooled) for label in labels])
+
+    def _checked_rank(self, rank: int | None) -> int:
         if rank is not None and not 1 <= rank <= self.dim:
             raise ValueError(f"rank must lie in 1..{self.dim} or be None, got {rank}")
-        device = torch.device(device)
-        key = (shrinkage, rank, device)
-        if key not in self._factors:
-            if rank is not None and (shrinkage, None, device) in self._factors:
-                self._factors[key] = self._factors[shrinkage, None, device][..., :rank].contiguous()
-            elif device.type == "cpu":
-                labels = [*range(self.num_classes), POOLED]
-                found = (_eigen(self.covariance(label, shrinkage)) for label in labels)
-                self._factors[key] = torch.stack([(v[:, :rank] * w[:rank].sqrt()).float() for w, v in found])
-            else:
-                self._factors[key] = self.factors(shrinkage, rank).to(device)
-        return self._factors[key]
+        return self.dim if rank is None else rank
+
+    def _factor(self, label: int, shrinkage: Shrinkage, rank: int, pooled: Tensor | None) -> Tensor:
+        variances, vectors = _eigen(self._shrink(label, shrinkage, pooled))
+        return (vectors[:, :rank] * variances[:rank].sqrt()).float()
 
     def directions(self, label: int, shrinkage: Shrinkage = "oas") -> tuple[Tensor, Tensor]:
         """Principal directions of ``covariance(label, shrinkage)``, by decreasing variance; ``POOLED`` as there.
@@ -171,8 +157,7 @@ class ClassStatistics:
         arbitrary and differs between machines; here the entry of largest magnitude is positive.
         """
         variances, vectors = _eigen(self.covariance(label, shrinkage))
-        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-        return variances, vectors * largest.sign()
+        return variances, vectors * column_signs(vectors)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """``count`` int64 (K,), ``mean`` float32 (K, d), ``covariance`` float32 (K, d, d): biased, unshrunk."""
@@ -190,12 +175,18 @@ class ClassStatistics:
         return statistics
 
 
-def _check_shrinkage(shrinkage: Shrinkage) -> None:
+def check_shrinkage(shrinkage: Any) -> None:
+    """Raise ValueError unless ``shrinkage`` is one that ``ClassStatistics.covariance`` knows."""
     if shrinkage is None or shrinkage in ("oas", "pooled"):
         return
-    if isinstance(shrinkage, int | float) and 0 <= shrinkage <= 1:
+    if isinstance(shrinkage, int | float) and not isinstance(shrinkage, bool) and 0 <= shrinkage <= 1:
         return
     raise ValueError(f'shrinkage must be "oas", "pooled", None or a number in [0, 1], got {shrinkage!r}')
+
+
+def column_signs(vectors: Tensor) -> Tensor:
+    """(d, k) => (k,): the sign of the entry of largest magnitude in each column."""
+    return vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()[0]
 
 
 def _oas(covariance: Tensor, n: int) -> Tensor:

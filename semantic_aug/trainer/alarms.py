@@ -9,6 +9,7 @@ SATURATED = 0.1  # hinge loss of D, from 2 where it cannot tell to 0 where it te
 BLIND = 0.02  # distance of D's mean scores of real and generated images
 COLLAPSED = 0.02  # nats of KL per latent dimension
 ALIKE = 0.5  # spread of prior samples, as a share of the spread of real images
+UNIFORM = 0.1  # change from one draw of an image to another, as a share of that from image to image
 
 
 def alarms(figures: Mapping[str, float], latent_dim: int) -> list[str]:
@@ -33,6 +34,11 @@ def alarms(figures: Mapping[str, float], latent_dim: int) -> list[str]:
         lines.append(
             f"samples from the prior are alike (spread {figures['prior_spread']:.2f} of the real images'); "
             f"lower adversarial_weight, or raise kl_weight so that the prior is used"
+        )
+    if figures.get("diversity", 1.0) < UNIFORM:
+        lines.append(
+            f"two draws of an image hardly differ (diversity {figures['diversity']:.2f}); raise diversity_weight, or "
+            f"lower draw_weight and adversarial_weight"
         )
     return lines
 

@@ -29,7 +29,7 @@ class TrainConfig:
     """Adam's, for E, G and D; falls linearly to 0 over the last ``decay`` of the run."""
     decay: float = 0.4
     """Fraction of the run over which the learning rate falls."""
-    kl_weight: float = 3e-4
+    kl_weight: float = 5e-5
     """Maximum weight of the KL term (a sum over latent dimensions); it rises linearly from 0 over the whole run."""
     lpips_weight: float = 2.0
     """lambda_p of Eq. 3, against an L1 that is a mean over pixels in [-1, 1]."""
@@ -41,6 +41,22 @@ class TrainConfig:
     """Norm of the gradient of G's hinge loss at the generated images, relative to that of L1 + LPIPS."""
     adversarial_start: float = 0.3
     """Fraction of the run before D and its loss join."""
+    class_weight: float = 0.05
+    """Weight of the loss of a linear classifier of sampled latents, the class head; it is dropped after training."""
+    label_dropout: float = 0.2
+    """Share of the images whose label a conditional G and D do not get, so that G decodes without one too."""
+    classifier_epochs: int = 12
+    """Passes over the training images for the classifier f, at most as many images as the run itself sees."""
+    feature_weight: float = 0.5
+    """Weight of the distance between f's features of an image and of its reconstruction."""
+    agreement_weight: float = 0.025
+    """Weight of the divergence KL(f(x) || f(x')) of what f says of an image and of its reconstruction."""
+    draw_start: float = 0.2
+    """Fraction of the run before draws from the class covariances (Eq. 4) join; 1: never, D sees prior samples."""
+    draw_weight: float = 0.1
+    """Weight of f's cross-entropy on draws."""
+    diversity_weight: float = 0.1
+    """Weight of the reward for two draws of an image that differ."""
     diffaugment: bool | None = None
     """Differentiable augmentation of what D sees; None: under 50 000 training images, where D would overfit."""
     gradient_clip: float = 5.0
@@ -72,12 +88,23 @@ class TrainConfig:
             "learning_rate",
             "lpips_every",
             "gradient_clip",
+            "classifier_epochs",
             "ema_images",
             "log_images",
             "snapshot_images",
         )
-        weights = ("kl_weight", "lpips_weight", "adversarial_weight", "seed")
-        fractions = ("decay", "adversarial_start", "held_out")
+        weights = (
+            "kl_weight",
+            "lpips_weight",
+            "adversarial_weight",
+            "class_weight",
+            "feature_weight",
+            "agreement_weight",
+            "draw_weight",
+            "diversity_weight",
+            "seed",
+        )
+        fractions = ("decay", "adversarial_start", "label_dropout", "draw_start", "held_out")
         for names, valid, expected in (
             (positive, lambda v: v > 0, "above 0"),
             (weights, lambda v: v >= 0, "at least 0"),
@@ -101,12 +128,29 @@ class TrainConfig:
     def share(self, processes: int) -> int:
         """Images that each process computes at once. Raises ValueError where the batch cannot be shared out evenly."""
         parts = processes * self.accumulate
-        if self.batch % (2 * parts):
+        group = 4 if self.uses_draws else 2
+        if self.batch % (group * parts):
             raise ValueError(
-                f"batch must be a multiple of {2 * parts} (2 x {processes} processes x accumulate {self.accumulate}), "
-                f"got {self.batch}"
+                f"batch must be a multiple of {group * parts} ({group} x {processes} processes x accumulate "
+                f"{self.accumulate}), got {self.batch}"
             )
         return self.batch // parts
+
+    @property
+    def uses_draws(self) -> bool:
+        """Whether draws from the class covariances ever join."""
+        return self.draw_start < 1
+
+    @property
+    def uses_classifier(self) -> bool:
+        """Whether a loss asks the classifier f, which takes two classes or more."""
+        asked = self.feature_weight + self.agreement_weight + self.draw_weight * self.uses_draws
+        return asked > 0 and len(self.data) > 1
+
+    @property
+    def uses_class_head(self) -> bool:
+        """Whether the latents are classified, which takes two classes or more."""
+        return self.class_weight > 0 and len(self.data) > 1
 
     @property
     def uses_diffaugment(self) -> bool:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
 
 class Averages:
@@ -85,10 +88,11 @@ class RunLog:
                 self._board.add_scalar(name, value, images_seen)
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Print each warning once: two are the same that begin with the same words."""
+        """Print each warning once: two are the same that differ in numbers alone."""
         for line in lines:
-            if line[:24] not in self._warned:
-                self._warned.add(line[:24])
+            kind = NUMBER.sub("#", line)
+            if kind not in self._warned:
+                self._warned.add(kind)
                 self.say(f"warning: {line}")
 
     def __enter__(self) -> "RunLog":

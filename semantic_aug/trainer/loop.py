@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,14 +14,18 @@ from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import _distributed
-from semantic_aug.data.dataset import BalancedOrder, EndlessOrder, ImageSet
+from semantic_aug._random import seeded
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.data.orders import BalancedOrder, EndlessOrder
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.evaluation.quality import reconstruction
 from semantic_aug.figures import drawing
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.sampling import seeded
+from semantic_aug.model.networks import NO_LABEL
+from semantic_aug.model.recommended import Recommended
 from semantic_aug.trainer import losses
 from semantic_aug.trainer.alarms import alarms, spread
+from semantic_aug.trainer.classifier import prepare_classifier
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.diffaugment import diffaugment
 from semantic_aug.trainer.fit import fit_statistics
@@ -33,7 +37,7 @@ from semantic_aug.trainer.state import TrainState
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-STATE, PREVIEWS, CHECKPOINT = "state", "previews", "checkpoint"
+STATE, PREVIEWS, CHECKPOINT, CLASSIFIER = "state", "previews", "checkpoint", "classifier.safetensors"
 SNAPSHOT_IMAGES = (
     1024  # held-out images measured, and training images whose statistics serve the picture, at a snapshot
 )
@@ -61,8 +65,8 @@ def train(
     Args:
         config: what to compute; the same as that of a state found below ``output``.
         data: training images. held_out: images to measure reconstruction on, never trained on.
-        output: gets ``state/``, ``previews/``, ``log.jsonl`` and, at the end, ``checkpoint/``. With several processes
-            all must see it; the first alone writes.
+        output: gets ``state/``, ``previews/``, ``log.jsonl``, ``classifier.safetensors`` where a loss asks a classifier
+            and, at the end, ``checkpoint/``. With several processes all must see it; the first alone writes.
         every_image: images that the statistics count (None: ``data``).
         init: its E and G are where the training starts (None: at a PCA).
         device: "cpu", "cuda", "cuda:1", "mps" or None (the best there is).
@@ -71,10 +75,12 @@ def train(
         command: what was typed, for the artifact's record.
 
     Returns the artifact, or None where the sitting ended first. Ctrl-C saves the state and raises
-    KeyboardInterrupt. Raises StateError, TrainingError, ValueError for a batch that the processes cannot share or an
-    ``init`` of other networks, and OSError where nothing can be written.
+    KeyboardInterrupt. Raises StateError, TrainingError, ValueError for a batch that the processes cannot share, an
+    ``init`` of other networks or networks and settings of other classes than the data's, and OSError where nothing
+    can be written.
     """
     output = Path(output)
+    config = _of_data(config, data)
     accelerator = _accelerator(config.precision, device, compile)
     rank, world_size, first = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
     share, parts = config.share(world_size), config.accumulate
@@ -89,17 +95,20 @@ def train(
     if state.images_seen >= config.images and (output / CHECKPOINT).exists():
         if first:
             print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
-        return Artifact.load(output / CHECKPOINT)
+        return Artifact.from_pretrained(output / CHECKPOINT)
     perceptual = Perceptual(config.lpips_net).to(accelerator.device) if config.lpips_weight else None
     # The optimizers stay as they are: prepared, each would count its steps on the GPU once resumed, and move fp16's
     # scale in the middle of a step.
-    networks = accelerator.prepare(state.encoder, state.generator, state.discriminator)
-    encoder, generator, discriminator = networks
+    networks = accelerator.prepare(*state.networks)
+    encoder, generator, discriminator, *heads = networks
     balanced = config.sampling == "balanced"
     order = BalancedOrder(data.labels, config.seed) if balanced else EndlessOrder(len(data), config.seed)
+    prior = torch.ones(len(data.classes)) if balanced else torch.tensor(data.counts())
+    log_prior = (prior / prior.sum()).log().to(accelerator.device)
     averages = Averages()
     began, began_seconds = time.monotonic(), state.seconds
-    logged_at, logged_images = began, state.images_seen
+    classifier = prepare_classifier(config, data, held_out, output / CLASSIFIER, accelerator.device)
+    logged_at, logged_images = time.monotonic(), state.images_seen
 
     with RunLog(output, config.images, state.images_seen, silent=not first) as log, _interrupt_flag() as interrupted:
         log.say(
@@ -110,42 +119,73 @@ def train(
         while state.images_seen < config.images:
             progress = state.images_seen / config.images
             adversarial = config.adversarial_weight > 0 and progress >= config.adversarial_start
+            draws_join = state.running is not None and progress >= config.draw_start
             kl_weight = losses.kl_weight(progress, config.kl_weight)
             state.set_learning_rate(losses.learning_rate(progress, config.learning_rate, config.decay))
             step_noise = StepNoise.draw(config, state.images_seen)
-            terms = Averages()
+            terms, latents, labels_seen = Averages(), [], []
 
             for part in range(parts):
                 number = part * world_size + rank  # of the share of the batch that is computed here and now
                 noise = step_noise.share(number, parts * world_size).to(accelerator.device)
-                x = data.batch(order(state.images_seen + number * share, share))
+                indices = order(state.images_seen + number * share, share)
+                x, labels = data.batch(indices), data.labels[indices].to(accelerator.device)
                 x = x.to(accelerator.device, memory_format=torch.channels_last)
+                # The labels that G and D are given, some of them withheld.
+                known = torch.where(noise.unlabelled.flatten() < config.label_dropout, NO_LABEL, labels)
                 if config.flip:
                     x = torch.where((noise.mirror.flatten() < 0.5)[:, None, None, None], x.flip(3), x)
 
                 with _gradients_summed_at_the_end(accelerator, networks, last=part == parts - 1):
-                    # Encode, sample (Eq. 1), decode; with an active D decode draws from the prior as well.
+                    # Encode, sample (Eq. 1), decode. D sees as many generated images as real ones.
                     mu, logvar = encoder(x)
                     z = mu + (0.5 * logvar).exp() * noise.latent.flatten(0, 1)
-                    images = generator(torch.cat([z, noise.prior]) if adversarial else z)
-                    y, sampled = images[:share], images[share:]
-                    # D sees as many generated images as real ones: half reconstructions, half prior samples.
-                    fake = torch.cat([y[::2], sampled])
+                    if draws_join:
+                        # Two draws (Eq. 4) of every fourth image, of which D sees one as mode "decode" has it, the
+                        # other as "detail" does.
+                        assert state.running is not None
+                        source, source_labels, pairs = x[::4], known[::4], (-1, 2)
+                        step = state.running.step(labels[::4], noise.prior.unflatten(0, pairs))
+                        z1, z2 = (mu[::4, None] + noise.strength.unflatten(0, pairs).sqrt() * step).unbind(1)
+                        images = generator(torch.cat([z, z1, z2, mu[::4]]), torch.cat([known, source_labels.repeat(3)]))
+                        y, y1, y2, y0 = images.split([share, *[share // 4] * 3])
+                        real, real_labels = x[::2], known[::2]
+                        fake = torch.cat([y1, (source + (y2 - y0)).clamp(-1, 1)])
+                        fake_labels = source_labels.repeat(2)
+                        shown_uniform = torch.cat([noise.shown[:, 0], noise.shown[::2, 3], noise.shown[1::2, 3]])
+                        scored_uniform = torch.cat([noise.scored[::2, 1], noise.scored[1::2, 1]])
+                    elif adversarial:
+                        # Half reconstructions, half samples from the prior.
+                        images = generator(torch.cat([z, noise.prior]), torch.cat([known, known[1::2]]))
+                        y = images[:share]
+                        real, real_labels = x, known
+                        fake, fake_labels = torch.cat([y[::2], images[share:]]), torch.cat([known[::2], known[1::2]])
+                        shown_uniform = torch.cat(
+                            [noise.shown[:, :2].flatten(0, 1), noise.shown[:, 2], noise.shown[:, 3]]
+                        )
+                        scored_uniform = noise.scored.transpose(0, 1).flatten(0, 1)
+                    else:
+                        y = generator(z, known)
 
                     # Discriminator phase.
                     if adversarial:
-                        shown = torch.cat([x, fake.detach()])
+                        shown = torch.cat([real, fake.detach()])
                         if config.uses_diffaugment:
-                            real, reconstructed, drawn = noise.shown.split([2, 1, 1], dim=1)
-                            uniform = torch.cat([real.flatten(0, 1), reconstructed[:, 0], drawn[:, 0]])
-                            shown = diffaugment(shown, uniform)
-                        real_score, fake_score = discriminator(shown).chunk(2)
+                            shown = diffaugment(shown, shown_uniform)
+                        real_score, fake_score = discriminator(shown, torch.cat([real_labels, fake_labels])).chunk(2)
                         d_loss = losses.hinge_discriminator(real_score, fake_score)
                         accelerator.backward(d_loss / parts)
                         terms.add(d_loss=d_loss, d_real=real_score.mean(), d_fake=fake_score.mean())
 
-                    # Autoencoder phase: L1 + LPIPS (Eq. 3), KL (Eq. 2), and the adversarial loss.
-                    l1, kl = losses.l1(x, y), losses.kl(mu, logvar)
+                    # Autoencoder phase. On latents: KL (Eq. 2) and the class; on images: L1 + LPIPS (Eq. 3), what f
+                    # sees, the diversity of draws, and the adversarial loss.
+                    kl = losses.kl(mu, logvar)
+                    latent_loss = kl_weight * kl
+                    if heads:
+                        class_loss = losses.balanced_softmax(heads[0](z), labels, log_prior)
+                        latent_loss = latent_loss + config.class_weight * class_loss
+                        terms.add(class_loss=class_loss)
+                    l1 = losses.l1(x, y)
                     loss = l1
                     terms.add(l1=l1, kl=kl)
                     if perceptual:
@@ -153,16 +193,39 @@ def train(
                             lpips = perceptual(x[:: config.lpips_every], y[:: config.lpips_every]).float().mean()
                         loss = loss + config.lpips_weight * lpips
                         terms.add(lpips=lpips)
+                    if classifier:
+                        quarter = len(x[::4])
+                        with accelerator.autocast():
+                            with torch.no_grad():
+                                real_features, real_logits = classifier(x[::4])
+                            features, logits = classifier(torch.cat([y[::4], fake]) if draws_join else y[::4])
+                        real_logits, logits = real_logits.float(), logits.float()
+                        features_l2 = losses.feature_distance(real_features, [each[:quarter] for each in features])
+                        divergence = losses.class_divergence(real_logits, logits[:quarter])
+                        loss = loss + config.feature_weight * features_l2 + config.agreement_weight * divergence
+                        terms.add(features=features_l2, divergence=divergence)
+                        if draws_join:
+                            targets = real_logits.repeat(2, 1), labels[::4].repeat(2)
+                            draw_loss = losses.draw_cross_entropy(logits[quarter:], *targets)
+                            loss = loss + config.draw_weight * draw_loss
+                            terms.add(draw_loss=draw_loss)
+                    if draws_join:
+                        neighbours = losses.change_ratio((source, x[1::4]), (mu[::4], mu[1::4]))
+                        diversity = losses.diversity(losses.change_ratio((y1, y2), (z1, z2)), neighbours)
+                        loss = loss - config.diversity_weight * diversity
+                        terms.add(diversity=diversity)
                     if adversarial:
                         state.discriminator.requires_grad_(False)
                         if config.uses_diffaugment:
-                            fake = diffaugment(fake, noise.scored.transpose(0, 1).flatten(0, 1))
-                        g_loss = losses.hinge_generator(state.discriminator(fake))
+                            fake = diffaugment(fake, scored_uniform)
+                        g_loss = losses.hinge_generator(state.discriminator(fake, fake_labels))
                         weight, total = config.adversarial_weight, _distributed.sum_over_processes
                         loss = losses.balanced(images, loss, g_loss, weight, total)
                         state.discriminator.requires_grad_(True)
                         terms.add(g_loss=g_loss)
-                    accelerator.backward((loss + kl_weight * kl) / parts)
+                    accelerator.backward((loss + latent_loss) / parts)
+                latents.append(mu.detach())
+                labels_seen.append(labels)
 
             if state.scaler is not None:
                 state.scaler.unscale_(state.autoencoder_optimizer)
@@ -176,6 +239,10 @@ def train(
             state.step(discriminator=adversarial)
 
             previous, state.images_seen = state.images_seen, state.images_seen + config.batch
+            if state.running is not None:
+                memory = min(config.ema_images, len(data))
+                decay = losses.ema_decay(state.images_seen, config.batch, memory)
+                state.running.update(torch.cat(latents), torch.cat(labels_seen), decay)
             state.share_running_statistics()
             state.update_ema(losses.ema_decay(state.images_seen, config.batch, config.ema_images))
             state.seconds = began_seconds + time.monotonic() - began
@@ -208,6 +275,20 @@ def train(
         print(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
     accelerator.wait_for_everyone()
     return artifact
+
+
+def _of_data(config: TrainConfig, data: ImageSet) -> TrainConfig:
+    """The configuration with the images of each class, where it does not name them."""
+    if not config.data:
+        config = replace(config, data=dict(zip(data.classes, data.counts(), strict=True)))
+    if list(config.data) != data.classes:
+        raise ValueError(f"config.data names the classes {list(config.data)}, the data has {data.classes}")
+    if config.network.num_classes not in (0, len(data.classes)):
+        raise ValueError(
+            f"the networks are conditional on {config.network.num_classes} classes, the data has {len(data.classes)}; "
+            f"set network.num_classes to that or, for networks without classes, to 0"
+        )
+    return config
 
 
 def _accelerator(precision: str, device: str | None, compile: bool) -> "Accelerator":
@@ -271,6 +352,7 @@ def _artifact(state: TrainState, config: TrainConfig, data: ImageSet) -> Artifac
         network=config.network,
         statistics=fit_statistics(state.ema_encoder, data),
         classes=data.classes,
+        recommended=Recommended(shrinkage="pooled"),
         training={
             "images": len(data),
             "images_seen": state.images_seen,
@@ -305,9 +387,10 @@ def _snapshot(
         measured = held_out.subset(range(min(len(held_out), SNAPSHOT_IMAGES)))
         figures = reconstruction(artifact, measured, perceptual)
         figures = {f"held_out_{name}": value for name, value in figures.items() if name.endswith("_mean")}
-        prior = torch.randn(256, config.network.latent_dim, generator=seeded(config.seed, "prior"))
-        drawn = artifact.decode(prior.to(artifact.device))
-        figures["prior_spread"] = spread(drawn) / max(spread(some.batch(slice(0, 256))), 1e-6)
+        if not config.uses_draws:
+            prior = torch.randn(256, config.network.latent_dim, generator=seeded(config.seed, "prior"))
+            drawn = artifact.decode(prior.to(artifact.device))
+            figures["prior_spread"] = spread(drawn) / max(spread(some.batch(slice(0, 256))), 1e-6)
         log.record(state.images_seen, figures)
         log.warn(alarms(figures, config.network.latent_dim))
     if not log.silent:

@@ -1,10 +1,10 @@
 """The losses of the VAE-GAN and their schedules: pure functions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import relu
+from torch.nn.functional import cross_entropy, kl_div, normalize, one_hot, relu
 
 SCALE = 2.0**12  # a power of two changes no digits, and keeps float16 gradients of single pixels above 0
 
@@ -29,6 +29,64 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
+# --- The class: x' is what became of the image x of class y, f a frozen classifier -------------------------------
+
+
+def balanced_softmax(logits: Tensor, labels: Tensor, log_prior: Tensor) -> Tensor:
+    """-log(n_y e^(l_y) / sum_k n_k e^(l_k)), averaged over the batch: cross-entropy that a long tail does not bias.
+
+    Ren et al. 2020 (arXiv 2007.10740), Eq. 3. ``logits`` (N, K), ``labels`` (N,), ``log_prior`` (K,): log(n_k / n).
+    """
+    return cross_entropy(logits + log_prior, labels)
+
+
+def feature_distance(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """mean over layers l and positions of |u_l(x) - u_l(x')|^2, u_l a layer's features of unit length over channels.
+
+    LPIPS (Zhang et al. 2018, arXiv 1801.03924, Eq. 1) with all its weights 1. Each sequence holds (N, C_l, H_l, W_l).
+    """
+    distances = [
+        (normalize(a.float(), eps=1e-3) - normalize(b.float(), eps=1e-3)).square().sum(1).mean()
+        for a, b in zip(real, fake, strict=True)
+    ]
+    return torch.stack(distances).mean()
+
+
+def class_divergence(real: Tensor, fake: Tensor) -> Tensor:
+    """KL(f(x) || f(x')) of logits (N, K), averaged over the batch."""
+    return kl_div(fake.log_softmax(1), real.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def draw_cross_entropy(logits: Tensor, real_logits: Tensor, labels: Tensor) -> Tensor:
+    """-sum_k t_k log f_k(x'), t = (onehot(y) + f(x)) / 2, averaged over the batch: a draw x' keeps the class.
+
+    The label alone would ask more of a draw than f says of the image itself. (N, K), (N, K), (N,) => ().
+    """
+    target = (one_hot(labels, logits.shape[1]) + real_logits.softmax(1)) / 2
+    return cross_entropy(logits, target)
+
+
+def change_ratio(images: tuple[Tensor, Tensor], latents: tuple[Tensor, Tensor]) -> Tensor:
+    """|x_1 - x_2|_1 / |z_1 - z_2|_1, means over pixels and over dimensions, of N pairs (N, C, S, S), (N, d) => (N,).
+
+    What mode seeking maximises (Mao et al. 2019, arXiv 1903.05628, Eq. 3).
+    """
+    (x1, x2), (z1, z2) = images, latents
+    return (x1 - x2).abs().mean(dim=(1, 2, 3)) / (z1 - z2).abs().mean(dim=1).clamp(min=1e-6)
+
+
+def diversity(drawn: Tensor, real: Tensor) -> Tensor:
+    """mean of min(ratio of two draws / ratio of two real images, 1), ``change_ratio`` of each: (N,), (N,) => ().
+
+    A generator that ignores what is drawn has 0. The cap keeps noise from being paid for: two draws need not differ
+    more, for the distance of their latents, than two images do.
+    """
+    return (drawn / real.detach().clamp(min=1e-6)).clamp(max=1).mean()
+
+
+# --- What is weighed and when ------------------------------------------------------------------------------------
+
+
 def balanced(
     images: Tensor,
     reconstruction: Tensor,
@@ -42,7 +100,9 @@ def balanced(
     ``images`` (N, C, S, S) instead of G's last layer, which costs nothing: they are on the way to the parameters.
     Only the gradient of what is returned has a meaning. ``total`` sums over the processes that share a batch.
     """
-    wanted, pushed = (torch.autograd.grad(SCALE * loss, images)[0] / SCALE for loss in (reconstruction, adversarial))
+    # Both losses see some draws, whose way back to the images they share.
+    wanted = torch.autograd.grad(SCALE * reconstruction, images, retain_graph=True)[0] / SCALE
+    pushed = torch.autograd.grad(SCALE * adversarial, images)[0] / SCALE
     squares = total(torch.stack([wanted.square().sum(), pushed.square().sum()]))
     ratio = (squares[0] / squares[1].clamp_min(1e-24)).sqrt()
     return (images * (wanted + weight * ratio * pushed)).sum()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from semantic_aug.sampling import seeded
+from semantic_aug._random import seeded
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.diffaugment import UNIFORMS
 
@@ -23,11 +23,15 @@ class StepNoise:
     latent: Tensor
     """Normal (N/2, 2, d): Eq. 1's noise."""
     prior: Tensor
-    """Normal (N/2, d): latents of samples from the prior, of which D sees one for every other image."""
+    """Normal (N/2, d): samples from the prior or, once draws have joined, the noise of two draws of every 4th image."""
     shown: Tensor
-    """Uniform (N/2, 4, u): DiffAugment of the two real images, a reconstruction and a prior sample that D learns on."""
+    """Uniform (N/2, 4, u): DiffAugment of two real images, a reconstruction and a sample or draw that D learns on."""
     scored: Tensor
-    """Uniform (N/2, 2, u): DiffAugment of the reconstruction and the prior sample that D scores for G."""
+    """Uniform (N/2, 2, u): DiffAugment of the reconstruction and the sample or draw that D scores for G."""
+    strength: Tensor
+    """Uniform (N/2, 1): the strength s of each draw."""
+    unlabelled: Tensor
+    """Uniform (N/2, 2): G and D do not get an image's label where it is below ``label_dropout``."""
 
     @classmethod
     def draw(cls, config: TrainConfig, images_seen: int) -> "StepNoise":
@@ -40,6 +44,8 @@ class StepNoise:
             prior=torch.randn(n, d, generator=generator),
             shown=torch.rand(n, 4, UNIFORMS, generator=generator),
             scored=torch.rand(n, 2, UNIFORMS, generator=generator),
+            strength=torch.rand(n, 1, generator=generator),
+            unlabelled=torch.rand(n, 2, generator=generator),
         )
 
     def share(self, number: int, of: int) -> "StepNoise":

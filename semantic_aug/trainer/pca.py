@@ -3,9 +3,9 @@
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.model.networks import Encoder, Generator
-from semantic_aug.sampling import seeded
 
 IMAGES = 10_000  # at most so many are looked at
 SQUEEZE = 0.95  # keeps atanh finite at black and white

@@ -14,6 +14,7 @@ from semantic_aug._io import save_whole
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer.config import TrainConfig, differences
+from semantic_aug.trainer.running import RunningStatistics
 
 KEPT = 2  # snapshots: the newest and the one before it
 
@@ -25,6 +26,9 @@ class StateError(ValueError):
 class TrainState:
     """Networks E, G and D, the averages of E and G, their optimisers, ``images_seen`` and ``seconds`` of training.
 
+    Where the configuration has them also the class ``head``, which classifies latents, and the ``running`` statistics
+    of the latents; else both are None.
+
     Random streams are no part of it: they are drawn anew from (seed, images_seen) at every step.
     """
 
@@ -35,17 +39,28 @@ class TrainState:
             self.encoder = Encoder(config.network)
             self.generator = Generator(config.network)
             self.discriminator = Discriminator(config.network)
-        for network in (self.encoder, self.generator, self.discriminator):
+            self.head = nn.Linear(config.network.latent_dim, len(config.data)) if config.uses_class_head else None
+        self.running: RunningStatistics | None = None
+        if config.uses_draws:
+            self.running = RunningStatistics(len(config.data), config.network.latent_dim).to(device)
+        for network in self.networks:
             network.to(device).to(memory_format=torch.channels_last)
         self.ema_encoder = copy.deepcopy(self.encoder).eval().requires_grad_(False)
         self.ema_generator = copy.deepcopy(self.generator).eval().requires_grad_(False)
         autoencoder = [*self.encoder.parameters(), *self.generator.parameters()]
+        if self.head is not None:
+            autoencoder += self.head.parameters()
         self.autoencoder_optimizer = torch.optim.Adam(autoencoder, config.learning_rate, betas=(0.5, 0.99))
         self.discriminator_optimizer = torch.optim.Adam(
             self.discriminator.parameters(), config.learning_rate, betas=(0.0, 0.99)
         )
         self.images_seen = 0
         self.seconds = 0.0
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """What is trained: E, G, D and, if there is one, the class head."""
+        return [self.encoder, self.generator, self.discriminator, *([self.head] if self.head is not None else [])]
 
     def set_learning_rate(self, value: float) -> None:
         """Set the learning rate of both optimisers."""
@@ -103,7 +118,7 @@ class TrainState:
         if self.scaler is not None:
             meta["scaler"] = self.scaler.state_dict()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        save_whole(tensors, path, path.with_suffix(".part"), {"state": json.dumps(meta)})
+        save_whole(tensors, path, {"state": json.dumps(meta)})
         for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
             old.unlink()
         return path
@@ -137,8 +152,8 @@ class TrainState:
         return False
 
     def _modules(self) -> dict[str, nn.Module]:
-        names = ("encoder", "generator", "discriminator", "ema_encoder", "ema_generator")
-        return {name: getattr(self, name) for name in names}
+        names = ("encoder", "generator", "discriminator", "ema_encoder", "ema_generator", "head", "running")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {name: getattr(self, name) for name in ("autoencoder_optimizer", "discriminator_optimizer")}

@@ -129,7 +129,7 @@ def server(tmp_path_factory):
     if not Path(CHROMIUM).exists():
         pytest.skip(f"no {CHROMIUM}")
     folder = tmp_path_factory.mktemp("app")
-    write_judge(folder / "judge", Artifact.load("fer2013-48").classes)
+    write_judge(folder / "judge", Artifact.from_pretrained("fer2013-48").classes)
     (folder / "temporary").mkdir()
     port = free_port()
     command = [sys.executable, "-c", WATCHED, folder / "hosts", "app", "--port", str(port), "--judge", folder / "judge"]

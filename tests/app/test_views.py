@@ -13,6 +13,7 @@ from semantic_aug.app.views import UNKNOWN, domain, draws, draws_html, label_of,
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
+from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import PERTURBATIONS
 from tests.conftest import CLASSES, build_artifact
@@ -120,7 +121,7 @@ def test_draws_are_the_librarys_and_repeat(artifact):
     drawn = draws(artifact, IMAGE, 1, seed=7, **common)
     noise = torch.randn(views.DRAWS, 8, generator=torch.Generator().manual_seed(7))
     images = IMAGE.expand(views.DRAWS, -1, -1, -1)
-    assert torch.equal(drawn, semantic_augment_image(images, noise, artifact, 1, **common))
+    assert torch.equal(drawn, semantic_augment_image(images, noise, LatentModel.of(artifact), 1, **common))
     assert torch.equal(drawn, draws(artifact, IMAGE, 1, seed=7, **common))
     assert not torch.equal(drawn, draws(artifact, IMAGE, 1, seed=8, **common))
 

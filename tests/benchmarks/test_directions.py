@@ -37,7 +37,7 @@ def test_moves_are_standard_deviations_along_eigenvectors():
     artifact = build_artifact()
     made = moves(artifact, 1, 3, 2, seed=0)
     assert list(made) == ["direction 1", "direction 2", "random draw at 0.35", "to another class"]
-    values = torch.linalg.eigvalsh(artifact.statistics.covariance(1, artifact.shrinkage)).flip(0)
+    values = torch.linalg.eigvalsh(artifact.statistics.covariance(1, artifact.recommended.shrinkage)).flip(0)
     for number in (0, 1):
         step = made[f"direction {number + 1}"]
         assert step.shape == (3, artifact.network.latent_dim)
@@ -53,13 +53,13 @@ def test_moved_images_are_made_as_the_modes_make_them():
     artifact, x = build_artifact(), torch.rand(3, 1, 32, 32) - 0.5
     step = torch.randn(3, artifact.network.latent_dim)
     mu = artifact.encode(x)
-    forward, back = moved(artifact, x, step, "decode")
+    forward, back = moved(artifact, x, 0, step, "decode")
     torch.testing.assert_close(forward, artifact.decode(mu + step))
     torch.testing.assert_close(back, artifact.decode(mu - step))
-    forward, _ = moved(artifact, x, step, "detail")
+    forward, _ = moved(artifact, x, 0, step, "detail")
     expected = (x + artifact.decode(mu + step) - artifact.decode(mu)).clamp(-1, 1)
     torch.testing.assert_close(forward, expected, atol=1e-5, rtol=0)
-    for still in moved(artifact, x, 0 * step, "detail"):
+    for still in moved(artifact, x, 0, 0 * step, "detail"):
         torch.testing.assert_close(still, x, atol=1e-6, rtol=0)
 
 
@@ -72,7 +72,7 @@ def test_units_are_differences_of_real_images():
         return images.flatten(1)[:, :5]
 
     figures = directions.of_class(artifact, x, 0, judge, embed, options)["direction 1"]
-    step = artifact.statistics.factor(0, artifact.shrinkage)[:, 0]
+    step = artifact.statistics.factor(0, artifact.recommended.shrinkage)[:, 0]
     change = embed(artifact.decode(artifact.encode(x) + step)) - embed(artifact.decode(artifact.encode(x) - step))
     strangers = torch.stack([embed(x)[i] - embed(x)[i - 1] for i in range(4)])
     assert figures["identity"] == pytest.approx(float(change.norm(dim=1).mean() / strangers.norm(dim=1).mean()), 1e-5)

@@ -7,16 +7,27 @@ from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from semantic_aug.data.dataset import ImageSet, load_folder
-from semantic_aug.evaluation.classifier import FIELDS, Judge, JudgeError, one_cycle, resnet18, train_judge, vary
+from semantic_aug.evaluation.classifier import (
+    ARCHITECTURES,
+    FIELDS,
+    Judge,
+    JudgeError,
+    one_cycle,
+    resnet18,
+    train_judge,
+    vary,
+    vgg,
+)
 from tests.conftest import CLASSES, write_folder
 
 
-def build_judge(classes=CLASSES, channels=1):
+def build_judge(classes=CLASSES, channels=1, architecture="resnet18-half"):
     """An untrained judge of images of 32 pixels."""
     torch.manual_seed(2)
+    network = ARCHITECTURES[architecture](channels, len(classes))
     return Judge(
-        network=resnet18(channels, len(classes)), classes=classes, channels=channels, size=32, images=5, epochs=1,
-        seed=0, accuracy=0.5,
+        network=network, classes=classes, channels=channels, size=32, images=5, epochs=1, seed=0, accuracy=0.5,
+        architecture=architecture,
     )  # fmt: skip
 
 
@@ -38,11 +49,26 @@ def test_at_full_width_it_is_torchvisions_resnet18_with_a_small_stem():
     assert sum(p.numel() for p in resnet18(3, 5).parameters()) < sum(p.numel() for p in theirs.parameters()) / 3.9
 
 
-def test_it_learns_what_can_be_learnt(folder, tmp_path):
+def test_the_vgg_has_no_shortcuts_and_knows_where_things_are():
+    network = vgg(1, 3).eval()
+    assert all(type(module).__module__.startswith("torch.nn.modules") for module in network)
+    for size in (16, 32, 48, 100):
+        assert network(torch.zeros(2, 1, size, size)).shape == (2, 3)
+    left = torch.zeros(1, 1, 144, 144)
+    left[..., 60:72, 60:72] = 1
+    right = left.roll(48, 3)  # by a cell of the dense layer's grid, so that only the place differs
+    assert_close(network[:16](left)[..., 1], network[:16](right)[..., 2])
+    assert not torch.allclose(network(left), network(right))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_it_learns_what_can_be_learnt(folder, tmp_path, architecture):
     data = load_folder(folder, 1, 32)
     held_out = load_folder(write_folder(tmp_path / "others", seed=1), 1, 32)
     lines = []
-    judge = train_judge(data, held_out, epochs=12, batch=6, learning_rate=0.02, say=lines.append)
+    judge = train_judge(
+        data, held_out, architecture=architecture, epochs=12, batch=6, learning_rate=0.02, say=lines.append
+    )
     assert judge.accuracy > 0.8
     assert len(lines) == 13
     assert lines[0].startswith("judge: epoch 1 of 12, loss ")
@@ -50,6 +76,7 @@ def test_it_learns_what_can_be_learnt(folder, tmp_path):
     x = held_out.batch(slice(None))
     assert (judge.logits(x).argmax(1) == held_out.labels).double().mean() == judge.accuracy
     assert (judge.classes, judge.channels, judge.size, judge.images, judge.epochs) == (CLASSES, 1, 32, 18, 12)
+    assert judge.architecture == architecture
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -75,6 +102,8 @@ def test_what_cannot_be_trained_is_refused(folder):
         train_judge(data.subset([]))
     with pytest.raises(ValueError, match="at least 1, got 18, 0 and 128"):
         train_judge(data, epochs=0)
+    with pytest.raises(ValueError, match="must be one of resnet18-half, vgg-small, got 'resnet50'"):
+        train_judge(data, architecture="resnet50")
     with pytest.raises(ValueError, match="fp32 or bf16, got 'fp16'"):
         train_judge(data, precision="fp16")
     other = ImageSet(data.images, data.labels, ["joy", "happy", "sad"], data.files)
@@ -132,13 +161,15 @@ def test_classes_are_matched_by_name():
 # --- Files ----------------------------------------------------------------------------------------------------------
 
 
-def test_round_trip_by_bytes(tmp_path):
-    judge = build_judge()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_round_trip_by_bytes(tmp_path, architecture):
+    judge = build_judge(architecture=architecture)
     path = judge.save(tmp_path / "sub" / "judge.safetensors")
     before = torch.get_rng_state()
     again = Judge.load(path)
     assert torch.equal(torch.get_rng_state(), before)
     assert same(judge, again)
+    assert again.architecture == architecture
     assert [getattr(again, name) for name in FIELDS] == [getattr(judge, name) for name in FIELDS]
     assert again.save(tmp_path / "b").read_bytes() == path.read_bytes()
     assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["b", "judge.safetensors"]
@@ -177,6 +208,8 @@ def rewrite(path, tensors=None, **changes):
     [
         ({"format": "semantic-aug-judge/2"}, "format and network are"),
         ({"network": "resnet50"}, "format and network are"),
+        ({"network": ["vgg-small"]}, "format and network are"),
+        ({"network": "vgg-small"}, "differ from the network's in"),
         ({"classes": "left out"}, "'classes' is None, expected list"),
         ({"classes": ["a", "a", "b"]}, "different names"),
         ({"classes": ["a", "b", 3]}, "different names"),

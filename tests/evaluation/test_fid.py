@@ -6,6 +6,8 @@ from torch.testing import assert_close
 from semantic_aug.evaluation import fid
 from semantic_aug.evaluation.lpips import Perceptual
 
+ROUNDING = 1e-13  # float64's 2.2e-16 in some hundred operations, as a share of the variance that they add up
+
 
 def features(n, f=6, shift=0.0, seed=0):
     generator = torch.Generator().manual_seed(seed)
@@ -13,21 +15,33 @@ def features(n, f=6, shift=0.0, seed=0):
     return torch.randn(n, f, generator=generator) @ mix + shift
 
 
-@pytest.mark.parametrize("n", [50, 4])  # 4 images in 6 dimensions: singular covariances
-def test_fid_against_scipys_square_root_of_a_matrix(n):
+def test_fid_against_scipys_square_root_of_a_matrix():
     from scipy.linalg import sqrtm
 
-    x, y = features(n), features(n + 3, shift=0.3, seed=1) * 1.2
+    x, y = features(50), features(53, shift=0.3, seed=1) * 1.2
     a, b = x.double().numpy(), y.double().numpy()
     c, d = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c + d - 2 * sqrtm(c @ d).real)
-    assert float(fid.fid(x, y)) == pytest.approx(expected, rel=1e-4)
-    assert_close(fid.fid(x, x), torch.tensor(0.0).double(), atol=1e-6, rtol=0)
+    assert float(fid.fid(x, y)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_fid_of_a_shift_is_its_square():
-    x = features(40)
-    assert_close(fid.fid(x, x + 2), torch.tensor(24.0).double(), atol=1e-5, rtol=0)
+@pytest.mark.parametrize("n", [50, 4])  # 4 images in 6 dimensions: singular covariances
+@pytest.mark.parametrize(("stretch", "shift"), [(1.0, 0.0), (1.0, 2.0), (1.2, 0.0), (0.5, 2.0)])
+def test_fid_of_a_stretch_and_a_shift(n, stretch, shift):
+    """Of x with mean 0 and s x + t it is (1 - s)^2 tr C + |t|^2, so 0 of x and itself, but for rounding."""
+    x = features(n).double()
+    x = x - x.mean(0)
+    spread = float(x.T.cov().trace())
+    expected = (1 - stretch) ** 2 * spread + 6 * shift**2
+    assert float(fid.fid(x, stretch * x + shift)) == pytest.approx(expected, rel=0, abs=ROUNDING * spread)
+
+
+def test_fid_of_features_that_share_no_direction():
+    """C1 C2 is 0, so it is |m1 - m2|^2 + tr C1 + tr C2; all three covariances are singular."""
+    x, y = features(50).double(), features(50, shift=1.0, seed=1).double()
+    x[:, 3:] = y[:, :3] = 0
+    expected = float((x.mean(0) - y.mean(0)).square().sum() + x.var(0).sum() + y.var(0).sum())
+    assert float(fid.fid(x, y)) == pytest.approx(expected, rel=ROUNDING)
 
 
 def test_kid_against_a_plain_double_loop():

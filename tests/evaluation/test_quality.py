@@ -157,7 +157,7 @@ def test_samples_are_the_artifacts(artifact, data, monkeypatch):
     quality(artifact, data, judge=build_judge(), strengths=())
     noise, labels, result = made[0]
     means = artifact.statistics.mean.float()[labels]
-    factors = artifact.statistics.factors(artifact.shrinkage)[labels]
+    factors = artifact.statistics.factors(artifact.recommended.shrinkage)[labels]
     expected = artifact.decode(means + torch.einsum("nij,nj->ni", factors, noise))
     assert (result - (expected + 1) * 127.5).abs().max() < 0.51
 

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from PIL import Image
 from torch.testing import assert_close
 
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing
 from semantic_aug.figures.figures import (
     BALANCED,
@@ -13,17 +16,21 @@ from semantic_aug.figures.figures import (
     PAIRS,
     STRENGTHS,
     Bars,
-    Sources,
 )
 from semantic_aug.functional import semantic_augment_image
-from tests.conftest import build_artifact
+from semantic_aug.model.runtime import LatentModel
+from tests.conftest import CLASSES, build_artifact
 
 LABELS = torch.tensor([2, 0, 2, 0, 2, 2])  # no image of class 1
 
 
+def image_set(images, labels, name):
+    return ImageSet(images, labels, CLASSES, [f"{number}.png" for number in range(len(images))], name=name)
+
+
 @pytest.fixture
 def sources():
-    return Sources(torch.randint(0, 256, (6, 1, 32, 32), dtype=torch.uint8), LABELS, "validation")
+    return image_set(torch.randint(0, 256, (6, 1, 32, 32), dtype=torch.uint8), LABELS, "validation")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_counts_are_of_the_data_or_where_the_checkpoint_drew_it_of_its_training(
     assert isinstance(found, Bars)
     assert list(found.values.items()) == [("sad", 4), ("angry", 2), ("happy", 0)]
     assert "in validation. The largest class has 2 times" in found.caption
-    drawn = FIGURES["counts"](artifact, Sources(sources.images, sources.labels))
+    drawn = FIGURES["counts"](artifact, replace(sources, name=None))
     assert drawn.values == {"angry": 50, "happy": 50, "sad": 50}
 
 
@@ -101,7 +108,7 @@ def test_strengths_move_an_image_along_one_line(artifact, sources):
     assert torch.equal(figure.columns["0"], sources.images[[1, 0]]), "mode detail at 0 is the identity"
     noise = torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
     expected = semantic_augment_image(
-        sources.images[[1, 0]], noise, artifact, LABELS[[1, 0]], strength=0.5, mode="detail", shrinkage="oas"
+        sources.images[[1, 0]], noise, LatentModel.of(artifact), LABELS[[1, 0]], strength=0.5, mode="detail"
     )
     assert torch.equal(figure.columns["0.5"], expected)
 
@@ -112,7 +119,7 @@ def test_directions_walk_through_the_mean(artifact, sources):
     statistics = artifact.statistics
     means = drawing.to_bytes(artifact.decode(statistics.mean.float()))
     assert_close(figure.columns["0"][::DIRECTIONS], means, rtol=0, atol=1)
-    variances, vectors = statistics.directions(1, artifact.shrinkage)
+    variances, vectors = statistics.directions(1, artifact.recommended.shrinkage)
     latent = statistics.mean[1] - 2 * variances[2].sqrt() * vectors[:, 2]
     expected = drawing.to_bytes(artifact.decode(latent[None].float()))[0]
     assert_close(figure.columns["-2"][figure.rows.index("happy 3")], expected, rtol=0, atol=1)
@@ -120,6 +127,6 @@ def test_directions_walk_through_the_mean(artifact, sources):
 
 def test_one_class_of_one_image_and_rgb():
     artifact = build_artifact(channels=3, classes=["only"])
-    sources = Sources(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.tensor([0]), "one")
+    sources = image_set(torch.zeros(1, 3, 32, 32, dtype=torch.uint8), torch.tensor([0]), "one")
     for name, draw in FIGURES.items():
         assert draw(artifact, sources, per_class=3).picture().height > drawing.HEADER, name

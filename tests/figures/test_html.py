@@ -3,12 +3,14 @@ import io
 import re
 from html.parser import HTMLParser
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 
-from semantic_aug.figures.figures import FIGURES, Sources
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.figures.figures import FIGURES
 from semantic_aug.figures.html import FIGURE_STYLE, bars, page, save, thousands, tiles
 from tests.conftest import build_artifact
 
@@ -42,7 +44,13 @@ def drawn():
     artifact = build_artifact(classes=["<script>alert(1)</script>", 'a "b" & c', "sad"])
     artifact.reconstruction = {"images": 3589, "l1_mean": 0.137774, "l1_std": 0.035443}
     images = torch.randint(0, 256, (6, 1, 32, 32), dtype=torch.uint8)
-    sources = Sources(images, torch.tensor([0, 1, 2, 0, 1, 2]), "<i>faces</i>")
+    sources = ImageSet(
+        images,
+        torch.tensor([0, 1, 2, 0, 1, 2]),
+        artifact.classes,
+        [Path(f"{i}") for i in range(6)],
+        name="<i>faces</i>",
+    )
     figures = {name: draw(artifact, sources) for name, draw in FIGURES.items()}
     return artifact, figures, page(artifact, "tiny", sources, figures, "semantic-aug preview tiny <i>faces</i>")
 

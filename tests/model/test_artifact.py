@@ -1,11 +1,14 @@
+import dataclasses
 import errno
 import json
 import os
+import pickle
 import re
 import shutil
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,11 +16,18 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
-import semantic_aug.model.artifact as module
-from semantic_aug import Artifact, ArtifactError
+import semantic_aug.model.format as module
+from semantic_aug import Artifact, ArtifactError, SemanticAugment
+from semantic_aug.model.artifact import on_device
+from semantic_aug.model.recommended import Recommended
 from tests.conftest import build_artifact
 
 MODEL, STATISTICS, CONFIG = "model.safetensors", "statistics.safetensors", "config.json"
+
+
+@pytest.fixture
+def conditional():
+    return build_artifact(conditional=True)
 
 
 def edit_config(directory, **changes):
@@ -42,7 +52,7 @@ def test_round_trip_keeps_everything(artifact, tmp_path):
     original.card = "# card\n"
     original.reconstruction = {"images": 9, "l1_mean": 0.1, "l1_std": 0.01}
     original.training = {"images_seen": 1}
-    loaded = Artifact.load(original.save(tmp_path / "a"))
+    loaded = Artifact.from_pretrained(original.save(tmp_path / "a"))
     x = torch.rand(3, 1, 32, 32) * 2 - 1
     assert torch.equal(loaded.encode(x), artifact.encode(x))
     assert torch.equal(loaded.decode(loaded.encode(x)), artifact.decode(artifact.encode(x)))
@@ -54,7 +64,7 @@ def test_round_trip_keeps_everything(artifact, tmp_path):
 
 
 def test_round_trip_by_bytes(saved, tmp_path):
-    Artifact.load(saved).save(tmp_path / "again")
+    Artifact.from_pretrained(saved).save(tmp_path / "again")
     assert sorted(os.listdir(saved)) == [CONFIG, MODEL, STATISTICS]
     for name in os.listdir(saved):
         assert (saved / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
@@ -62,7 +72,7 @@ def test_round_trip_by_bytes(saved, tmp_path):
 
 def test_half_precision_is_stored_and_computed_in_float32(artifact, tmp_path):
     original = build_artifact()
-    loaded = Artifact.load(original.save(tmp_path / "a", half=True))
+    loaded = Artifact.from_pretrained(original.save(tmp_path / "a", half=True))
     assert loaded.fingerprint == original.fingerprint != artifact.fingerprint, "in memory as in the file"
     assert load_file(tmp_path / "a" / MODEL)["encoder.stem.weight"].dtype == torch.float16
     x = torch.rand(3, 1, 32, 32) * 2 - 1
@@ -84,12 +94,12 @@ def test_the_format_is_as_specified(saved):
 
 def test_loading_draws_nothing_from_the_global_generator(saved):
     before = torch.get_rng_state()
-    Artifact.load(saved)
+    Artifact.from_pretrained(saved)
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_a_loaded_artifact_takes_no_gradients(saved):
-    artifact = Artifact.load(saved)
+    artifact = Artifact.from_pretrained(saved)
     x = (torch.rand(2, 1, 32, 32) * 2 - 1).requires_grad_()
     assert not artifact.decode(artifact.encode(x)).requires_grad
     assert not any(p.requires_grad for p in [*artifact.encoder.parameters(), *artifact.generator.parameters()])
@@ -108,13 +118,78 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
     assert torch.equal(coldest, artifact.decode(artifact.statistics.mean[0].float().expand(2, -1)))
 
 
+# --- A generator that is conditional on the class ------------------------------------------------------------------
+
+
+def test_a_conditional_artifact_is_format_2_and_comes_back_whole(conditional, tmp_path):
+    loaded = Artifact.from_pretrained(conditional.save(tmp_path / "a"))
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    assert config["format"] == "semantic-aug/2"
+    assert config["network"]["num_classes"] == 3
+    assert loaded.conditional
+    z, labels = torch.randn(4, 8), torch.tensor([0, 1, 2, -1])
+    assert torch.equal(loaded.decode(z, labels), conditional.decode(z, labels))
+    assert loaded.fingerprint == conditional.fingerprint
+
+
+def test_it_decodes_with_a_label_and_without_one(conditional):
+    z = torch.randn(3, 8)
+    plain, told = conditional.decode(z), conditional.decode(z, torch.tensor([0, 2, -1]))
+    assert (plain - told).abs().amax((1, 2, 3))[:2].min() > 1e-3
+    assert_close(told[2], plain[2])
+
+
+def test_new_samples_are_decoded_with_their_label(conditional):
+    latents = conditional.statistics.mean[1].float().expand(2, -1)
+    coldest = conditional.sample(1, 2, temperature=0.0)
+    assert torch.equal(coldest, conditional.decode(latents, torch.tensor([1, 1])))
+
+
+def test_an_unconditional_artifact_decodes_alike_whatever_the_label(artifact):
+    z = torch.randn(2, 8)
+    assert torch.equal(artifact.decode(z, torch.tensor([0, 7])), artifact.decode(z))
+
+
+@pytest.mark.parametrize("label", [-2, 3])
+def test_a_label_that_it_does_not_know_is_refused(conditional, label):
+    with pytest.raises(
+        ValueError, match=rf"labels must lie in 0\.\.2 \(angry, happy, sad\), or be -1 .* got .*{label}"
+    ):
+        conditional.decode(torch.randn(2, 8), torch.tensor([1, label]))
+
+
+def test_without_its_classes_it_decodes_as_without_a_label(conditional, tmp_path):
+    plain, z = conditional.unconditional(), torch.randn(4, 8)
+    assert not plain.conditional
+    assert_close(plain.decode(z), conditional.decode(z))
+    assert json.loads((plain.save(tmp_path / "a") / CONFIG).read_text())["format"] == "semantic-aug/1"
+    assert plain.unconditional() is plain
+
+
+def test_other_classes_than_the_generators_are_refused(conditional, tmp_path):
+    with pytest.raises(ValueError, match=r"conditional on 3 classes, the artifact has 2: .*unconditional\(\)"):
+        replace(conditional, classes=["a", "b"])
+    saved = conditional.save(tmp_path / "a")
+    network = json.loads((saved / CONFIG).read_text())["network"]
+    for found in (0, 2, 4):
+        edit_config(saved, network=network | {"num_classes": found})
+        with pytest.raises(ArtifactError, match=f"conditional on {found} classes, expected 3"):
+            Artifact.from_pretrained(saved)
+
+
 # --- What is wrong is said, before memory is allocated -------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "semantic-aug/2"}, "'semantic-aug/2'; this version understands 'semantic-aug/1'"),
+        (
+            {"format": "semantic-aug/3"},
+            "'semantic-aug/3'; a newer version of semantic-aug is needed .*pip install --upg",
+        ),
+        ({"format": "semantic-aug/x"}, "'semantic-aug/x'; it was not written by semantic-aug .*'semantic-aug/2'"),
+        ({"format": 2}, "2; it was not written by semantic-aug"),
+        ({"format": "semantic-aug/2"}, r"'network' has \[.*\], expected \[.*'num_classes'"),
         ({"network": 3}, "'network' is 3, expected a dict"),
         ({"network": {}}, r"'network' has \[\], expected"),
         ({"image_size": 48}, "'image_size' is 48, 'network' says 32"),
@@ -125,10 +200,16 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
         ({"counts": [1, -2, 3]}, "'counts' must be 3 numbers"),
         ({"counts": [50, 50, 51]}, r"count is \[50, 50, 50\]"),
         ({"rank": 4}, "'rank' is 4"),
-        ({"recommended": {}}, "recommended 'mode' is None"),
-        ({"recommended": {"mode": "detail", "p": 2, "strength": 1, "shrinkage": "oas"}}, "recommended 'p' is 2"),
-        ({"recommended": {"mode": "detail", "p": 1, "strength": -1, "shrinkage": "oas"}}, "recommended 'strength'"),
-        ({"recommended": {"mode": "detail", "p": 1, "strength": 1, "shrinkage": "x"}}, "recommended 'shrinkage'"),
+        ({"recommended": {"mood": "detail"}}, r"'recommended' must have \['mode', 'p', 'shrinkage', 'strength'\]"),
+        (
+            {"recommended": {"mode": "detail", "p": 2, "strength": 1, "shrinkage": "oas"}},
+            r"recommended p must be a number in \[0, 1\], got 2",
+        ),
+        (
+            {"recommended": {"mode": "detail", "p": 1, "strength": -1, "shrinkage": "oas"}},
+            "recommended strength must be",
+        ),
+        ({"recommended": {"mode": "detail", "p": 1, "strength": 1, "shrinkage": "x"}}, "shrinkage must be"),
         ({"files": {}}, "safetensors: found .* says None"),
         ({"reconstruction": {"l1_mean": 0.1}}, "one of 'l1_mean' and 'l1_std'"),
         ({"reconstruction": {"l1_mean": None, "l1_std": 0.1}}, "reconstruction 'l1_mean' is None, expected a finite"),
@@ -137,7 +218,7 @@ def test_sample_repeats_with_a_seed_and_differs_between_classes(artifact):
 def test_a_wrong_config_is_refused(saved, change, message):
     edit_config(saved, **change)
     with pytest.raises(ArtifactError, match=message) as caught:
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
     assert str(saved) in str(caught.value)
 
 
@@ -145,13 +226,13 @@ def test_a_wrong_config_is_refused(saved, change, message):
 def test_a_config_that_is_no_json_object_is_refused(saved, text):
     (saved / CONFIG).write_bytes(text.encode("latin-1"))
     with pytest.raises(ArtifactError, match=CONFIG):
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
 
 
 def test_an_oversized_config_is_refused(saved):
     (saved / CONFIG).write_bytes(b" " * (module.MAX_CONFIG_BYTES + 1))
     with pytest.raises(ArtifactError, match="expected at most"):
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
 
 
 @pytest.mark.parametrize("field", ["latent_dim", "width", "max_multiplier"])
@@ -161,27 +242,27 @@ def test_a_hostile_network_allocates_nothing(saved, field):
     maximum = {"latent_dim": 4096, "width": 512, "max_multiplier": 64}
     edit_config(saved, network=network | {field: maximum[field], "image_size": 256}, image_size=256)
     with pytest.raises(ArtifactError, match=r"expected|lacks"):
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
     edit_config(saved, network=network | {field: 10**9})
     with pytest.raises(ArtifactError, match=field):
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
 
 
 @pytest.mark.parametrize("name", [CONFIG, MODEL, STATISTICS])
 def test_a_missing_file_is_named(saved, name):
     (saved / name).unlink()
     with pytest.raises(ArtifactError, match=f"{name}: missing"):
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
 
 
 def test_one_level_too_high_says_where(saved):
     with pytest.raises(ArtifactError, match=rf"config.json: missing; .* did you mean {re.escape(str(saved))}\?"):
-        Artifact.load(saved.parent)
+        Artifact.from_pretrained(saved.parent)
 
 
 def test_a_missing_directory_says_what_there_is(tmp_path):
     with pytest.raises(FileNotFoundError, match="neither a bundled one"):
-        Artifact.load(tmp_path / "nowhere")
+        Artifact.from_pretrained(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("name", [MODEL, STATISTICS])
@@ -196,7 +277,7 @@ def test_a_damaged_file_is_refused(saved, name, damage):
     }[damage]  # fmt: skip
     (saved / name).write_bytes(bytes(replacement))
     with pytest.raises(ArtifactError, match=name):
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
 
 
 @pytest.mark.parametrize(
@@ -215,7 +296,7 @@ def test_a_damaged_file_is_refused(saved, name, damage):
 def test_a_wrong_tensor_is_named(saved, name, key, value, message):
     rewrite(saved, name, **{key: value})
     with pytest.raises(ArtifactError, match=message) as caught:
-        Artifact.load(saved)
+        Artifact.from_pretrained(saved)
     assert name in str(caught.value)
 
 
@@ -228,7 +309,7 @@ def test_an_existing_target_needs_overwrite(saved):
     changed = build_artifact()
     changed.training = {"changed": True}
     changed.save(saved, overwrite=True)
-    assert Artifact.load(saved).training == {"changed": True}
+    assert Artifact.from_pretrained(saved).training == {"changed": True}
     assert all(file.stat().st_mode & 0o777 == 0o644 for file in saved.glob("*.safetensors")), "others may read it"
     assert os.listdir(saved.parent) == [saved.name]
 
@@ -245,7 +326,7 @@ def test_weights_that_cannot_be_loaded_again_are_not_saved(saved, value, half):
     wrong.generator.head.bias[0] = value
     with pytest.raises(ArtifactError, match=r"'generator\.head\.bias' holds NaN or infinity"):
         wrong.save(saved, overwrite=True, half=half)
-    assert Artifact.load(saved).fingerprint == build_artifact().fingerprint
+    assert Artifact.from_pretrained(saved).fingerprint == build_artifact().fingerprint
     assert os.listdir(saved.parent) == [saved.name]
 
 
@@ -264,7 +345,7 @@ def test_directories_below_an_artifact_survive_its_replacement(saved):
     (saved / "notes" / "README.md").write_text("notes")
     build_artifact().save(saved, overwrite=True)
     assert (saved / "notes" / "README.md").read_text() == "notes"
-    Artifact.load(inner)
+    Artifact.from_pretrained(inner)
 
 
 def test_a_link_stays_a_link(saved, tmp_path, monkeypatch):
@@ -276,12 +357,12 @@ def test_a_link_stays_a_link(saved, tmp_path, monkeypatch):
         artifact.training = {"number": number}
         assert artifact.save(link, overwrite=True) == link
         assert link.is_symlink()
-        assert Artifact.load(saved).training == Artifact.load(link).training == {"number": number}
+        assert Artifact.from_pretrained(saved).training == Artifact.from_pretrained(link).training == {"number": number}
     assert os.listdir(link.parent) == ["latest"]
     assert os.listdir(saved.parent).count(saved.name) == 1
     monkeypatch.chdir(saved)
     build_artifact().save(".", overwrite=True)
-    assert Artifact.load(saved).training == {}
+    assert Artifact.from_pretrained(saved).training == {}
 
 
 def test_loading_between_the_renames_of_another_process_disturbs_nothing(saved, monkeypatch):
@@ -291,19 +372,19 @@ def test_loading_between_the_renames_of_another_process_disturbs_nothing(saved, 
     def replace_and_load(source, target):
         replace(source, target)
         if not saved.exists():
-            seen.append(Artifact.load(saved).training)
+            seen.append(Artifact.from_pretrained(saved).training)
 
     monkeypatch.setattr(module.os, "replace", replace_and_load)
     artifact = build_artifact()
     artifact.training = {"new": True}
     artifact.save(saved, overwrite=True)
     assert seen == [{}], "the old one"
-    assert Artifact.load(saved).training == {"new": True}
+    assert Artifact.from_pretrained(saved).training == {"new": True}
 
 
 def test_a_card_that_is_no_text_does_not_matter(saved):
     (saved / "README.md").write_bytes(b"\xff\xfe card")
-    assert Artifact.load(saved).card.endswith(" card")
+    assert Artifact.from_pretrained(saved).card.endswith(" card")
 
 
 def test_a_full_disk_leaves_the_old_artifact(saved, monkeypatch):
@@ -330,7 +411,7 @@ def test_a_disk_that_is_really_full_leaves_the_old_artifact(tmp_path):
         (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - needed // 2))
         with pytest.raises(Exception, match=r"(?i)no space left"):
             build_artifact().save(target, overwrite=True)
-        Artifact.load(target)
+        Artifact.from_pretrained(target)
         assert sorted(os.listdir(disk)) == ["a", "filler"]
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -339,7 +420,7 @@ def test_a_disk_that_is_really_full_leaves_the_old_artifact(tmp_path):
 KILLED = """
 import os, sys
 sys.path.insert(0, {root!r})
-import semantic_aug.model.artifact as module
+import semantic_aug.model.format as module
 from tests.conftest import build_artifact
 calls, replace = 0, os.replace
 def replace_or_die(*arguments):
@@ -360,6 +441,43 @@ def test_killed_between_the_renames_leaves_old_or_new(saved, call):
     root = str(Path(__file__).parents[2])
     code = KILLED.format(root=root, call=call, target=str(saved))
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
-    assert Artifact.load(saved).training == {}  # the old one, restored if it had been moved away
+    assert Artifact.from_pretrained(saved).training == {}  # the old one, restored if it had been moved away
     build_artifact().save(saved, overwrite=True)
     assert [name for name in os.listdir(saved.parent) if name.endswith("previous")] == []
+
+
+# --- Copies and devices --------------------------------------------------------------------------------------------
+
+
+def test_a_changed_copy_forgets_its_directory(saved):
+    """Workers load an artifact from its directory, which holds what it was before the change."""
+    artifact = Artifact.from_pretrained(saved)
+    assert artifact.directory == saved
+    changed = dataclasses.replace(artifact, recommended=Recommended(strength=1.0))
+    assert changed.directory is None
+    augment = pickle.loads(pickle.dumps(SemanticAugment(checkpoint=changed)))
+    assert augment.artifact.recommended.strength == 1.0
+
+
+def test_a_copy_on_another_device_keeps_its_directory(saved):
+    assert Artifact.from_pretrained(saved).to("meta").directory == saved
+
+
+@pytest.mark.parametrize(
+    ("device", "found"), [("cuda", "cuda:2"), ("cuda:1", "cuda:1"), ("mps", "mps:0"), ("cpu", "cpu"), ("cpu:0", "cpu")]
+)
+def test_a_device_without_an_index_is_the_current_one(monkeypatch, device, found):
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    assert str(on_device(device)) == found
+
+
+def test_samples_depend_on_no_default(artifact):
+    expected = artifact.sample(1, 2, torch.Generator().manual_seed(3))
+    torch.set_default_dtype(torch.float64)
+    torch.set_default_device("meta")
+    try:
+        found = artifact.sample(1, 2, torch.Generator().manual_seed(3))
+    finally:
+        torch.set_default_device(None)
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)

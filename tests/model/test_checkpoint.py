@@ -19,7 +19,7 @@ DIRECTORY = bundled()["fer2013-48"]
 
 @pytest.fixture(scope="module")
 def shipped():
-    return Artifact.load("fer2013-48")
+    return Artifact.from_pretrained("fer2013-48")
 
 
 @pytest.mark.parametrize(("name", "most_bytes"), [("fer2013-48", 12e6), ("fashion-mnist-32", 3e6)])
@@ -27,7 +27,7 @@ def test_a_checkpoint_is_small_and_its_card_has_its_figures(name, most_bytes):
     from huggingface_hub import ModelCard
 
     directory = bundled()[name]
-    artifact = Artifact.load(name)
+    artifact = Artifact.from_pretrained(name)
     assert sum(path.stat().st_size for path in directory.iterdir()) <= most_bytes
     card = ModelCard.load(directory / "README.md")
     assert card.data.license
@@ -73,8 +73,9 @@ def test_latents_of_every_class_are_used(shipped):
         assert variances.max() < 100
 
 
-def test_the_figures_are_what_the_program_measures(shipped, fer2013):
-    """On FER2013's validation split, with the real LPIPS trunk."""
+@pytest.mark.parametrize("step", [12, pytest.param(1, marks=pytest.mark.slow)], ids=["every twelfth", "all"])
+def test_the_figures_are_what_the_program_measures(shipped, fer2013, step):
+    """On FER2013's validation split, with the real LPIPS trunk; a part's mean may be four standard errors off."""
     from semantic_aug.data.dataset import load_folder
     from semantic_aug.evaluation.lpips import Perceptual
     from semantic_aug.evaluation.quality import reconstruction
@@ -82,12 +83,15 @@ def test_the_figures_are_what_the_program_measures(shipped, fer2013):
     home = Path(os.environ.get("TORCH_HOME", Path.home() / ".cache" / "torch"))
     if not (home / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth").is_file():
         pytest.skip(f"no SqueezeNet weights below {home}: TORCH_HOME names a folder that has them")
-    figures = reconstruction(shipped, load_folder(fer2013 / "validation", 1, 48), Perceptual())
-    assert figures["images"] == 3589
-    for name in ("l1_mean", "lpips_mean"):
-        assert figures[name] == pytest.approx(shipped.reconstruction[name], abs=2e-3), name
-    assert figures["l1_mean"] <= 0.145
-    assert figures["lpips_mean"] <= 0.085
+    data = load_folder(fer2013 / "validation", 1, 48)
+    assert len(data) == 3589
+    part = data.subset(range(0, 3589, step))
+    figures, stored = reconstruction(shipped, part, Perceptual()), shipped.reconstruction
+    for name in ("l1", "lpips"):
+        error = stored[f"{name}_std"] * (1 / len(part) - 1 / len(data)) ** 0.5  # drawn without putting back
+        assert figures[f"{name}_mean"] == pytest.approx(stored[f"{name}_mean"], abs=2e-3 + 4 * error), name
+    assert stored["l1_mean"] <= 0.145
+    assert stored["lpips_mean"] <= 0.085
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from semantic_aug import Artifact, ArtifactError, SemanticAugment, SemanticAugmentBatch
 from semantic_aug.model import hub as module
+from semantic_aug.model.recommended import Recommended
 from tests.conftest import build_artifact
 from tests.hub_server import TOKEN
 
@@ -34,7 +35,7 @@ def repo(hub, saved):
 def another(hub, tmp_path):
     """A new state of ``user/repo``."""
     changed = build_artifact()
-    changed.recommended["strength"] = 0.7
+    changed.recommended = Recommended(strength=0.7)
     return hub.commit("user/repo", changed.save(tmp_path / "changed"))
 
 
@@ -73,9 +74,9 @@ def test_what_is_no_hub_id_is_not_asked_for(name, hub):
 def test_a_directory_wins_and_a_path_is_always_one(hub, repo, saved, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(FileNotFoundError, match="nor a Hub id"):
-        Artifact.load(Path("user/repo"))
+        Artifact.from_pretrained(Path("user/repo"))
     build_artifact().save("user/repo")
-    assert Artifact.load("user/repo").directory == tmp_path / "user" / "repo"
+    assert Artifact.from_pretrained("user/repo").directory == tmp_path / "user" / "repo"
     augment = SemanticAugment(checkpoint="user/repo")
     monkeypatch.chdir("/")  # it was found, and stays found
     assert augment.artifact.directory == tmp_path / "user" / "repo"
@@ -91,38 +92,38 @@ def test_a_directory_wins_and_a_path_is_always_one(hub, repo, saved, tmp_path, m
 
 
 def test_the_first_load_downloads_and_the_second_needs_no_hub(hub, repo, saved):
-    lines, first = asked(hub, lambda: Artifact.load("user/repo"))
+    lines, first = asked(hub, lambda: Artifact.from_pretrained("user/repo"))
     assert not [line for line in lines if "optimizer" in line or "gitattributes" in line]
     assert {path.name for path in first.directory.iterdir()} == NEEDED | {"README.md"}
     assert first.directory.name == repo.refs["main"]
     assert first.card == "# a card\n"
-    assert first.fingerprint == Artifact.load(saved).fingerprint
-    lines, again = asked(hub, lambda: Artifact.load("user/repo"))
+    assert first.fingerprint == Artifact.from_pretrained(saved).fingerprint
+    lines, again = asked(hub, lambda: Artifact.from_pretrained("user/repo"))
     assert lines == ["GET /api/models/user/repo"]
     hub.close()
     with pytest.warns(UserWarning, match=f"cannot be asked .*using commit {repo.refs['main']} of user/repo"):
-        again = Artifact.load("user/repo")
+        again = Artifact.from_pretrained("user/repo")
     assert again.fingerprint == first.fingerprint
 
 
 def test_a_commit_asks_nothing_and_stays_where_it_is(hub, repo, tmp_path):
-    old = Artifact.load("user/repo").directory
+    old = Artifact.from_pretrained("user/repo").directory
     repo.tags["v1.0"] = old.name
     new = another(hub, tmp_path)
     lines, pinned = asked(hub, lambda: Artifact.from_pretrained("user/repo", revision=old.name))
     assert lines == []
     assert pinned.directory == old
-    assert Artifact.load("user/repo@v1.0").directory == old
-    assert Artifact.load(f"user/repo@{new}").recommended["strength"] == 0.7  # not in the cache yet
-    moved = Artifact.load("user/repo")
+    assert Artifact.from_pretrained("user/repo@v1.0").directory == old
+    assert Artifact.from_pretrained(f"user/repo@{new}").recommended.strength == 0.7  # not in the cache yet
+    moved = Artifact.from_pretrained("user/repo")
     assert moved.directory.name == new
-    assert pinned.recommended["strength"] == 0.35
+    assert pinned.recommended.strength == 0.35
 
 
 def test_large_files_come_from_another_origin_which_never_sees_the_token(hub, saved):
     hub.repo("user/private", saved, private=True)
     with pytest.raises(FileNotFoundError, match=r"no such repository, or a private one that your token \(HF_TOKEN"):
-        Artifact.load("user/private")
+        Artifact.from_pretrained("user/private")
     Artifact.from_pretrained("user/private", token=TOKEN)
     sent = [(origin, headers.get("authorization")) for origin, _, headers in hub.requests[1:]]
     assert sent.count(("cdn", None)) == 2
@@ -131,7 +132,7 @@ def test_large_files_come_from_another_origin_which_never_sees_the_token(hub, sa
 
 def test_a_renamed_repository_is_found(hub, repo):
     hub.renamed["old/name"] = "user/repo"
-    assert Artifact.load("old/name").directory.name == repo.refs["main"]
+    assert Artifact.from_pretrained("old/name").directory.name == repo.refs["main"]
 
 
 def test_offline(hub, repo, monkeypatch):
@@ -140,16 +141,16 @@ def test_offline(hub, repo, monkeypatch):
     with pytest.raises(FileNotFoundError, match=r"not \(whole\) in the cache, and local_files_only forbids"):
         Artifact.from_pretrained("user/repo", local_files_only=True)
     assert hub.requests == []
-    directory = Artifact.load("user/repo").directory
+    directory = Artifact.from_pretrained("user/repo").directory
     lines, artifact = asked(hub, lambda: Artifact.from_pretrained("user/repo", local_files_only=True))
     assert lines == []
     assert artifact.directory == directory
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    lines, artifact = asked(hub, lambda: Artifact.load("user/repo"))  # without a warning: it was asked for
+    lines, artifact = asked(hub, lambda: Artifact.from_pretrained("user/repo"))  # without a warning: it was asked for
     assert lines == []
     assert artifact.directory == directory
     with pytest.raises(FileNotFoundError, match=r"HF_HUB_OFFLINE.* user/repo is not \(whole\) in the cache"):
-        Artifact.load("user/repo@v9")
+        Artifact.from_pretrained("user/repo@v9")
 
 
 # --- The Hub in trouble -------------------------------------------------------------------------------------------
@@ -162,12 +163,12 @@ def test_a_hub_in_trouble(trouble, hub, repo, monkeypatch):
     hub.fault("", trouble)
     began = time.monotonic()
     with pytest.raises(FileNotFoundError, match=r"the Hub cannot be asked \(.*user/repo is not \(whole\) in the cache"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
     hub.faults.clear()
-    directory = Artifact.load("user/repo").directory
+    directory = Artifact.from_pretrained("user/repo").directory
     hub.fault("", trouble)
     with pytest.warns(UserWarning, match="the Hub cannot be asked"):
-        assert Artifact.load("user/repo").directory == directory
+        assert Artifact.from_pretrained("user/repo").directory == directory
     assert time.monotonic() - began < 4
     with pytest.raises(FileNotFoundError, match="the Hub cannot be asked"):
         Artifact.from_pretrained("user/repo", force_download=True)
@@ -177,7 +178,7 @@ def test_a_page_that_is_no_answer(hub, repo):
     """As the log-in page of a hotel gives for every address."""
     hub.fault("GET", "page")
     with pytest.raises(FileNotFoundError, match="the Hub cannot be asked"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
 
 
 @pytest.mark.parametrize(
@@ -214,7 +215,7 @@ def test_a_newer_format(hub, repo):
     config = json.loads(repo.commits[repo.refs["main"]]["config.json"])
     repo.commit({"config.json": json.dumps(config | {"format": "semantic-aug/2"}).encode()})
     with pytest.raises(ArtifactError, match="format is 'semantic-aug/2'; this version understands 'semantic-aug/1'"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
 
 
 # --- Downloads that break off -------------------------------------------------------------------------------------
@@ -232,14 +233,14 @@ def test_a_broken_download_goes_on_where_it_was(hub, repo):
 
 
 def test_a_download_that_breaks_off_leaves_the_older_state_usable(hub, repo, tmp_path):
-    old = Artifact.load("user/repo").directory
+    old = Artifact.from_pretrained("user/repo").directory
     new = another(hub, tmp_path)
     hub.fault("resolve/.*/config.json", 404)
     with pytest.raises(FileNotFoundError, match="nor on the Hub"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
     hub.faults.clear()
     assert Artifact.from_pretrained("user/repo", local_files_only=True).directory == old
-    assert Artifact.load("user/repo").directory.name == new
+    assert Artifact.from_pretrained("user/repo").directory.name == new
     assert Artifact.from_pretrained("user/repo", local_files_only=True).directory.name == new
 
 
@@ -247,7 +248,7 @@ def test_a_download_that_breaks_off_leaves_the_older_state_usable(hub, repo, tmp
 def test_connections_that_drop_for_ever(hub, repo):
     hub.fault(LARGE, "drop")
     with pytest.raises(FileNotFoundError, match=r"the download broke off \(.*\); try again"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
 
 
 @pytest.mark.parametrize("name", sorted(NEEDED))
@@ -265,15 +266,15 @@ def test_a_cache_that_was_filled_in_parts(name, hub, repo, monkeypatch):
 
 def test_a_damaged_file_is_refused_and_can_be_repaired(hub, repo):
     """One bit, in the cache or on the way: the client checks the size alone."""
-    directory = Artifact.load("user/repo").directory
+    directory = Artifact.from_pretrained("user/repo").directory
     path = (directory / "model.safetensors").resolve()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
     with pytest.raises(ArtifactError, match=r"model.safetensors: found .* download it again \(from the Hub: .*force_"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
     assert Artifact.from_pretrained("user/repo", force_download=True).directory == directory
-    assert Artifact.load("user/repo").classes
+    assert Artifact.from_pretrained("user/repo").classes
 
 
 def test_a_tampered_repository_is_refused(hub, repo):
@@ -281,7 +282,7 @@ def test_a_tampered_repository_is_refused(hub, repo):
     content[-1] ^= 1
     repo.commit({"model.safetensors": bytes(content)})
     with pytest.raises(ArtifactError, match=r"config\.json says"):
-        Artifact.load("user/repo")
+        Artifact.from_pretrained("user/repo")
 
 
 # --- Processes ----------------------------------------------------------------------------------------------------
@@ -342,7 +343,7 @@ def test_what_is_pushed_loads_bit_for_bit(hub, tmp_path):
         (directory / name).write_bytes(name.encode())
     (directory / "sub").mkdir()
     (directory / "sub" / "config.json").write_text("{}")
-    artifact = Artifact.load(directory)
+    artifact = Artifact.from_pretrained(directory)
     reference = artifact.push_to_hub("user/mine", token=TOKEN, commit_message="First", tag="v1.0")
     repo = hub.repos["user/mine"]
     files = repo.commits[repo.refs["main"]]
@@ -351,7 +352,7 @@ def test_what_is_pushed_loads_bit_for_bit(hub, tmp_path):
     assert reference == f"user/mine@{repo.refs['main']}"
     assert not repo.private
     assert not any("authorization" in headers for origin, _, headers in hub.requests if origin == "cdn")
-    loaded = Artifact.load(reference)
+    loaded = Artifact.from_pretrained(reference)
     x = torch.rand(3, 1, 32, 32) * 2 - 1
     assert torch.equal(loaded.encode(x), artifact.encode(x))
     assert torch.equal(loaded.decode(loaded.encode(x)), artifact.decode(artifact.encode(x)))
@@ -390,12 +391,12 @@ def test_a_card_that_the_repository_has_stays(hub):
     artifact = build_artifact()
     artifact.push_to_hub("user/repo", token=TOKEN)
     hub.repos["user/repo"].commit({"README.md": b"# written by hand\n"})
-    artifact.recommended["p"] = 0.25
-    assert Artifact.load(artifact.push_to_hub("user/repo", token=TOKEN)).card == "# written by hand\n"
+    artifact.recommended = Recommended(p=0.25)
+    assert Artifact.from_pretrained(artifact.push_to_hub("user/repo", token=TOKEN)).card == "# written by hand\n"
 
 
 def test_what_is_refused_before_anything_is_sent(hub, saved):
-    artifact = Artifact.load(saved)
+    artifact = Artifact.from_pretrained(saved)
     hub.repo("user/public", saved)
     hub.repos["user/public"].tags["v1.0"] = hub.repos["user/public"].refs["main"]
     for options, message in (({"private": True}, "user/public is public"), ({"tag": "v1.0"}, "has a tag 'v1.0'")):

@@ -1,7 +1,20 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.testing import assert_close
 
-from semantic_aug.model.networks import PRESETS, Discriminator, Encoder, Generator, NetworkConfig
+from semantic_aug.model.networks import NO_LABEL, PRESETS, Discriminator, Encoder, Generator, NetworkConfig
+
+CONDITIONAL = replace(PRESETS["tiny"], num_classes=3)
+LABELS = torch.tensor([0, 2, NO_LABEL, 1])
+
+
+def randomized(network):
+    """The network with all its parameters drawn anew, for some start at zero."""
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return network.eval()
 
 
 @pytest.mark.parametrize("size", range(32, 257, 16))
@@ -47,7 +60,18 @@ def test_the_nearest_size_is_named():
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("channels", 2), ("latent_dim", 0), ("width", 513), ("width", 6), ("max_multiplier", 65), ("patch_size", 3)],
+    [
+        ("channels", 2),
+        ("latent_dim", 0),
+        ("width", 513),
+        ("width", 6),
+        ("max_multiplier", 65),
+        ("patch_size", 3),
+        ("num_classes", -1),
+        ("num_classes", 1),
+        ("num_classes", 65537),
+        ("num_classes", True),
+    ],
 )
 def test_other_wrong_fields_are_refused(field, value):
     with pytest.raises(ValueError, match=field):
@@ -69,3 +93,50 @@ def test_the_latent_reaches_every_block():
         assert parameter.grad is not None, name
         if "modulation" in name:
             assert parameter.grad.abs().sum() > 0, name
+
+
+def test_a_conditional_generator_starts_as_an_unconditional_one():
+    generator, z = Generator(CONDITIONAL).eval(), torch.randn(4, 8)
+    assert torch.equal(generator(z, LABELS), generator(z))
+
+
+def test_a_label_adds_its_embedding_to_the_modulation():
+    generator = randomized(Generator(CONDITIONAL))
+    norm, x, z = generator.blocks[0].norm1, torch.randn(4, 16, 4, 4), torch.randn(4, 8)
+    weight, bias = norm.modulation.weight, norm.modulation.bias
+    embedded = torch.stack([torch.zeros(32) if label == NO_LABEL else weight[:, 8 + label] for label in LABELS])
+    gain, shift = (z @ weight[:, :8].T + bias + embedded)[:, :, None, None].chunk(2, dim=1)
+    assert_close(norm(x, generator._condition(z, LABELS)), norm.norm(x) * (1 + gain) + shift)
+
+
+def test_no_label_is_the_same_as_none_and_labels_differ():
+    generator, z = randomized(Generator(CONDITIONAL)), torch.randn(4, 8)
+    images = generator(z, LABELS)
+    assert torch.equal(generator(z), generator(z, torch.full((4,), NO_LABEL)))
+    assert_close(images[2], generator(z)[2])
+    assert all(not torch.equal(images[i], generator(z)[i]) for i in (0, 1, 3))
+
+
+def test_the_discriminator_projects_its_features_on_the_label():
+    """Miyato and Koyama's D(x, y) - D(x) is the product of the features before the head with y's embedding."""
+    discriminator, x = randomized(Discriminator(CONDITIONAL)), torch.randn(4, 1, 32, 32)
+    features = []
+    discriminator.head.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+    difference = discriminator(x, LABELS) - discriminator(x)
+    embedding = discriminator.embedding.weight
+    zero = torch.zeros(())
+    expected = [zero if y == NO_LABEL else h @ embedding[y] for h, y in zip(features[0], LABELS, strict=True)]
+    assert_close(difference, torch.stack(expected), rtol=1e-4, atol=1e-4)
+
+
+def test_an_unconditional_network_looks_at_no_label():
+    z, x = torch.randn(4, 8), torch.randn(4, 1, 32, 32)
+    generator, discriminator = randomized(Generator(PRESETS["tiny"])), randomized(Discriminator(PRESETS["tiny"]))
+    assert torch.equal(generator(z, LABELS), generator(z))
+    assert torch.equal(discriminator(x, LABELS), discriminator(x))
+
+
+def test_the_fields_of_an_unconditional_network_are_those_of_format_1():
+    assert "num_classes" not in PRESETS["tiny"].to_dict()
+    assert NetworkConfig(**PRESETS["tiny"].to_dict()) == PRESETS["tiny"]
+    assert CONDITIONAL.to_dict()["num_classes"] == 3

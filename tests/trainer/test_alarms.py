@@ -3,7 +3,8 @@ import torch
 
 from semantic_aug.trainer.alarms import alarms, spread
 
-HEALTHY = {"d_loss": 1.4, "d_real": 0.4, "d_fake": -0.3, "kl": 200.0, "kl_weight": 1e-4, "prior_spread": 0.9}
+HEALTHY = {"d_loss": 1.4, "d_real": 0.4, "d_fake": -0.3, "kl": 200.0, "kl_weight": 1e-4, "prior_spread": 0.9,
+           "diversity": 0.6}  # fmt: skip
 
 
 def test_a_healthy_run_raises_none():
@@ -19,6 +20,7 @@ def test_a_healthy_run_raises_none():
         ({"d_real": 0.001, "d_fake": 0.002}, r"sees no difference \(scores 0.001 and 0.002\)"),
         ({"kl": 0.5}, r"posterior collapse.*0.5 nats.*lower kl_weight, now 0.0001"),
         ({"prior_spread": 0.2}, r"alike \(spread 0.20"),
+        ({"diversity": 0.05}, r"two draws of an image hardly differ \(diversity 0.05\); raise diversity_weight"),
     ],
 )
 def test_each_sign_has_its_line_and_its_remedy(figures, message):

@@ -7,7 +7,9 @@ import time
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.testing import assert_close
 
 import semantic_aug.trainer.loop as module
 from semantic_aug import Artifact
@@ -16,21 +18,28 @@ from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.loop import TrainingError, train
 from semantic_aug.trainer.state import StateError, TrainState
+from tests.conftest import build_judge, write_folder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
+CONDITIONAL = dataclasses.replace(PRESETS["tiny"], num_classes=3)
+OFF = {"class_weight": 0.0, "feature_weight": 0.0, "agreement_weight": 0.0, "draw_start": 1.0}
 CONFIG = TrainConfig(
-    network=PRESETS["tiny"], images=96, batch=8, lpips_weight=0, adversarial_start=0.3, log_images=16,
+    network=CONDITIONAL, images=96, batch=8, lpips_weight=0, adversarial_start=0.3, log_images=16,
     snapshot_images=32, data={"angry": 6, "happy": 6, "sad": 6},
 )  # fmt: skip
 
 
 @pytest.fixture
-def data(folder):
+def data(folder, monkeypatch):
+    """Images on which a classifier, which ``run`` provides untrained, passes for one that has learnt something."""
+    monkeypatch.setattr("semantic_aug.trainer.classifier.has_learnt", lambda *_: True)
     return load_folder(folder, 1, 32)
 
 
 def run(config, data, output, **options):
     training, held_out = hold_out(data, 0.2, config.seed)
+    if not (output / module.CLASSIFIER).exists():
+        build_judge(data.classes, len(training)).save(output / module.CLASSIFIER)
     return train(config, training, held_out, output, every_image=data, device="cpu", **options)
 
 
@@ -49,8 +58,12 @@ def test_a_run_leaves_what_it_promises(data, tmp_path, torch_home, capsys):
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [line["images_seen"] for line in lines if "l1" in line] == [16, 32, 48, 64, 80, 96]
     assert {"l1", "lpips", "kl", "d_loss", "g_loss", "kl_weight", "images_per_s"} <= lines[-2].keys()
-    assert lines[-1].keys() == {"images_seen", "held_out_l1_mean", "held_out_lpips_mean", "prior_spread"}
-    loaded = Artifact.load(tmp_path / "checkpoint")
+    assert {"class_loss", "features", "divergence", "draw_loss", "diversity"} <= lines[-2].keys()
+    assert not {"draw_loss", "diversity", "d_loss"} & lines[0].keys(), "draws and D join later"
+    assert lines[-1].keys() == {"images_seen", "held_out_l1_mean", "held_out_lpips_mean"}
+    loaded = Artifact.from_pretrained(tmp_path / "checkpoint")
+    assert loaded.conditional
+    assert loaded.recommended.shrinkage == "pooled"
     assert loaded.statistics.count.tolist() == [6, 6, 6]
     assert loaded.reconstruction["images"] == 4
     assert loaded.training["images_seen"] == artifact.training["images_seen"] == 96
@@ -65,23 +78,33 @@ def test_running_again_after_the_end_changes_nothing(data, tmp_path, capsys):
     assert "is finished" in capsys.readouterr().out
 
 
-def test_resumed_equals_uninterrupted_bit_for_bit(data, tmp_path, monkeypatch):
-    run(CONFIG, data, tmp_path / "whole")
+@pytest.mark.parametrize(
+    ("options", "step", "kept"),
+    [
+        ({}, 3, 16),  # the step after it is the first with draws, the one after that the first with D
+        ({}, 7, 48),
+        ({"network": PRESETS["tiny"]} | OFF, 7, 48),
+        ({"accumulate": 2, "sampling": "balanced"}, 7, 48),
+    ],
+)
+def test_resumed_equals_uninterrupted_bit_for_bit(options, step, kept, data, tmp_path, monkeypatch):
+    config = dataclasses.replace(CONFIG, snapshot_images=16, **options)
+    run(config, data, tmp_path / "whole")
     calls = 0
     original = TrainState.update_ema
 
-    def die_at_step_7(self, decay):
+    def die(self, decay):
         nonlocal calls
         calls += 1
-        if calls == 7:
+        if calls == 1 + step:  # the first is that of the start
             raise KeyboardInterrupt
         original(self, decay)
 
-    monkeypatch.setattr(TrainState, "update_ema", die_at_step_7)
+    monkeypatch.setattr(TrainState, "update_ema", die)
     with pytest.raises(KeyboardInterrupt):
-        run(CONFIG, data, tmp_path / "cut")
-    assert sorted(os.listdir(tmp_path / "cut" / "state")) == ["000000000032.safetensors"]
-    run(CONFIG, data, tmp_path / "cut")
+        run(config, data, tmp_path / "cut")
+    assert max(os.listdir(tmp_path / "cut" / "state")) == f"{kept:012d}.safetensors"
+    run(config, data, tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     whole, cut = (load_file(tmp_path / name / "state" / "000000000096.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
@@ -94,17 +117,17 @@ def test_seeds_matter_and_repeat(data, tmp_path):
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-def test_all_three_networks_move_and_the_error_falls(data, tmp_path):
+def test_all_networks_move_and_the_error_falls(data, tmp_path):
     config = dataclasses.replace(CONFIG, images=1600, batch=16, log_images=160, snapshot_images=1600, ema_images=100)
     start = TrainState(config, torch.device("cpu"))
     run(config, data, tmp_path)
     end = load_file(tmp_path / "state" / f"{1600:012d}.safetensors")
-    for name in ("encoder", "generator", "discriminator"):
+    for name in ("encoder", "generator", "discriminator", "head"):
         moved = [not torch.equal(end[f"{name}.{key}"], value) for key, value in getattr(start, name).named_parameters()]
         assert all(moved), name
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     l1 = [line["l1"] for line in lines if "l1" in line]
-    assert l1[-1] < 0.6 * l1[0]
+    assert l1[-1] < 0.8 * l1[0]
 
 
 def test_minutes_end_a_sitting_with_the_state_saved(data, tmp_path, capsys):
@@ -140,19 +163,32 @@ def test_another_horizon_is_refused(data, tmp_path):
         run(dataclasses.replace(CONFIG, images=104), data, tmp_path)
 
 
-def test_a_term_that_is_not_finite_stops_the_run_before_the_step(data, tmp_path, monkeypatch):
-    original, calls = module.losses.kl, 0
+@pytest.mark.parametrize(
+    ("function", "term"),
+    [
+        ("kl", "kl"),
+        ("balanced_softmax", "class_loss"),
+        ("feature_distance", "features"),
+        ("class_divergence", "divergence"),
+        ("draw_cross_entropy", "draw_loss"),
+        ("diversity", "diversity"),
+    ],
+)
+def test_a_term_that_is_not_finite_stops_the_run_before_the_step(function, term, data, tmp_path, monkeypatch):
+    original, broken = getattr(module.losses, function), True
 
-    def broken_at_step_7(mu, logvar):
-        nonlocal calls
-        calls += 1
-        return original(mu, logvar) * (float("nan") if calls == 7 else 1.0)
+    def break_after_48_images(*arguments):
+        if broken and max((tmp_path / "state").glob("*.safetensors"), default=tmp_path).stem == f"{48:012d}":
+            return original(*arguments) * float("nan")
+        return original(*arguments)
 
-    monkeypatch.setattr(module.losses, "kl", broken_at_step_7)
-    with pytest.raises(TrainingError, match=r"kl is nan in the step after 48 images; the last good state is kept"):
-        run(CONFIG, data, tmp_path)
-    assert os.listdir(tmp_path / "state") == ["000000000032.safetensors"]
-    run(CONFIG, data, tmp_path)  # without the fault it goes on from there
+    config = dataclasses.replace(CONFIG, snapshot_images=48)
+    monkeypatch.setattr(module.losses, function, break_after_48_images)
+    with pytest.raises(TrainingError, match=rf"{term} is nan in the step after 48 images; the last good state is kept"):
+        run(config, data, tmp_path)
+    assert os.listdir(tmp_path / "state") == ["000000000048.safetensors"]
+    broken = False
+    run(config, data, tmp_path)  # without the fault it goes on from there
     assert (tmp_path / "checkpoint").exists()
 
 
@@ -160,7 +196,7 @@ def test_a_run_that_goes_wrong_says_so_and_what_to_do(data, tmp_path, capsys):
     """A KL weight that no latent survives; and, as a control, the same run with a sensible one."""
     for weight, output in ((100.0, "bad"), (1e-4, "good")):
         config = dataclasses.replace(
-            CONFIG, images=1200, kl_weight=weight, adversarial_weight=0.0, log_images=200, snapshot_images=1200
+            CONFIG, images=1200, kl_weight=weight, adversarial_weight=0.0, log_images=200, snapshot_images=1200, **OFF
         )
         run(config, data, tmp_path / output)
         out = capsys.readouterr().out
@@ -168,14 +204,85 @@ def test_a_run_that_goes_wrong_says_so_and_what_to_do(data, tmp_path, capsys):
     assert "lower kl_weight" not in out
 
 
-def test_one_class_and_no_held_out_images(tmp_path):
-    from tests.conftest import write_folder
-
+def test_one_class_and_no_held_out_images(tmp_path, capsys):
     data = load_folder(write_folder(tmp_path / "one", classes=["only"]), 1, 32)
-    config = dataclasses.replace(CONFIG, images=16, data={"only": 6}, adversarial_weight=0)
+    config = dataclasses.replace(
+        CONFIG, network=PRESETS["tiny"], images=16, data={"only": 6}, adversarial_weight=0, draw_start=0.0
+    )
     artifact = train(config, data, data.subset([]), tmp_path / "run", device="cpu")
     assert artifact.classes == ["only"]
     assert artifact.reconstruction == {}
+    assert not artifact.conditional
+    assert "one class only (only): its covariance is also the pooled one, nothing is" in capsys.readouterr().out
+    assert {"diversity"} == {"diversity", "class_loss", "features"} & figures(tmp_path / "run").keys()
+
+
+def figures(output):
+    """The last line of losses."""
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    return next(line for line in reversed(lines) if "l1" in line)
+
+
+def test_a_classifier_that_has_learnt_nothing_is_not_asked(data, tmp_path, monkeypatch):
+    monkeypatch.setattr("semantic_aug.trainer.classifier.has_learnt", lambda *_: False)
+    run(dataclasses.replace(CONFIG, images=32), data, tmp_path)
+    assert {"class_loss", "diversity"} == figures(tmp_path).keys() & {
+        "class_loss", "diversity", "features", "divergence", "draw_loss",
+    }  # fmt: skip
+
+
+def test_a_classifier_trained_on_the_way(data, tmp_path, capsys):
+    training, held_out = hold_out(data, 0.2, 0)
+    train(dataclasses.replace(CONFIG, images=16), training, held_out, tmp_path, device="cpu")
+    assert "training the classifier of the class-aware losses, 1 epochs of 14 images" in capsys.readouterr().out
+    assert "features" in figures(tmp_path)
+
+
+def test_draws_without_noise_are_the_reconstruction_and_the_image(data, tmp_path, monkeypatch):
+    """What D sees then: every other image; G(mu) of every fourth as "decode"; these images themselves as "detail"."""
+    shown = []
+
+    def record(images, uniform):
+        shown.append(images.detach())
+        assert len(uniform) == len(images)
+        return original(images, uniform)
+
+    original = module.diffaugment
+    monkeypatch.setattr(module, "diffaugment", record)
+    monkeypatch.setattr("semantic_aug.trainer.running.RunningStatistics.step", lambda *_: torch.zeros(2, 2, 8))
+    config = dataclasses.replace(CONFIG, images=8, adversarial_start=0.0, draw_start=0.0)
+    run(config, data, tmp_path)
+    learnt, scored = shown
+    real, decode, detail = learnt.split([4, 2, 2])
+    assert_close(detail, real[::2], rtol=0, atol=1e-6)
+    assert (decode - real[::2]).abs().max() > 0.1
+    assert torch.equal(scored, torch.cat([decode, detail]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"data": {"angry": 6, "sad": 6}},
+            r"config\.data names the classes \['angry', 'sad'\], the data has \['angry', ",
+        ),
+        (
+            {"network": dataclasses.replace(CONDITIONAL, num_classes=4)},
+            "conditional on 4 classes, the data has 3; set net",
+        ),
+    ],
+)
+def test_settings_of_other_classes_are_refused(options, message, data, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        run(dataclasses.replace(CONFIG, **options), data, tmp_path)
+
+
+def test_the_classes_are_those_of_the_data_where_none_are_named(data, tmp_path):
+    artifact = run(dataclasses.replace(CONFIG, images=8, data={}), data, tmp_path)
+    assert artifact.classes == ["angry", "happy", "sad"]
+    (state,) = (tmp_path / "state").glob("*.safetensors")
+    with safe_open(state, "pt") as file:
+        assert sum(json.loads(file.metadata()["state"])["config"]["data"].values()) == 14
 
 
 def test_a_scaler_of_gradients_changes_nothing(data, tmp_path, monkeypatch):
@@ -199,9 +306,10 @@ def test_a_scaler_of_gradients_changes_nothing(data, tmp_path, monkeypatch):
         accelerator.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16, growth_interval=2)
         return accelerator
 
-    run(CONFIG, data, tmp_path / "plain")
+    config = dataclasses.replace(CONFIG, feature_weight=0, agreement_weight=0, draw_weight=0)  # no autocast to fp16
+    run(config, data, tmp_path / "plain")
     monkeypatch.setattr(module, "_accelerator", scaled)
-    run(CONFIG, data, tmp_path / "scaled")
+    run(config, data, tmp_path / "scaled")
     assert weights(tmp_path / "scaled") == weights(tmp_path / "plain")
 
 
@@ -215,4 +323,4 @@ def test_on_a_gpu_it_stops_goes_on_and_draws(data, tmp_path, torch_home, precisi
     artifact = train(config, training, held_out, tmp_path, every_image=data, device="cuda")
     assert len(os.listdir(tmp_path / "previews")) == 4
     assert artifact.training["device"] == torch.cuda.get_device_name()
-    assert Artifact.load(tmp_path / "checkpoint").fingerprint == artifact.fingerprint
+    assert Artifact.from_pretrained(tmp_path / "checkpoint").fingerprint == artifact.fingerprint

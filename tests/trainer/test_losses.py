@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import Categorical, Normal, kl_divergence
 from torch.testing import assert_close
 
 from semantic_aug.trainer import losses
@@ -67,3 +67,79 @@ def test_balanced_without_an_adversarial_gradient():
     images = torch.randn(2, 1, 8, 8, requires_grad=True)
     losses.balanced(images, images.square().sum(), 0 * images.sum(), 0.5).backward()
     assert_close(images.grad, 2 * images.detach())
+
+
+def test_losses_that_share_a_part_of_the_way_to_the_images():
+    images = torch.randn(2, 1, 8, 8, requires_grad=True)
+    shared = images.clamp(-1, 1).sin()  # which keeps tensors for its backward
+    losses.balanced(images, shared.square().sum(), shared.sum(), 0.5).backward()
+    assert images.grad.isfinite().all()
+
+
+# --- The class -----------------------------------------------------------------------------------------------------
+
+
+def test_balanced_softmax_by_hand():
+    logits, labels, counts = torch.randn(5, 3), torch.tensor([0, 1, 2, 2, 0]), torch.tensor([90.0, 9.0, 1.0])
+    weighted = counts * logits.exp()
+    expected = -(weighted[torch.arange(5), labels] / weighted.sum(1)).log().mean()
+    assert_close(losses.balanced_softmax(logits, labels, (counts / counts.sum()).log()), expected)
+
+
+def test_balanced_softmax_of_a_class_without_images():
+    logits = torch.randn(2, 3, requires_grad=True)
+    loss = losses.balanced_softmax(logits, torch.tensor([0, 1]), torch.tensor([0.5, 0.5, 0.0]).log())
+    loss.backward()
+    assert loss.isfinite()
+    assert logits.grad.isfinite().all()
+
+
+def test_feature_distance_is_that_of_lpips_without_weights():
+    """Against lpips's own functions, on maps of several sizes."""
+    import lpips
+
+    shapes = ((3, 8, 6, 6), (3, 4, 3, 3))
+    real, fake = ([torch.randn(shape) for shape in shapes] for _ in range(2))
+    unit = lpips.normalize_tensor
+    expected = [
+        lpips.spatial_average((unit(a) - unit(b)).square().sum(1, keepdim=True)).mean()
+        for a, b in zip(real, fake, strict=True)
+    ]
+    assert_close(losses.feature_distance(real, fake), torch.stack(expected).mean())
+    assert losses.feature_distance(real, real) == 0
+
+
+def test_feature_distance_of_dead_features_has_a_finite_gradient():
+    fake = torch.zeros(2, 4, 3, 3, requires_grad=True)
+    losses.feature_distance([torch.randn(2, 4, 3, 3)], [fake]).backward()
+    assert fake.grad.isfinite().all()
+
+
+def test_class_divergence_equals_torch_distributions():
+    real, fake = torch.randn(6, 4), torch.randn(6, 4)
+    expected = kl_divergence(Categorical(logits=real), Categorical(logits=fake)).mean()
+    assert_close(losses.class_divergence(real, fake), expected)
+
+
+def test_draw_cross_entropy_by_hand():
+    logits, real, labels = torch.randn(4, 3), torch.randn(4, 3), torch.tensor([2, 0, 1, 1])
+    by_label = torch.nn.functional.cross_entropy(logits, labels)
+    by_image = -(real.softmax(1) * logits.log_softmax(1)).sum(1).mean()
+    assert_close(losses.draw_cross_entropy(logits, real, labels), (by_label + by_image) / 2)
+
+
+def test_diversity_by_hand_and_capped():
+    x1 = torch.zeros(3, 1, 2, 2)
+    x2 = torch.tensor([0.0, 1.0, 4.0])[:, None, None, None].expand(3, 1, 2, 2)
+    z1, z2 = torch.zeros(3, 5), torch.full((3, 5), 2.0)
+    ratio = losses.change_ratio((x1, x2), (z1, z2))
+    assert_close(ratio, torch.tensor([0.0, 0.5, 2.0]))
+    assert_close(losses.diversity(ratio, torch.ones(3)), torch.tensor((0 + 0.5 + 1) / 3))
+    assert losses.change_ratio((x1, x2), (z1, z1)).isfinite().all(), "two draws of strength 0"
+
+
+def test_diversity_pays_for_change_up_to_the_cap():
+    drawn, real = torch.tensor([0.5, 2.0], requires_grad=True), torch.ones(2, requires_grad=True)
+    losses.diversity(drawn, real).backward()
+    assert_close(drawn.grad, torch.tensor([0.5, 0.0]))
+    assert real.grad is None

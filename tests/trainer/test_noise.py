@@ -20,6 +20,18 @@ def test_it_depends_on_the_seed_and_the_images_seen_alone():
         assert not any(torch.equal(getattr(noise, name), getattr(other, name)) for name in NAMES)
 
 
+def test_what_runs_without_draws_and_labels_draw_comes_first():
+    """So that such a run computes the same bits as before there were draws and labels."""
+    from semantic_aug._random import seeded
+
+    generator, noise = seeded(0, "step", 32), StepNoise.draw(CONFIG, 32)
+    assert torch.equal(noise.mirror, torch.rand(8, 2, generator=generator))
+    assert torch.equal(noise.latent, torch.randn(8, 2, 8, generator=generator))
+    assert torch.equal(noise.prior, torch.randn(8, 8, generator=generator))
+    assert torch.equal(noise.shown, torch.rand(8, 4, 5, generator=generator))
+    assert torch.equal(noise.scored, torch.rand(8, 2, 5, generator=generator))
+
+
 @pytest.mark.parametrize("of", [1, 2, 4, 8])
 def test_the_shares_of_all_processes_are_the_whole(of):
     noise = StepNoise.draw(CONFIG, 0)

@@ -7,7 +7,7 @@ from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.state import StateError, TrainState
 
-CONFIG = TrainConfig(network=PRESETS["tiny"], images=100, data={"a": 3})
+CONFIG = TrainConfig(network=dataclasses.replace(PRESETS["tiny"], num_classes=2), images=100, data={"a": 3, "c": 2})
 CPU = torch.device("cpu")
 
 
@@ -17,8 +17,11 @@ def stepped(config=CONFIG, steps=1):
     for _ in range(steps):
         x = torch.rand(4, 1, 32, 32) * 2 - 1
         mu, logvar = state.encoder(x)
-        loss = (state.generator(mu) - x).abs().mean() + logvar.square().mean() + state.discriminator(x).mean()
+        labels = torch.tensor([0, 1, 1, -1])
+        loss = (state.generator(mu, labels) - x).abs().mean() + logvar.square().mean()
+        loss = loss + state.discriminator(x, labels).mean() + state.head(mu).square().mean()
         loss.backward()
+        state.running.update(mu.detach(), labels.clamp(min=0), 0.9)
         state.autoencoder_optimizer.step()
         state.discriminator_optimizer.step()
         state.update_ema(0.5)
@@ -102,8 +105,11 @@ def test_a_failed_save_leaves_the_older_state(tmp_path, monkeypatch):
 
 def test_another_configuration_is_refused_with_the_fields(tmp_path):
     stepped().save(tmp_path, CONFIG)
-    other = dataclasses.replace(CONFIG, images=200, data={"a": 3, "b": 1})
-    with pytest.raises(StateError, match=r"data\.b: None there, 1 here; images: 100 there, 200 here.*another --output"):
+    other = dataclasses.replace(CONFIG, images=200, data={"a": 3, "b": 1}, draw_weight=0.2)
+    expected = (
+        r"data\.b: None there, 1 here; .*draw_weight: 0\.1 there, 0\.2 here; images: 100 there, 200 here.*another"
+    )
+    with pytest.raises(StateError, match=expected):
         TrainState(other, CPU).resume(tmp_path, other)
 
 
@@ -111,6 +117,15 @@ def test_states_that_cannot_be_read_are_not_started_over(tmp_path):
     stepped().save(tmp_path, CONFIG).write_bytes(b"broken")
     with pytest.raises(StateError, match=r"no state can be read.*delete .* to start over"):
         TrainState(CONFIG, CPU).resume(tmp_path, CONFIG)
+
+
+def test_a_run_without_the_class_and_draws_has_the_state_of_old():
+    off = {"class_weight": 0.0, "draw_start": 1.0}
+    state = TrainState(dataclasses.replace(CONFIG, network=PRESETS["tiny"], **off), CPU)
+    assert (state.head, state.running) == (None, None)
+    assert {name.split(".")[0] for name in state._tensors()} == {
+        "encoder", "generator", "discriminator", "ema_encoder", "ema_generator",
+    }  # fmt: skip
 
 
 def test_ema_averages_parameters_and_copies_statistics():

@@ -1,4 +1,4 @@
-"""The sources and the two pipelines of ``semantic-aug demo``."""
+"""The two pipelines that ``semantic-aug demo`` times: the transform for each sample, and the wrapper for each batch."""
 
 import time
 from collections.abc import Iterator
@@ -8,26 +8,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from semantic_aug.batch import SemanticAugmentBatch
-from semantic_aug.images import model_to_unit
+from semantic_aug.data.decoding import count_cpus
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.transform import SemanticAugment
+from semantic_aug.transform import SemanticAugment, SemanticAugmentBatch
 
-DRAWN_PER_CLASS = 8
-SEED = 160  # with it a judge classifier reads the class of each first face of fer2013-48, which the picture shows
-TEMPERATURE = 0.8  # of the drawn sources, which are to look like the images that a checkpoint was trained on
+WORKERS = 2  # as a training has them; no more than there are CPUs
 IMAGES = 512  # so many of DATA, repeated where it has fewer, are run through each pipeline
-
-
-def draw(artifact: Artifact) -> tuple[Tensor, Tensor]:
-    """New samples of every class, always the same ones: uint8 (N, C, S, S), and their labels (N,)."""
-    generator = torch.Generator().manual_seed(SEED)
-    drawn = [
-        artifact.sample(label, DRAWN_PER_CLASS, generator, temperature=TEMPERATURE)
-        for label in range(len(artifact.classes))
-    ]
-    images = model_to_unit(torch.cat(drawn)).clamp(0, 1).mul(255).to(torch.uint8)
-    return images, torch.arange(len(artifact.classes)).repeat_interleave(DRAWN_PER_CLASS)
 
 
 class Decoded(Dataset):
@@ -51,14 +37,14 @@ def measure(artifact: Artifact, images: Tensor, labels: Tensor) -> Iterator[str]
     some = torch.linspace(0, len(images) - 1, IMAGES).long()
     to_float = v2.ToDtype(torch.float32, scale=True)
     augment = SemanticAugmentBatch(checkpoint=artifact, domain_check=False)
-    # Two workers, as a training has them.
+    workers = min(WORKERS, count_cpus())
     for name, transform in (
         ("per sample", v2.Compose([SemanticAugment(checkpoint=artifact, domain_check=False), to_float])),
         ("per batch", to_float),
     ):
         data = Decoded(images[some], labels[some], transform)
         count, began = 0, time.perf_counter()
-        for batch in DataLoader(data, batch_size=32, num_workers=2, persistent_workers=True):
+        for batch in DataLoader(data, batch_size=32, num_workers=workers, persistent_workers=True):
             if name == "per batch":
                 batch = augment(*batch)
             if not count:  # the first batch pays for starting the workers
@@ -66,4 +52,4 @@ def measure(artifact: Artifact, images: Tensor, labels: Tensor) -> Iterator[str]
             count += len(batch[0])
         seconds = time.perf_counter() - began
         rate = f"{(IMAGES - 32) / seconds:.0f} images/s after the first batch"
-        yield f"{name}: {count} images, half of them augmented, in a DataLoader with 2 workers: {rate}"
+        yield f"{name}: {count} images, half of them augmented, in a DataLoader with {workers} workers: {rate}"

@@ -1,0 +1,24 @@
+"""Options that several verbs take, with the help that they share."""
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+CHECKPOINT = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
+DATA = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
+DRAWN = f"{DATA} (default: images that the checkpoint draws itself)"
+
+SHARED: dict[str, dict[str, Any]] = {
+    "checkpoint": {"metavar": "CHECKPOINT", "help": CHECKPOINT},
+    "data": {"metavar": "DATA", "help": DATA},
+    "--seed": {"metavar": "S", "type": int, "default": 0, "help": "default: 0"},
+    "--device": {"metavar": "D", "help": "cpu, cuda, cuda:1, mps (default: the best there is)"},
+    "--skip-bad": {"action": "store_true", "help": "leave out images that cannot be read"},
+}
+
+Add = Callable[..., argparse.Action]
+
+
+def options_of(parser: argparse.ArgumentParser) -> Add:
+    """``add_argument`` of a verb's parser, for which an option in ``SHARED`` needs no description, but may have one."""
+    return lambda option, **own: parser.add_argument(option, **(SHARED.get(option, {}) | own))

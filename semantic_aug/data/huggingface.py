@@ -1,0 +1,62 @@
+"""Hugging Face data sets that were written to disk."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+from torch import Tensor
+
+from semantic_aug.data.source import DataError, Source, name_classes, one_line
+from semantic_aug.images import pil_to_bytes
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether ``save_to_disk`` wrote this folder."""
+    return any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+
+
+def open_saved(folder: Path) -> Source:
+    """A folder written by ``Dataset.save_to_disk``, or the split "train" of one by ``DatasetDict.save_to_disk``."""
+    try:
+        import datasets  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise DataError(f"{folder}: to read this data set, install the package datasets") from error
+    try:
+        if (folder / "dataset_dict.json").is_file():
+            splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+            if "train" not in splits:
+                raise DataError(f"{folder}: has the splits {', '.join(splits)}, no train; name one as {folder}/SPLIT")
+            folder = folder / "train"
+        rows = datasets.load_from_disk(str(folder)).with_format(None)
+    except DataError:
+        raise
+    except Exception as error:  # whatever a damaged file makes json, pyarrow and datasets raise
+        raise DataError(f"{folder}: cannot be read as a Hugging Face data set ({one_line(error)})") from error
+    image = _column_of(rows, datasets.Image, folder)
+    label = _column_of(rows, datasets.ClassLabel, folder)
+    classes, labels = name_classes(str(folder), rows[label][:], rows.features[label].names)
+    stored = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
+
+    def read(number: int, channels: int | None, size: int | None) -> Tensor:
+        entry = stored[number][image]
+        if not entry or (entry["bytes"] is None and not entry["path"]):
+            raise ValueError("the row has no image")
+        with PIL.Image.open(entry["path"] if entry["bytes"] is None else io.BytesIO(entry["bytes"])) as picture:
+            return pil_to_bytes(picture, channels, size)
+
+    files = [folder / str(number) for number in range(len(labels))]
+    return Source(str(folder), classes, labels, files, read, sorted([*folder.glob("*.arrow"), *folder.glob("*.json")]))
+
+
+def _column_of(rows: Any, kind: type, folder: Path) -> str:
+    """The one column with this type of feature."""
+    found = [name for name, feature in rows.features.items() if isinstance(feature, kind)]
+    if len(found) != 1:
+        has = ", ".join(f"{name} ({type(feature).__name__})" for name, feature in rows.features.items())
+        raise DataError(
+            f"{folder}: expected one column of type {kind.__name__}, found {len(found)} among {has}; "
+            f"cast_column and select_columns make it one"
+        )
+    return found[0]

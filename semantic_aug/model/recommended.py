@@ -1,0 +1,37 @@
+"""The settings that an artifact recommends for augmenting with it."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from semantic_aug.model.statistics import Shrinkage, check_shrinkage
+
+Mode = Literal["decode", "detail"]
+MODES: tuple[Mode, ...] = ("decode", "detail")
+MAX_STRENGTH = 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recommended:
+    """What did best on validation data; the defaults hold until that is measured. Raises ValueError out of range."""
+
+    mode: Mode = "detail"
+    """"decode" (the paper's, x' = G(z')) or "detail" (x' = x + G(z') - G(mu))."""
+    p: float = 0.5
+    """Probability in [0, 1] of augmenting an image."""
+    shrinkage: Shrinkage = "oas"
+    """Of the class covariances, as in ``ClassStatistics.covariance``."""
+    strength: float = 0.35
+    """Scale s >= 0 of the latent covariance (Eq. 4)."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"recommended mode must be one of {MODES}, got {self.mode!r:.80}")
+        for name, value, highest in (("p", self.p, 1.0), ("strength", self.strength, MAX_STRENGTH)):
+            if not _is_number(value) or not 0 <= value <= highest:
+                raise ValueError(f"recommended {name} must be a number in [0, {highest:g}], got {value!r:.80}")
+        check_shrinkage(self.shrinkage)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

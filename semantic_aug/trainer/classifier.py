@@ -1,0 +1,136 @@
+"""The classifier f of the class-aware losses: trained on the run's own training images, kept beside its state."""
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision.models.resnet import BasicBlock
+
+from semantic_aug import _distributed
+from semantic_aug.data.dataset import ImageSet
+from semantic_aug.evaluation.classifier import Judge, train_judge
+from semantic_aug.evaluation.quality import agreement
+from semantic_aug.trainer.config import TrainConfig
+
+BATCH, LEARNING_RATE = 64, 0.05  # half of the judge's: twice as many steps where there are few images
+SIGNIFICANT = 2.0  # standard errors above chance that f has to reach on held-out images
+
+
+class Classifier(nn.Module):
+    """f, frozen: images (N, C, S, S) in [-1, 1] => features after each of the four stages, and logits (N, K).
+
+    The judge's architecture with each batch norm folded into the convolution before it.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        super().__init__()
+        layers: list[Any] = list(copy.deepcopy(judge.network))
+        convolution, norm, *rest = layers
+        blocks = [_fold_norms(layer) for layer in rest if isinstance(layer, BasicBlock)]
+        start = rest.index(blocks[0])
+        self.stem = nn.Sequential(fuse_conv_bn_eval(convolution, norm), *rest[:start])
+        self.stages = nn.ModuleList(nn.Sequential(*pair) for pair in zip(blocks[::2], blocks[1::2], strict=True))
+        self.head = nn.Sequential(*rest[start + len(blocks) :])
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """The features of each stage (N, C_l, H_l, W_l), and the logits (N, K)."""
+        features, x = [], self.stem(images)
+        for stage in self.stages:
+            features.append(x := stage(x))
+        return features, self.head(x)
+
+
+def _fold_norms(block: BasicBlock) -> BasicBlock:
+    block.conv1, block.bn1 = fuse_conv_bn_eval(block.conv1, block.bn1), nn.Identity()
+    block.conv2, block.bn2 = fuse_conv_bn_eval(block.conv2, block.bn2), nn.Identity()
+    if block.downsample is not None:
+        block.downsample = fuse_conv_bn_eval(*block.downsample)
+    return block
+
+
+def prepare_classifier(
+    config: TrainConfig, data: ImageSet, held_out: ImageSet, path: Path, device: torch.device
+) -> Classifier | None:
+    """f, trained by the first process and kept in ``path``; None where no loss asks it or it has learnt nothing.
+
+    Prints what it does and finds. On a CPU a training that was killed repeats bit for bit. All processes must call.
+    Raises ValueError for a file of other images.
+    """
+    first = _distributed.rank_and_world()[0] == 0
+    say: Callable[[str], object] = partial(print, flush=True) if first else (lambda _: None)
+    if len(data.classes) == 1:
+        say(
+            f"one class only ({data.classes[0]}): its covariance is also the pooled one, nothing is conditional on it, "
+            f"and no loss asks for it"
+        )
+    if not config.uses_classifier:
+        return None
+    if first and not path.exists():
+        _train(config, data, device, say).save(path)
+    _distributed.wait()
+    judge = Judge.load(path).to(device)
+    if (judge.classes, judge.images) != (data.classes, len(data)):
+        raise ValueError(
+            f"{path} was trained on {judge.images} images of {judge.classes}, this run has {len(data)} of "
+            f"{data.classes}; choose another --output"
+        )
+    return Classifier(judge) if has_learnt(judge, held_out, say) else None
+
+
+def has_learnt(judge: Judge, held_out: ImageSet, say: Callable[[str], object]) -> bool:
+    """Whether ``judge`` tells held-out images better than chance, which is said; True where they are too few."""
+    chance = chance_accuracy(held_out.labels)
+    if chance >= 1:
+        say(f"the classifier is taken as it is: {len(held_out)} held-out images are too few to check it")
+        return True
+    accuracy = balanced_accuracy(judge, held_out)
+    found = f"balanced accuracy {accuracy:.3f} on {len(held_out)} held-out images, by chance up to {chance:.3f}"
+    if accuracy > chance:
+        say(f"the classifier of the class-aware losses: {found}")
+        return True
+    say(f"warning: the classifier has learnt nothing ({found}); training goes on without the losses that ask it")
+    return False
+
+
+def _train(config: TrainConfig, data: ImageSet, device: torch.device, say: Callable[[str], object]) -> Judge:
+    epochs = max(1, min(config.classifier_epochs, config.images // len(data)))
+    say(f"training the classifier of the class-aware losses, {epochs} epochs of {len(data)} images")
+    return train_judge(
+        data,
+        epochs=epochs,
+        batch=BATCH,
+        learning_rate=LEARNING_RATE,
+        seed=config.seed + 1,  # another network than the judge that evaluates, whose seed is the run's
+        device=device,
+        precision="bf16" if config.precision == "bf16" else "fp32",
+        say=lambda line: say(line.replace("judge", "classifier", 1)),
+    )
+
+
+@torch.no_grad()
+def balanced_accuracy(judge: Judge, data: ImageSet, batch: int = 256) -> float:
+    """Mean over the classes that occur of the share of their images that ``judge`` recognises."""
+    parts = [
+        judge.logits(data.batch(slice(start, start + batch)).to(judge.device)).argmax(1).cpu()
+        for start in range(0, len(data), batch)
+    ]
+    return agreement(torch.cat(parts), data.labels)["balanced_accuracy"]
+
+
+def chance_accuracy(labels: Tensor) -> float:
+    """The balanced accuracy on images of these labels that guessing exceeds in one case of forty.
+
+    The mean of a guess's recalls, 1 / K for K classes, and two standard errors of it. 1 or more: nothing exceeds it.
+    """
+    if not len(labels):
+        return 1.0
+    counts = labels.unique(return_counts=True)[1]
+    share = 1 / len(counts)
+    error = (share * (1 - share) / counts).sum().sqrt() / len(counts)
+    return share + SIGNIFICANT * float(error)

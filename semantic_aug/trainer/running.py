@@ -1,0 +1,53 @@
+"""Class statistics of the latents while E learns: what the training draws from, before the artifact's are known."""
+
+import torch
+from torch import Tensor, nn
+
+from semantic_aug import _distributed
+
+JITTER = 1e-3  # of the mean variance, added to every direction: a young average may have fewer images than dimensions
+
+
+class RunningStatistics(nn.Module):
+    """Exponential sums over the latents of the last images, by class; a module, so that a state keeps its buffers.
+
+    Covariances are shrunk as ``ClassStatistics.covariance(label, "pooled")`` shrinks: the class's own part has the
+    weight n_c / (n_c + d), n_c being the images of the class that are remembered.
+    """
+
+    count: Tensor
+    total: Tensor
+    outer: Tensor
+
+    def __init__(self, num_classes: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(num_classes))
+        self.register_buffer("total", torch.zeros(num_classes, dim))
+        self.register_buffer("outer", torch.zeros(num_classes, dim, dim))
+
+    @torch.no_grad()
+    def update(self, mu: Tensor, labels: Tensor, decay: float) -> None:
+        """Add the latents (n, d) of this process's share of a batch, and those of the others; older ones fade."""
+        member = nn.functional.one_hot(labels, len(self.count)).to(mu)
+        sums = [member.sum(0), member.T @ mu, torch.einsum("nk,ni,nj->kij", member, mu, mu)]
+        added = _distributed.sum_over_processes(torch.cat([each.flatten() for each in sums]))
+        for buffer, new in zip(
+            (self.count, self.total, self.outer), added.split([s.numel() for s in sums]), strict=True
+        ):
+            buffer.mul_(decay).add_(new.view_as(buffer))
+
+    @torch.no_grad()
+    def covariance(self, labels: Tensor) -> Tensor:
+        """Shrunk covariances of the classes of ``labels`` (n,): (n, d, d)."""
+        count, dim = self.count.clamp(min=1e-6)[:, None, None], self.total.shape[1]
+        scatter = self.outer - self.total[:, :, None] * self.total[:, None, :] / count
+        pooled, own = scatter.sum(0) / count.sum(), (scatter / count)[labels]
+        return torch.lerp(pooled.expand_as(own), own, (count / (count + dim))[labels])
+
+    @torch.no_grad()
+    def step(self, labels: Tensor, noise: Tensor) -> Tensor:
+        """L_c r of Eq. 4: standard normal numbers (n, m, d), m for each of n labels => N(0, Sigma_c), (n, m, d)."""
+        covariance = self.covariance(labels)
+        variance = covariance.diagonal(dim1=1, dim2=2)
+        variance += JITTER * variance.mean(1, keepdim=True) + 1e-6
+        return noise @ torch.linalg.cholesky(covariance).mT

@@ -1,0 +1,37 @@
+from pathlib import Path
+
+import torch
+from torchvision.datasets import ImageFolder
+
+from semantic_aug import Artifact, LatentCache
+from semantic_aug.data.source import Source
+from tests.cli.conftest import run
+
+
+def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, line):
+    (folder / "sad" / "broken.png").write_bytes(b"x")
+    encode = ("encode", saved, folder, "--output", tmp_path / "a")
+    assert run(*encode) == 2
+    assert "--skip-bad leaves them out" in line()
+    assert run(*encode, "--skip-bad") == 0
+    data = ImageFolder(folder, is_valid_file=lambda path: "broken" not in path)
+    assert len(LatentCache.load(tmp_path / "a", Artifact.from_pretrained(saved), data)) == 18
+
+
+def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsys):
+    for name, more in (("a", []), ("b", ["--reconstructions"])):
+        assert run("encode", saved, folder, "--output", tmp_path / name, "--device", "cpu", *more) == 0
+    assert f"wrote {tmp_path / 'a'}: 18 images, 0.0 MB" in capsys.readouterr().out
+    artifact, data = Artifact.from_pretrained(saved), ImageFolder(folder)
+    plain, whole = (LatentCache.load(tmp_path / name, artifact, data) for name in ("a", "b"))
+    assert torch.equal(plain.mu, whole.mu)
+    assert plain.reconstruction is None
+    assert whole.reconstruction.shape == (18, 1, 32, 32)
+
+
+def test_encode_wants_files_to_know_the_images_by(saved, tmp_path, line, monkeypatch):
+    files = [Path(f"torchvision:MNIST/train/{number}") for number in range(2)]
+    source = Source("torchvision:MNIST", ["a"], [0, 0], files, lambda *_: torch.zeros(1, 32, 32), [])
+    monkeypatch.setattr("semantic_aug.cli.data.find_source", lambda _: source)
+    assert run("encode", saved, "torchvision:MNIST", "--output", tmp_path / "l.safetensors") == 2
+    assert "torchvision:MNIST has no file for each image; call LatentCache.build" in line()

@@ -1,0 +1,39 @@
+import json
+
+from PIL import Image
+
+from tests.cli.conftest import run
+from tests.conftest import write_folder
+
+
+def test_evaluate_prints_and_writes_the_same_figures(saved, folder, tmp_path, capsys, torch_home):
+    assert run("evaluate", saved, folder, "--json", tmp_path / "f.json", "--device", "cpu") == 0
+    figures = json.loads((tmp_path / "f.json").read_text())
+    out, err = capsys.readouterr()
+    assert figures == json.loads(out)
+    assert set(figures["reconstruction"]) == {f"{n}_{m}" for n in ("l1", "psnr", "lpips") for m in ("mean", "std")}
+    assert "agreement" not in figures
+    assert "class agreement is left out" in err
+
+
+def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home):
+    common = ("evaluate", saved, folder, "--judge", tmp_path / "judge", "--device", "cpu")
+    assert run(*common, "--train", folder, "--picture", tmp_path / "a.png") == 0
+    out, err = capsys.readouterr()
+    assert "training the judge on 18 real images" in err
+    assert {"real", "reconstruction", "detail"} <= json.loads(out)["agreement"].keys()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.height > 3 * 96
+    written = (tmp_path / "judge").read_bytes()
+    assert run(*common) == 0
+    again, err = capsys.readouterr()
+    assert again == out
+    assert f"judge: {tmp_path / 'judge'}, trained on 18 images before" in err
+    assert (tmp_path / "judge").read_bytes() == written
+    few = write_folder(tmp_path / "few", 2)
+    assert run(*common, "--train", few) == 2
+    assert f"was trained on 18 images, {few} has 6; pass --judge FILE for another" in capsys.readouterr().err
+    others = write_folder(tmp_path / "others", 2, classes=["a", "b", "c"])
+    assert run("fit", saved, others, "--output", tmp_path / "fitted") == 0
+    assert run("evaluate", tmp_path / "fitted", others, *common[3:]) == 2
+    assert f"{tmp_path / 'judge'}: the judge knows the classes" in capsys.readouterr().err

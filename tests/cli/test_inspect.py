@@ -1,0 +1,17 @@
+import json
+import re
+
+from tests.cli.conftest import run
+from tests.conftest import CLASSES
+
+
+def test_inspect_prints_classes_counts_sizes_hashes_and_figures(saved, capsys):
+    assert run("inspect", saved) == 0
+    out = capsys.readouterr().out
+    for name in CLASSES:
+        assert re.search(rf"{name} +50", out)
+    files = json.loads((saved / "config.json").read_text())["files"]
+    for name, file in files.items():
+        assert f"{name}: {file['bytes']} bytes, sha256 {file['sha256']}" in out
+    for words in ("semantic-aug/1", "encoder: ", "strength: 0.35", "image_size: 32"):
+        assert words in out

@@ -1,0 +1,124 @@
+"""Training, stopped in every way."""
+
+import signal
+import subprocess
+import time
+
+from semantic_aug import Artifact
+from tests.cli.conftest import RUN, run, train_command
+from tests.conftest import CLASSES, write_folder
+
+
+def test_training_data_and_validation_data_must_fit(folder, tmp_path, line, torch_home):
+    train = ("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--device", "cpu")
+    other, single = write_folder(tmp_path / "other", 2, classes=["joy", "sad"]), write_folder(tmp_path / "single", 1)
+    assert run(*train, "--validation", other) == 2
+    assert "unknown classes ['joy']: got ['joy', 'sad']" in line()
+    assert run("train", single, *train[2:]) == 2
+    assert "no class has two images" in line()
+    assert not (tmp_path / "o" / "log.jsonl").exists()
+
+
+def test_validation_labels_are_matched_by_name(folder, tmp_path, torch_home, monkeypatch):
+    given = []
+    monkeypatch.setattr("semantic_aug.trainer.loop.train", lambda *arguments, **_: given.extend(arguments))
+    held_out = write_folder(tmp_path / "held_out", 2, classes=["Sad", "happy"])
+    assert run("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--validation", held_out) == 0
+    assert given[2].classes == CLASSES
+    assert [CLASSES[label] for label in given[2].labels.tolist()] == ["sad", "sad", "happy", "happy"]
+
+
+def test_an_empty_class_and_a_corrupt_image_are_named(folder, tmp_path, line):
+    arguments = ("train", folder, "--output", tmp_path / "o", "--preset", "tiny")
+    (folder / "joy").mkdir()
+    assert run(*arguments) == 2
+    assert "joy: no images in this class folder" in line()
+    (folder / "joy" / "a.jpg").write_bytes(b"broken")
+    (folder / "joy" / "b.jpg").write_bytes((folder / "sad" / "0.png").read_bytes())
+    assert run(*arguments) == 2
+    assert "joy/a.jpg: cannot be read" in line()
+    assert not (tmp_path / "o").exists()
+
+
+def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
+    """kill -9 in the middle, run again: the same artifact as of a run that was left alone."""
+    more = ("--images", "640", "--batch", "16", "--precision", "fp32")  # 40 steps, the first state after 4
+    process = subprocess.Popen(train_command(folder, tmp_path / "cut", *more), stdout=subprocess.DEVNULL)
+    states = tmp_path / "cut" / "state"
+    while not list(states.glob("*.safetensors")) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    assert not (tmp_path / "cut" / "checkpoint").exists()
+    for name in ("cut", "whole"):
+        assert run(*train_command(folder, tmp_path / name, *more)[len(RUN) :]) == 0
+    files = ("model.safetensors", "statistics.safetensors")
+    for file in files:
+        cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
+        assert cut == whole
+    artifact = Artifact.from_pretrained(tmp_path / "cut" / "checkpoint")
+    assert artifact.training["images_seen"] == 640
+    assert artifact.statistics.count.tolist() == [6, 6, 6]  # held-out images count in the statistics
+
+
+def test_train_interrupted_says_how_to_go_on(folder, tmp_path, torch_home):
+    process = subprocess.Popen(
+        train_command(folder, tmp_path / "o"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert any("starting at 0 of 300000 images" in line for line in process.stdout)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in out
+    assert "Traceback" not in err
+    assert len(list((tmp_path / "o" / "state").glob("*.safetensors"))) == 1
+
+
+def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home):
+    folder = write_folder(tmp_path / "one", classes=["only"])
+    command = train_command(folder, tmp_path / "o", "--images", "128", "--precision", "bf16", "--validation", folder)
+    first = subprocess.run([*command, "--minutes", "0.0001"], capture_output=True, text=True, check=True)
+    assert "one class only (only)" in first.stdout
+    assert "only 6 held-out images: errors measured on so few are rough; use more of them" in first.stdout
+    assert "the same command goes on" in first.stdout
+    second = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "going on at 64 of 128 images, 6 to train on, 6 held out" in second.stdout
+    training = Artifact.from_pretrained(tmp_path / "o" / "checkpoint").training
+    assert training["settings"]["precision"] == "bf16"
+    words = (
+        "semantic-aug train one --output o --preset tiny --device cpu --images 128 --precision bf16 --validation one"
+    )
+    assert training["command"] == words, "without the paths of somebody's machine"
+
+
+def test_train_fine_tunes_a_cut_data_set(saved, folder, tmp_path, capsys, torch_home):
+    """--init takes the networks, --imbalance the images, --sampling the order; the state knows all of them."""
+    common = ["train", folder, "--output", tmp_path / "o", "--init", saved, "--imbalance", "3", "--device", "cpu"]
+    common += ["--batch", "8", "--accumulate", "2", "--sampling", "balanced"]
+    assert run(*common, "--images", "16") == 0
+    artifact = Artifact.from_pretrained(tmp_path / "o" / "checkpoint")
+    assert artifact.network == Artifact.from_pretrained(saved).network
+    assert artifact.statistics.count.tolist() == [6, 3, 2]
+    out = capsys.readouterr().out
+    assert "cut to imbalance 3: 11 images of 3 classes: angry 6, happy 3, sad 2\n" in out
+    assert "only 1 held-out image: errors measured on so few are rough; name others with --validation DATA\n" in out
+    before, after = Artifact.from_pretrained(saved).encoder.state_dict(), artifact.encoder.state_dict()
+    moved = max(float((after[name] - before[name]).abs().max()) for name in before if name.endswith("weight"))
+    assert 0 < moved < 0.01, "two steps from where it started"
+    assert run(*common, "--images", "16", "--sampling", "natural") == 2
+    assert "sampling: balanced there, natural here" in capsys.readouterr().err
+
+
+def test_train_without_lpips_weights_names_the_file(folder, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr("urllib.request.urlopen", offline)
+    monkeypatch.setattr("torch.hub.urlopen", offline, raising=False)  # where older versions have it
+    assert run("train", folder, "--output", tmp_path / "o", "--preset", "tiny", "--device", "cpu") == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Downloading: ")]  # by torch
+    assert len(said) == 1
+    assert str(tmp_path / "empty" / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth") in said[0]
+
+
+def offline(*_, **__):
+    raise OSError("no network")
