@@ -97,6 +97,8 @@ def parse_arm(name: str) -> Arm:
     mixes = [part for part in arm.parts if part.mix]
     if len(mixes) > 1 or (mixes and (len(views) > 1 or arm.parts[-1] is not mixes[0])):
         raise ValueError(f"arm {name!r}: a part that mixes images ({', '.join(MIXES)}) stands alone and last")
+    if PARTS["isda"] in arm.parts and (mixes or len(views) > 1):
+        raise ValueError(f"arm {name!r}: isda needs labels that are not mixed, and one view")
     return arm
 
 
