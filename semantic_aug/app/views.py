@@ -13,6 +13,7 @@ from semantic_aug.figures import drawing, html
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
 from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.domain import Domain
 from semantic_aug.model.recommended import Mode
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from semantic_aug.evaluation.classifier import Judge
 
 DRAWS = 8
-FAR = 4.0  # standard deviations above the error of a checkpoint's own images
 LARGEST = 256  # pixels an uploaded image keeps on a side
 MAX_BYTES, MAX_PIXELS = 10 << 20, 25_000_000  # of an upload
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: some of them run programs
@@ -128,7 +128,8 @@ def draws_html(
     first = [("source", image), ("reconstruction", rebuilt)]
     of_first = None if judge is None else torch.cat([verdicts(judge, artifact, part[None]) for _, part in first])
     parts = [
-        f'<div class="beside">{wall(first, of_first, artifact, label)}<p>{domain(artifact, error)}</p></div>',
+        f'<div class="beside">{wall(first, of_first, artifact, label)}',
+        f"<p>{domain_html(artifact, image, error)}</p></div>",
         f"<h3>{DRAWS} augmentations</h3>",
         wall([(f"draw {number}", each) for number, each in enumerate(drawn, 1)], shares, artifact, label),
     ]
@@ -153,13 +154,15 @@ def walk_html(
     return wall([("where it stands", start), ("after the walk", moved)], shares, artifact, label)
 
 
-def domain(artifact: Artifact, error: float) -> str:
-    """A sentence on the reconstruction error of an image beside those of the checkpoint's own held-out images."""
+def domain_html(artifact: Artifact, image: Tensor, error: float) -> str:
+    """The reconstruction error of an image uint8 (C, H, W) beside the checkpoint's own, and if it looks foreign, why."""
     known = artifact.reconstruction
-    if "l1_mean" not in known:
-        return f"Reconstruction error (L1): {error:.3f}."
-    mean, std = known["l1_mean"], known["l1_std"]
-    text = f"Reconstruction error (L1): {error:.3f}; of this checkpoint's held-out images {mean:.3f} ± {std:.3f}."
-    if error > mean + FAR * std:
-        text += " <strong>This image does not look like what the checkpoint was trained on.</strong>"
+    text = f"Reconstruction error (L1): {error:.3f}."
+    if "l1_mean" in known:
+        text += f" Of this checkpoint's held-out images it is {known['l1_mean']:.3f} ± {known['l1_std']:.3f}."
+    domain = Domain(artifact)
+    domain.look(model_input(tensor_to_unit(image)[None], artifact.network), artifact)
+    complaint = domain.complaint()
+    if complaint is not None:
+        text += f" <strong>{escape(complaint[0].upper() + complaint[1:])}.</strong>"
     return text

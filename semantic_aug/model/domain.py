@@ -41,16 +41,19 @@ class Domain:
         Nothing speaks against any image where the checkpoint was never measured, so that it has no images of its own.
         """
         reason = self._reason() if self._measured and self._latents else None
-        return reason and f"these images do not look like what the checkpoint was trained on: {reason}"
+        return reason and f"{self._subject()} not look like what the checkpoint was trained on: {reason}"
+
+    def _subject(self) -> str:
+        return "this image does" if len(self._latents) == 1 else "these images do"
 
     def _reason(self) -> str | None:
         n = len(self._latents)
         if self._error >= self._spread:
             errors = f"L1 {self._error / n:.3f}, of the grey {self._spread / n:.3f}"
-            return f"their reconstructions are no nearer to them than an even grey is ({errors})"
+            return f"reconstruction comes no nearer than an even grey does ({errors})"
         far = distance(torch.stack(self._latents), self._mean, self._covariance)
         if far > FAR:
-            return f"their latents lie far from those of its training images (distance {far:.3g}, usual is 1)"
+            return f"the latents lie far from those of its training images (distance {far:.3g}, usual is 1)"
         return None
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from semantic_aug.app import views
-from semantic_aug.app.views import UNKNOWN, domain, draws, draws_html, label_of, read_upload, walk, walk_html
+from semantic_aug.app.views import UNKNOWN, domain_html, draws, draws_html, label_of, read_upload, walk, walk_html
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
@@ -192,9 +192,13 @@ def test_names_are_escaped(judge):
     assert "&lt;b&gt;" in text
 
 
-def test_an_image_unlike_the_training_images_is_called_so():
+def test_an_image_unlike_the_training_images_is_called_so(monkeypatch):
+    """By the check that the transforms make, here of one image."""
     artifact = build_artifact()
-    assert domain(artifact, 0.5) == "Reconstruction error (L1): 0.500."
+    assert domain_html(artifact, IMAGE, 0.5) == "Reconstruction error (L1): 0.500."
     artifact.reconstruction = {"l1_mean": 0.138, "l1_std": 0.035}
-    assert "does not look like" not in domain(artifact, 0.27)
-    assert "0.138 ± 0.035. <strong>This image does not look like" in domain(artifact, 0.29)
+    text = domain_html(artifact, IMAGE, 0.5)
+    assert "Of this checkpoint's held-out images it is 0.138 ± 0.035. <strong>This image does not look like" in text
+    assert "reconstruction comes no nearer than an even grey does (L1 " in text
+    monkeypatch.setattr("semantic_aug.model.domain.Domain.complaint", lambda self: None)
+    assert "strong" not in domain_html(artifact, IMAGE, 0.5)
