@@ -15,7 +15,7 @@ Embed = Callable[[Tensor], Tensor]  # images (N, C, S, S) in [-1, 1] => (N, F)
 
 
 def identity_embedding() -> Embed | None:
-    """Unit vectors that lie near each other for one person; None where the packages are not there.
+    """Vectors that lie near each other for one person, as a function; None where the packages are not there.
 
     They are installed by ``pip install dlib-bin face_recognition_models``. The network takes a face that fills the
     image; for images of anything else its figures mean nothing. It takes about 0.1 s an image on one core.

@@ -86,7 +86,7 @@ class _Panel:
         self._bar(each, INK)
         self.draw.polygon([(x, y - 7), (x + 7, y), (x, y + 7), (x - 7, y)], INK)
         fits = x + 12 + self.font.getlength(name) < self.left + SIDE
-        self._text((x + 11 if fits else x - 11, y), name, "lm" if fits else "rm")
+        self._text((x + 8 if fits else x - 8, y + 14), name, "lm" if fits else "rm")  # below the lines
 
     def _place(self, each: Measured) -> tuple[float, float]:
         return self.at(each.diversity.value, each.affinity[self.judge].agree.value)

@@ -28,7 +28,7 @@ from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.runtime import LatentModel
 
 IMAGES = 420  # held-out images that take about two minutes of one core
-PROBED = 10_000  # training images whose latents the probe sees, at most
+PROBED = 5_000  # training images whose latents the probe sees, at most
 FACES = 48  # images whose identity is compared, at most: embeddings of faces are slow
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (N, C, S, S) in [-1, 1] => (N,)
@@ -92,6 +92,10 @@ def plane(
 
     Raises ValueError for fewer than two images, images of another shape, and classes that the artifact lacks or that
     are not a judge's.
+
+    >>> found = plane(artifact, held_out, {"resnet": judge}, Perceptual())  # doctest: +SKIP
+    >>> found.measured["detail covariance 0.35"].affinity["resnet"].agree.value  # doctest: +SKIP
+    0.719
     """
     _check(artifact, held_out)
     labels = label_table(held_out.classes, artifact.classes)[held_out.labels]

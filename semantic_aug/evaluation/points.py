@@ -19,7 +19,7 @@ from semantic_aug.perturb import PERTURBATIONS
 
 REAL, RECONSTRUCTION, RANDAUGMENT = "real", "reconstruction", "RandAugment"
 REFERENCES = (REAL, RECONSTRUCTION, RANDAUGMENT)  # kinds of image that are no points
-STRENGTHS = (0.1, 0.35, 0.7, 1.0)
+STRENGTHS = (0.1, 0.35, 1.0)
 COMPARED = ("covariance", "isotropic")  # the perturbations of the default points
 DRAWS = 2  # augmentations of each image
 

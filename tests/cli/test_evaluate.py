@@ -1,7 +1,9 @@
 import json
+from functools import partial
 
 from PIL import Image
 
+from semantic_aug.evaluation.classifier import train_judge
 from tests.cli.conftest import run
 from tests.conftest import write_folder
 
@@ -16,11 +18,13 @@ def test_evaluate_prints_and_writes_the_same_figures(saved, folder, tmp_path, ca
     assert "class agreement is left out" in err
 
 
-def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home):
+def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home, monkeypatch):
+    settings = {"epochs": 12, "batch": 6, "learning_rate": 0.02}  # that so few images can be learnt with
+    monkeypatch.setattr("semantic_aug.evaluation.classifier.train_judge", partial(train_judge, **settings))
     common = ("evaluate", saved, folder, "--judge", tmp_path / "judge", "--device", "cpu")
     assert run(*common, "--train", folder, "--picture", tmp_path / "a.png") == 0
     out, err = capsys.readouterr()
-    assert "training the judge on 18 real images" in err
+    assert "training the judge resnet18-half on 18 real images" in err
     assert {"real", "reconstruction", "detail"} <= json.loads(out)["agreement"].keys()
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.height > 3 * 96

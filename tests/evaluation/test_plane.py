@@ -78,8 +78,9 @@ def test_the_covariance_is_ahead_of_isotropic_noise_where_it_must_be(found):
 
 
 def test_the_same_seed_gives_the_same_figures_whatever_the_batch():
-    data, before = build_images(30), torch.get_rng_state()
-    first = measure(data).to_json()
+    data, judges = build_images(30), {"signs": build_judge()}
+    before = torch.get_rng_state()
+    first = measure(data, judges).to_json()
     assert torch.equal(before, torch.get_rng_state())
     assert torch.is_grad_enabled()
     torch.rand(3)

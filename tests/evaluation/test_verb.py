@@ -19,7 +19,7 @@ def run(*words):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(fid, "SUBSETS", 2)
-    monkeypatch.setattr("semantic_aug.verbs.evaluate.identity_embedding", lambda: None)
+    monkeypatch.setattr("semantic_aug.evaluation.identity.identity_embedding", lambda: None)
 
 
 @pytest.fixture(scope="module")
