@@ -169,7 +169,7 @@ def mix_cmo(context: Context) -> Mix:
     return mix
 
 
-OURS = {"perturbation": "covariance", "mode": None, "strength": None, "p": None, "shrinkage": None}
+OURS = {"perturbation": "covariance", "mode": None, "strength": None, "p": None, "shrinkage": None, "redraw": 4}
 
 
 def _ours(summary: str, **settings: Any) -> Part:

@@ -22,12 +22,15 @@ import torchvision
 
 import semantic_aug
 from semantic_aug import Artifact
+from semantic_aug.data.dataset import ImageSet
 
 from . import store
 from .arms import PARTS, parse_arm
 from .bases import BASES
+from .checkpoint import compare_knowledge, load_artifact
 from .classifiers import CLASSIFIERS
-from .data import SPLITS, digest, load, load_artifact
+from .data import SPLITS, load
+from .digest import digest
 from .measure import measure
 from .protocol import VERSION, resolve
 from .train import OutOfTime, train, training_key
@@ -70,7 +73,7 @@ def check_options(options: argparse.Namespace) -> None:
     if options.epochs < 1 or options.seeds < 1:
         raise ValueError(f"--epochs and --seeds must be at least 1, got {options.epochs} and {options.seeds}")
     for arm in map(parse_arm, options.arms):
-        resolve(arm, dict(options.set), options.epochs, None)
+        resolve(arm, options.base, dict(options.set), options.epochs)
         if options.classifier == "dan" and ("isda" in arm.name or len(arm.views) > 1):
             raise ValueError(f"arm {arm.name!r} needs plain features before a linear layer, which dan does not have")
         if arm.uses_checkpoint and options.split == "validation" and options.validation is None:
@@ -80,9 +83,21 @@ def check_options(options: argparse.Namespace) -> None:
             )
 
 
-def describe_runs(options: argparse.Namespace, artifact: Artifact | None) -> list[store.Run]:
-    """The runs that the options ask for, all arms of a seed before the next seed, so that arms can be compared soon."""
-    settings = {arm: resolve(parse_arm(arm), dict(options.set), options.epochs, artifact) for arm in options.arms}
+def describe_runs(
+    options: argparse.Namespace, artifact: Artifact | None = None, data: ImageSet | None = None
+) -> list[store.Run]:
+    """The runs that the options ask for, all arms of a seed before the next seed, so that arms can be compared soon.
+
+    ``artifact`` and ``data`` are needed where an arm uses a checkpoint.
+    """
+    settings = {}
+    for name in options.arms:
+        arm = parse_arm(name)
+        settings[name] = resolve(arm, options.base, dict(options.set), options.epochs, artifact)
+        if arm.uses_checkpoint:
+            assert artifact is not None
+            assert data is not None
+            settings[name]["checkpoint_saw"] = compare_knowledge(artifact, data)
     return [
         {
             "data": options.data,
@@ -108,8 +123,8 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
     data = measured = artifact = None
     if uses_checkpoint or options.plan:
         data, measured = load(options)
-        artifact = load_artifact(options.checkpoint, data) if uses_checkpoint else None
-    runs = describe_runs(options, artifact)
+        artifact = load_artifact(options.checkpoint, data, more_labels=options.more_labels) if uses_checkpoint else None
+    runs = describe_runs(options, artifact, data)
     finished = {store.identity(run): run for run in store.read(options.results)}
     missing = [run for run in runs if store.identity(run) not in finished]
     if options.plan:
@@ -143,7 +158,7 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
             key = training_key(run, data, device, described["versions"])
             state = options.keep / f"{key}.safetensors"
         try:
-            network, rate = train(run, data, artifact, device, state=state, deadline=deadline)
+            network, rate = train(run, data, artifact, device, state=state, cache=options.cache, deadline=deadline)
         except OutOfTime:
             print(f"{title(run)}: the time is up; the same command goes on")
             return WORK_LEFT
@@ -249,10 +264,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--first-seed", metavar="S", type=int, default=0)
     add("--set", metavar="NAME=VALUE", nargs="+", type=parse_setting, default=[], help="change settings of the arms")
     add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help="of the arms that use one")
+    add("--more-labels", action="store_true", help="allow a checkpoint that saw labels the classifier does not get")
     add("--device", metavar="D", help="default: cuda if there is one, else cpu")
     add("--minutes", metavar="M", type=float, default=float("inf"), help="stop after that, and exit with 75")
     add("--queue", metavar="FILE", type=Path, help="a set of options a line; those beside --queue are for every line")
-    add("--cache", metavar="DIR", help="keeps the decoded images")
+    add("--cache", metavar="DIR", type=Path, help="keeps decoded images and latents")
     add("--keep", metavar="DIR", type=Path, help="keeps trainings, for a run that is cut off and for the other split")
     add("--results", metavar="FILE", type=Path, default=store.RESULTS)
     add("--plan", action="store_true", help="print what is missing, and how long it would take")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,13 +19,14 @@ Mix = Callable[[Tensor, Tensor, Key, Prepare], tuple[Tensor, Tensor]]  # images,
 
 @dataclass(frozen=True)
 class Context:
-    """What a part knows of the run that it takes part in; ``data`` is what is trained on."""
+    """What a part knows of its run: ``data`` is what is trained on, ``cache`` a directory for what takes long."""
 
     data: ImageSet
     settings: Mapping[str, Any]
     seed: int
     device: torch.device
     artifact: Artifact | None = None
+    cache: Path | None = None
 
     @property
     def dtype(self) -> torch.dtype | None:

@@ -1,11 +1,9 @@
 """The images of a run: what it trains on, and what it is measured on."""
 
 import argparse
-import hashlib
 import os
 from os.path import samefile
 
-from semantic_aug import Artifact
 from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, hold_out, load_data
 from semantic_aug.labels import same_names
 
@@ -59,18 +57,3 @@ def match_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
     if not same_names(other.classes, data.classes):
         raise ValueError(f"train has the classes {data.classes}, {name} has {other.classes}")
     return other.with_classes(data.classes)
-
-
-def load_artifact(checkpoint: str, data: ImageSet) -> Artifact:
-    """The checkpoint. Raises ValueError with both lists where its classes are not those of ``data``."""
-    artifact = Artifact.from_pretrained(checkpoint)
-    if not same_names(artifact.classes, data.classes):
-        raise ValueError(f"the data has the classes {data.classes}, checkpoint {checkpoint} has {artifact.classes}")
-    return artifact
-
-
-def digest(data: ImageSet) -> str:
-    """Of the pixels and the labels, so that other images of the same name are noticed."""
-    found = hashlib.sha256(data.images.contiguous().numpy())
-    found.update(data.labels.numpy())
-    return found.hexdigest()[:16]

@@ -47,18 +47,26 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "lambda0": (float, 0, math.inf),
     "neighbours": (int, 1, math.inf),
     "tie": (float, 0, math.inf),
+    "redraw": (int, 0, math.inf),
     "mode": MODES,
     "p": (float, 0, 1),
     "strength": (float, 0, math.inf),
 }
 
 
-def resolve(arm: Arm, changed: Mapping[str, Any], epochs: int, artifact: Artifact | None) -> dict[str, Any]:
+def resolve(
+    arm: Arm, base: str, changed: Mapping[str, Any], epochs: int, artifact: Artifact | None = None
+) -> dict[str, Any]:
     """All settings of a run as they will be used, the name and the fingerprint of its checkpoint among them.
+
+    With the base "balanced", ``redraw`` is 0 unless it is changed: a rare image comes many times in an epoch, and is
+    to be another one each time.
 
     Raises ValueError for a setting that the arm does not have, and for a value that cannot be.
     """
     settings = COMMON | arm.settings | ({"clean_epochs": round(epochs * CLEAN)} if arm.augments else {})
+    if base == "balanced" and "redraw" in settings:
+        settings["redraw"] = 0
     unknown = [name for name in changed if name not in settings]
     if unknown:
         raise ValueError(f"arm {arm.name!r} has no setting {unknown[0]!r}; it has {', '.join(settings)}")

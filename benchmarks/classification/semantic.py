@@ -1,6 +1,8 @@
 """Parts that use a checkpoint: ours and its ablations, as users call the product, and SMOTE between latents."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -9,20 +11,30 @@ from semantic_aug import SemanticAugmentBatch
 from semantic_aug._random import seeded
 from semantic_aug.functional import blend, decode_pair, model_input
 from semantic_aug.images import tensor_to_unit, unit_to_tensor
+from semantic_aug.labels import label_table
+from semantic_aug.latents import LatentCache
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
 
 from .context import Change, Context, Key
+from .digest import digest
 from .smote import neighbours, smote
+
+DRAWN = 256  # images augmented at a time where all are
 
 
 def semantic(context: Context) -> Change:
-    """Ours and its ablations: the product as users call it."""
-    artifact, settings = context.artifact, context.settings
+    """Ours and its ablations: the product as users call it, with the latents of the training images in a cache.
+
+    With the setting ``redraw`` at 0, every image that its coin chooses is augmented anew. Otherwise all images are
+    augmented once, and again whenever the training has seen ``redraw`` times as many images as there are; a coin in
+    each step chooses between an image and what was made of it. That saves most of the decoding.
+    """
+    artifact, settings, images = context.artifact, context.settings, context.data.images
     assert artifact is not None
-    generator = torch.Generator()
+    cache, generator = open_latents(context), torch.Generator()
     augment = SemanticAugmentBatch(
-        settings["p"],
+        settings["p"] if settings["redraw"] == 0 else 1.0,
         settings["strength"],
         checkpoint=replace(artifact, recommended=replace(artifact.recommended, shrinkage=settings["shrinkage"])),
         perturbation=settings["perturbation"],
@@ -32,12 +44,51 @@ def semantic(context: Context) -> Change:
         dtype=context.dtype,
     )
 
-    def change(images: Tensor, labels: Tensor, indices: Tensor, key: Key) -> Tensor:
+    def draw(images: Tensor, labels: Tensor, indices: Tensor, key: Key) -> Tensor:
         generator.manual_seed(seeded("semantic", *key).initial_seed())
+        sample = (images, labels)
         # Drawn while the labels are on the CPU, so that a GPU is not waited for.
-        return augment.apply((images, labels), augment.draw((images, labels)))[0]
+        return augment.apply(sample, augment.draw(sample, cache[indices]))[0]
+
+    def draw_all(key: Key) -> Tensor:
+        parts = torch.arange(len(images)).split(DRAWN)
+        drawn = [
+            draw(images[part].to(context.device), context.data.labels[part], part, (*key, "all", int(part[0])))
+            for part in parts
+        ]
+        return torch.cat(drawn)
+
+    pool: dict[int, tuple[int, Tensor]] = {}  # view => number of the draw, and what it made
+
+    def change(images: Tensor, labels: Tensor, indices: Tensor, key: Key) -> Tensor:
+        if settings["redraw"] == 0:
+            return draw(images, labels, indices, key)
+        seed, step, view = key[:3]
+        number = step * settings["batch"] // (len(context.data) * settings["redraw"])
+        if view not in pool or pool[view][0] != number:
+            pool[view] = (number, draw_all((seed, number, view)))
+        chosen = torch.rand(len(images), generator=seeded("semantic coin", *key)) < settings["p"]
+        made = pool[view][1][indices.to(context.device)]
+        return torch.where(chosen.to(context.device)[:, None, None, None], made, images)
 
     return change
+
+
+def open_latents(context: Context) -> LatentCache:
+    """Latents and reconstructions of the training images, encoded where they are not in the cache yet.
+
+    Raises LatentsError for a file that is broken, or of other images or another checkpoint.
+    """
+    artifact, data = context.artifact, context.data
+    assert artifact is not None
+    with TemporaryDirectory() as temporary:
+        directory = context.cache or Path(temporary)
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"latents-{artifact.fingerprint[:12]}-{digest(data)}.safetensors"
+        if path.is_file():
+            return LatentCache.load(path, artifact, data.images)
+        labels = label_table(data.classes, artifact.classes)[data.labels]
+        return LatentCache.build(path, artifact.to(context.device), data.images, reconstructions=True, labels=labels)
 
 
 def latent_smote(context: Context) -> Change:

@@ -44,6 +44,7 @@ def train(
     device: torch.device,
     *,
     state: Path | None = None,
+    cache: Path | None = None,
     deadline: float = math.inf,
 ) -> tuple[nn.Module, float]:
     """Train a classifier as ``run`` says. Returns it in eval mode, and the images per second.
@@ -52,6 +53,7 @@ def train(
 
     Args:
         state: the file that keeps the training, also a finished one; None: nowhere.
+        cache: a directory that keeps latents of the training images.
         deadline: of ``time.monotonic``, after which no step begins.
 
     Raises OutOfTime, and RuntimeError where the loss diverges.
@@ -75,7 +77,7 @@ def train(
             weight_decay=settings["weight_decay"],
         )
         progress = Progress(state, network, optimizer, isda)
-        context = Context(data, settings, seed, device, artifact)
+        context = Context(data, settings, seed, device, artifact, cache)
         changes, mix = arm.changes(context), arm.mix(context)
         order, loss_of = base.order(data.labels, seed), base.loss(counts)
         images = data.images.to(device)

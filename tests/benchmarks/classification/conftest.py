@@ -22,5 +22,5 @@ def command(root, tmp_path):
     return [
         "tiny", "--train", str(root / "train"), "--validation", str(root / "validation"), "--test", str(root / "test"),
         "--checkpoint", str(root / "checkpoint"), "--epochs", "2", "--results", str(tmp_path / "runs.jsonl"),
-        "--device", "cpu",
+        "--device", "cpu", "--more-labels",
     ]  # fmt: skip

@@ -1,12 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn.functional import one_hot
 
 from benchmarks.classification.arms import PARTS, parse_arm
 from benchmarks.classification.context import Context
+from benchmarks.classification.digest import digest
 from benchmarks.classification.protocol import resolve
+from benchmarks.classification.semantic import open_latents
+from semantic_aug._random import seeded
 from semantic_aug.data.dataset import load_folder
-from semantic_aug.sampling import seeded
+from semantic_aug.latents import LatentCache, LatentsError
 from tests.conftest import build_artifact
 
 CPU = torch.device("cpu")
@@ -17,11 +22,12 @@ MIXES = [name for name, part in PARTS.items() if part.mix]
 
 def make_context(root, name, **changed):
     data, artifact = load_folder(root / "train", 1, 32), build_artifact()
-    settings = resolve(parse_arm(name), {"size": 32} | changed, 8, artifact)
+    settings = resolve(parse_arm(name), "natural", {"size": 32} | changed, 8, artifact)
     return Context(data, settings, 0, CPU, artifact)
 
 
 def apply(context, name, key=KEY):
+    """What the changes of an arm make of all training images."""
     images = context.data.images
     for change in parse_arm(name).changes(context)[0]:
         images = change(images, context.data.labels, torch.arange(len(images)), key)
@@ -103,7 +109,7 @@ def test_smote_is_between_two_latents(root, mode):
 
 @pytest.mark.parametrize("name", ["isotropic", "pooled", "class-gaussian", "ours"])
 def test_latent_parts_written_out(root, name):
-    made = make_context(root, name, p=1.0, strength=0.3, mode="decode")
+    made = make_context(root, name, p=1.0, strength=0.3, mode="decode", redraw=0)
     data, artifact = made.data, made.artifact
     found = apply(made, name)
     generator = seeded("semantic", *KEY)
@@ -167,3 +173,40 @@ def test_cmo_pastes_rare_images_onto_the_batch(root):
         mixed, soft = never(background, data.labels, KEY, prepare)
     assert torch.equal(mixed, background)
     assert torch.equal(soft, one_hot(data.labels, 3).float())
+
+
+def test_all_images_are_drawn_at_once_and_anew_after_some_epochs(root):
+    made = make_context(root, "ours", p=0.5, redraw=2, batch=7)  # 8 steps of 7 see 28 images twice
+    data = made.data
+    (change,) = parse_arm("ours").changes(made)[0]
+
+    def draw(step, view=0, indices=slice(None)):
+        at = torch.arange(len(data))[indices]
+        return change(data.images[at], data.labels[at], at, (0, step, view))
+
+    everything = torch.stack([draw(step) for step in range(24)])
+    changed = (everything != data.images).flatten(2).any(2)
+    assert 0.4 < changed.float().mean() < 0.6  # the coins of 24 x 28 images
+    for i in range(len(data)):
+        versions = [everything[8 * k : 8 * k + 8, i][changed[8 * k : 8 * k + 8, i]] for k in range(3)]
+        assert all(len(version.unique(dim=0)) <= 1 for version in versions)
+        assert len(torch.cat(versions).unique(dim=0)) == sum(len(version) > 0 for version in versions)
+    assert not torch.equal(draw(3, view=1), draw(3))
+
+
+def test_latents_are_encoded_once_and_a_stale_cache_is_refused(root, tmp_path, monkeypatch):
+    made = replace(make_context(root, "ours"), cache=tmp_path / "cache")
+    first = open_latents(made)
+    (path,) = (tmp_path / "cache").iterdir()
+    monkeypatch.setattr(LatentCache, "build", lambda *_, **__: pytest.fail("encoded again"))
+    again = open_latents(made)
+    assert torch.equal(first.mu, again.mu)
+    assert torch.equal(first.reconstruction, again.reconstruction)
+    other = replace(made, data=made.data.subset(range(27, -1, -1)))
+    stale = path.with_name(path.name.replace(digest(made.data), digest(other.data)))
+    path.rename(stale)
+    with pytest.raises(LatentsError, match="is stale, other images, or in another order"):
+        open_latents(other)
+    stale.write_bytes(b"half a file")
+    with pytest.raises(LatentsError, match="broken or cut off"):
+        open_latents(other)

@@ -11,13 +11,13 @@ from tests.conftest import build_artifact
 
 def test_settings_are_resolved_with_the_checkpoint():
     artifact = build_artifact()
-    found = resolve(parse_arm("ours+randaugment"), {"strength": 2, "magnitude": 14}, 60, artifact)
+    found = resolve(parse_arm("ours+randaugment"), "natural", {"strength": 2, "magnitude": 14}, 60, artifact)
     assert found["strength"] == 2.0
     assert isinstance(found["strength"], float)
     assert (found["magnitude"], found["clean_epochs"]) == (14, 8)
-    assert found["p"] == artifact.recommended["p"]
+    assert found["p"] == artifact.recommended.p
     assert found["fingerprint"] == artifact.fingerprint[:12]
-    none = resolve(parse_arm("none"), {}, 60, None)
+    none = resolve(parse_arm("none"), "natural", {}, 60, None)
     assert "clean_epochs" not in none
     assert {"optimiser", "schedule", "weight_decay", "momentum", "crop", "warm_up"} <= none.keys()
 

@@ -26,7 +26,7 @@ def make_data(n=24, size=32):
 
 
 def make_run(arm, artifact=None, *, base="natural", epochs=4, classifier="resnet18-quarter", seed=0, **changed):
-    settings = resolve(parse_arm(arm), {"size": 32, "batch": 8} | changed, epochs, artifact)
+    settings = resolve(parse_arm(arm), "natural", {"size": 32, "batch": 8} | changed, epochs, artifact)
     names = ("arm", "base", "epochs", "classifier", "seed", "settings", "protocol")
     return dict(zip(names, (arm, base, epochs, classifier, seed, settings, VERSION), strict=True))
 
