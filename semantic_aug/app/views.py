@@ -155,7 +155,7 @@ def walk_html(
 
 
 def domain_html(artifact: Artifact, image: Tensor, error: float) -> str:
-    """The reconstruction error of an image uint8 (C, H, W) beside the checkpoint's own, and if it looks foreign, why."""
+    """The reconstruction error of an image uint8 (C, H, W) beside the checkpoint's own, and if it is foreign, why."""
     known = artifact.reconstruction
     text = f"Reconstruction error (L1): {error:.3f}."
     if "l1_mean" in known:
