@@ -77,7 +77,7 @@ class SemanticTransform(v2.Transform):
         """
         Args:
             p: probability in [0, 1] of augmenting an image, or one value per class (a sequence, or {class name:
-                value}). None uses the checkpoint's recommendation.
+                value}).
             strength: s >= 0, the scale of the latent covariance (Eq. 4), or one value per class. None uses the
                 checkpoint's recommendation.
             checkpoint: the name of a bundled checkpoint, a directory, a repository on the Hugging Face Hub
@@ -350,7 +350,7 @@ class SemanticTransform(v2.Transform):
         return tv_tensors.wrap(augmented, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else augmented
 
     def _augment_chosen(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        """Augment the chosen images of ``images`` (..., C, H, W), given the labels and the result of ``make_params``."""
+        """Augment the chosen ``images`` (..., C, H, W), given the labels and the result of ``make_params``."""
         coin, labels = params["coin"].flatten(), params["labels"].flatten()
         p = look_up("p", self._p_table, labels)
         strength = look_up("strength", self._strength_table, labels)
