@@ -62,7 +62,7 @@ def semantic_augment_image(
 
         model = LatentModel.of(Artifact.from_pretrained("fer2013-48"))
         images, noise = torch.rand(8, 3, 224, 224), torch.randn(8, model.network.latent_dim)
-        augmented = semantic_augment_image(images, noise, model)  # (8, 3, 224, 224)
+        augmented = functional.semantic_augment_image(images, noise, model)  # (8, 3, 224, 224)
     """
     if not isinstance(model, LatentModel):
         raise TypeError(f"model must be a LatentModel, got {type(model).__name__}; call LatentModel.of(artifact)")

@@ -65,10 +65,11 @@ def counts(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: i
     else:
         found, where = torch.bincount(sources.labels, minlength=len(artifact.classes)), f"in {sources.name}"
     most_first = found.argsort(descending=True, stable=True).tolist()
+    ratio = f"{imbalance(found):.3g}"
+    balance = f"The largest class has {ratio} times as many as the smallest."
     return Bars(
         title="Images per class",
-        caption=f"Images of each class {where}. The largest class has {imbalance(found):.3g} times as many as the "
-        f"smallest.",
+        caption=f"Images of each class {where}. {'The classes are balanced.' if ratio == '1' else balance}",
         values={artifact.classes[label]: int(found[label]) for label in most_first},
     )
 
