@@ -1,4 +1,4 @@
-"""Figures as one HTML file that asks the network for nothing: pictures inlined, readable on a phone, dark and light."""
+"""Figures as one HTML file that works offline, on a phone, and in dark and light mode. All pictures are inlined."""
 
 import base64
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from semantic_aug.figures.figures import Bars, Figure, Grid, imbalance
 from semantic_aug.model.artifact import Artifact
 
 NAMED = 12  # classes that the head lists
-# What a grid and a bar chart look like, for pages of others too; colours come from the page's own variables.
+# The style of grids and bar charts, also for other pages. Colours come from variables of the page.
 FIGURE_STYLE = """
 .scroll { overflow-x: auto; }
 .groups { display: flex; flex-wrap: wrap; gap: 1.2rem 2.5rem; }
@@ -67,9 +67,9 @@ footer { border-top: 1px solid var(--line); margin-top: 2.5rem; padding-top: 1re
 
 
 def page(artifact: Artifact, name: str, sources: ImageSet, figures: Mapping[str, Figure], command: str) -> str:
-    """The whole page: what the checkpoint ``name`` holds, then a section for each figure.
+    """The whole page: a description of the checkpoint ``name``, and then a section for each figure.
 
-    ``sources`` are what the figures are drawn from; ``command`` made the page, the last line names it.
+    The figures are drawn from ``sources``. The last line of the page names the ``command`` that made it.
     """
     if sources.name is None:
         data = "The source images are drawn by the checkpoint itself and show nobody."
@@ -110,7 +110,7 @@ image's class, and decodes it. {escape(data)}</p>
 
 
 def facts(artifact: Artifact) -> str:
-    """What the checkpoint's config says, as terms and descriptions."""
+    """The content of the checkpoint's config as terms and descriptions."""
     network, recommended, error = artifact.network, artifact.recommended, artifact.reconstruction
     count = artifact.statistics.count
     kind = "grey" if network.channels == 1 else "RGB"
@@ -145,7 +145,7 @@ def facts(artifact: Artifact) -> str:
 
 
 def figure_html(figure: Figure) -> str:
-    """A figure without its title and caption, to be styled by ``FIGURE_STYLE``."""
+    """A figure without its title and caption. ``FIGURE_STYLE`` is its style."""
     if isinstance(figure, Bars):
         longest = max(1, *figure.values.values())
         return bars((name, value / longest, thousands(value)) for name, value in figure.values.items())
@@ -153,7 +153,7 @@ def figure_html(figure: Figure) -> str:
 
 
 def tiles(grid: Grid, notes: Mapping[str, Sequence[tuple[str, bool]]] | None = None) -> str:
-    """Tables of pictures. ``notes``: a text below each picture and whether it is marked as wrong, by column."""
+    """Tables of pictures. ``notes`` has a text below each picture and whether it is marked as wrong, by column."""
 
     def cell(row: int, column: str) -> str:
         alt, note = f"{grid.rows[row]}, {' '.join(column.split())}", ""
@@ -178,7 +178,7 @@ def tiles(grid: Grid, notes: Mapping[str, Sequence[tuple[str, bool]]] | None = N
 
 
 def bars(rows: Iterable[tuple[str, float, str]]) -> str:
-    """A table of bars: name, length in [0, 1], and the number to write at its end."""
+    """A table of bars, each with a name, a length in [0, 1], and a number to write at its end."""
     lines = [
         f'<tr><th scope="row">{escape(name)}</th><td><i style="width:{80 * length:.1f}%"></i>{escape(text)}</td></tr>'
         for name, length, text in rows
@@ -192,10 +192,10 @@ def data_url(image: Tensor) -> str:
 
 
 def thousands(number: int) -> str:
-    """With thin spaces, as "28 709"."""
+    """Format a number with thin spaces, such as "28 709"."""
     return f"{number:,}".replace(",", "\u202f")
 
 
 def save(text: str, path: str | Path) -> None:
-    """Write a page by way of a temporary file, so that a viewer never sees half of one."""
+    """Write a page atomically, so that a viewer never sees an incomplete file."""
     write_whole(text.encode(), Path(path))
