@@ -1,4 +1,4 @@
-"""The page to play with: pick an image, a class and a strength, and see what the checkpoint makes of it (Gradio)."""
+"""The interactive demo: pick an image, a class and a strength, and see the checkpoint's augmentations (Gradio)."""
 
 import os
 import tempfile
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from semantic_aug.evaluation.classifier import Judge
 
 DIRECTIONS = 5  # sliders
-FURTHEST = 4.0  # standard deviations a slider goes
+FURTHEST = 4.0  # range of a slider in standard deviations
 STRONGEST = 2.0
 OFFERED, PER_ROW = 21, 7  # images to pick from
-# Other images of the class are what "interpolate" moves to, and here there is one image.
+# "interpolate" needs other images of the class, and here there is only one image.
 OFFERED_PERTURBATIONS = [name for name in PERTURBATIONS if name != "interpolate"]
 
 STYLE = (
@@ -63,7 +63,7 @@ STYLE = (
 
 
 def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None) -> "gradio.Blocks":
-    """The page; see ``serve``. Its thumbnails are files below ``GRADIO_TEMP_DIR``."""
+    """Build the page, see ``serve``. Its thumbnails are files below ``GRADIO_TEMP_DIR``."""
     gr = _gradio()
     offered = drawing.first_of_each_class(sources.labels, max(1, OFFERED // len(artifact.classes)))[:OFFERED]
     images, labels = sources.images[offered], sources.labels[offered].tolist()
@@ -80,7 +80,7 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
         except ValueError as error:
             return gr.skip(), f'<p class="message" role="alert">{escape(str(error))}</p>'
         finally:
-            Path(path).unlink(missing_ok=True)  # nobody's pictures are kept
+            Path(path).unlink(missing_ok=True)  # uploaded images are not kept
 
     def show_draws(
         image: Tensor, class_name: str, strength: float | None, mode: Mode, perturbation: str, seed: int | None
@@ -170,23 +170,23 @@ def serve(
     artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None, *, host: str | None = None,
     port: int | None = None, share: bool = False,
 ) -> None:  # fmt: skip
-    """Serve the page until Ctrl-C. Fonts are the system's; nothing is asked of another machine unless ``share``.
+    """Serve the page until Ctrl-C. It uses system fonts and makes no requests to other machines, unless ``share``.
 
     Args:
-        artifact, name: the checkpoint and what to call it.
-        sources: images to pick from; the first of each class are offered.
-        judge: says which class it sees.
-        host, port: None: Gradio's own choice, which is 127.0.0.1 and the first free port from 7860 on, or what
-            ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT`` say.
-        share: make a public link, through Gradio's servers.
+        artifact, name: the checkpoint and its name on the page.
+        sources: images to pick from. The first ones of each class are offered.
+        judge: classifier whose predictions are shown.
+        host, port: where to serve (None: Gradio's default, which is 127.0.0.1 and the first free port from 7860 on, or
+            the values of ``GRADIO_SERVER_NAME`` and ``GRADIO_SERVER_PORT``).
+        share: make a public link through Gradio's servers.
 
-    Raises ValueError where Gradio is missing, the judge knows other classes, or the port is taken.
+    Raises ValueError if Gradio is missing, the judge knows other classes, or the port is taken.
     """
     if judge is not None:
-        judge.table(artifact.classes)  # refuses one of other classes
+        judge.table(artifact.classes)  # raises for a judge of other classes
     gr = _gradio()
     theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
-        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400",  # its own is hard to read
+        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400",  # or hard to read
         block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:  # no picture outlives the page
@@ -203,7 +203,7 @@ def serve(
 
 
 def _gradio() -> Any:
-    # Read when gradio is imported: no use statistics are sent, no other machine is asked anything.
+    # These are read when gradio is imported. They turn off usage statistics and requests to other machines.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
