@@ -186,7 +186,7 @@ def serve(
         judge.table(artifact.classes)  # raises for a judge of other classes
     gr = _gradio()
     theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
-        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400",  # or hard to read
+        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400",  # hard to read by default
         block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400",
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:  # no picture outlives the page
