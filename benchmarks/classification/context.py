@@ -1,4 +1,4 @@
-"""What the parts of an arm know of their run, and the kinds of function that they are."""
+"""What the parts of an arm know about their run, and the kinds of function that they are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Mix = Callable[[Tensor, Tensor, Key, Prepare], tuple[Tensor, Tensor]]  # images,
 
 @dataclass(frozen=True)
 class Context:
-    """What a part knows of the run that it takes part in; ``data`` is what is trained on."""
+    """What a part knows about its run. ``data`` are the training images."""
 
     data: ImageSet
     settings: Mapping[str, Any]
@@ -28,5 +28,5 @@ class Context:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """Of networks under autocast; None for none."""
+        """The dtype of networks under autocast, or None."""
         return torch.bfloat16 if self.settings["precision"] == "bf16" else None

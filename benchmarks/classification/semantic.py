@@ -17,7 +17,7 @@ from .smote import neighbours, smote
 
 
 def semantic(context: Context) -> Change:
-    """Ours and its ablations: the product as users call it."""
+    """Our augmentation and its ablations, called as users call them."""
     artifact, settings = context.artifact, context.settings
     assert artifact is not None
     generator = torch.Generator()
@@ -41,7 +41,7 @@ def semantic(context: Context) -> Change:
 
 
 def latent_smote(context: Context) -> Change:
-    """An image's latent moved toward a near one of its class in the whole training set."""
+    """Move an image's latent toward a near one of its class in the whole training set."""
     artifact, settings = context.artifact, context.settings
     assert artifact is not None
     model = LatentModel.of(artifact, context.device, context.dtype)
