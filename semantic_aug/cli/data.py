@@ -44,7 +44,7 @@ def load(
 def load_or_draw(artifact: Artifact, options: argparse.Namespace, *, skip_bad: bool) -> ImageSet:
     """Load the images of DATA, or generate images with the artifact if there is no DATA."""
     if options.data is None:
-        say(f"no DATA given: the images are drawn by {options.checkpoint} itself and show nobody")
+        say(f"no DATA given, so the images are drawn by {options.checkpoint} and do not show real people")
         return draw_sources(artifact)
     data = load(artifact, options.data, skip_bad=skip_bad)
     return replace(data, name=without_folders(options.data).removeprefix("folder:"))
