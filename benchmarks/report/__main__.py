@@ -42,7 +42,7 @@ BLOCK = re.compile(r"(<!-- runs: (.*?) -->)(.*?)(<!-- runs end -->)", re.DOTALL)
 
 
 def block(text: str, runs: Sequence[store.Run]) -> str:
-    """What belongs between two markers, of which the first says ``text``."""
+    """The content between two markers, of which the first says ``text``."""
     kind, *parts = shlex.split(text)
     if kind not in KINDS | FILES:
         raise ValueError(f"unknown kind {kind!r} in the marker 'runs: {text}'; known: {', '.join(KINDS | FILES)}")
@@ -68,20 +68,20 @@ def block(text: str, runs: Sequence[store.Run]) -> str:
 
 
 def filled(document: str, runs: Sequence[store.Run]) -> str:
-    """A document with everything between its markers made anew. Raises ValueError for markers that do not pair."""
+    """A document with the content between its markers renewed. Raises ValueError for unpaired markers."""
     if document.count("<!-- runs:") != len(BLOCK.findall(document)):
         raise ValueError("a marker 'runs: ...' has no 'runs end' after it, or one too many stands before that")
     return BLOCK.sub(lambda found: found[1] + block(found[2], runs) + found[4], document)
 
 
 def stale(document: str, runs: Sequence[store.Run]) -> list[str]:
-    """The markers after which something else stands than the stored runs give."""
+    """The markers whose content differs from what the stored runs give."""
     found, made = BLOCK.findall(document), BLOCK.findall(filled(document, runs))
     return [old[1] for old, new in zip(found, made, strict=True) if old[2] != new[2]]
 
 
 def draw(runs: Sequence[store.Run], to: str, figure: str, path: Path | None) -> None:
-    """Draw to ``path``, or print as text where there is no path, or no matplotlib."""
+    """Draw to ``path``, or print as text if there is no path or no matplotlib."""
     title, points = titled(runs, to, figure)
     if path is not None:
         try:
@@ -93,7 +93,7 @@ def draw(runs: Sequence[store.Run], to: str, figure: str, path: Path | None) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print, write or check; 0, 1 where a document is stale, 2 where something is refused."""
+    """Print, write or check. Returns 0, 1 if a document is stale, or 2 if something is refused."""
     options = _parser().parse_args(arguments)
     try:
         return _main(options)

@@ -1,4 +1,4 @@
-"""What other programs measured and stored in files: tables, and numbers for a sentence."""
+"""Tables, and numbers for a sentence, from the results that other programs stored in files."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -72,7 +72,7 @@ def _target(run: store.Run) -> str:
 
 
 def speed(query: Mapping[str, str]) -> str:
-    """One kind of the figures of ``throughput.py``, on one device (cpu), the newest of each name."""
+    """The newest results of ``throughput.py`` of one kind, for each name, on one device (cpu)."""
     device = query.get("device", "cpu")
     chosen = [
         line for line in store.read(ROOT / query["file"], ("kind", "device", "quick"))
@@ -105,7 +105,7 @@ def value(query: Mapping[str, str]) -> str:
 
 
 def moves(query: Mapping[str, str]) -> str:
-    """What changes along the directions, as ``directions.py`` stored it."""
+    """What changes along the directions, from the results of ``directions.py``."""
     from benchmarks.directions import table  # which needs torch
 
     return f"\n{table(_stored(query['file']))}\n"

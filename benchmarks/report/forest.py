@@ -7,7 +7,7 @@ from benchmarks.report.rows import Difference
 
 
 def text(points: Sequence[tuple[str, Difference]], width: int = 61) -> str:
-    """In characters: o the mean, - its interval, | zero."""
+    """Draw with characters, where o is the mean, - its interval and | zero."""
     ends = [d.mean + sign * (d.half or 0) for _, d in points for sign in (-1, 1)]
     low, high = min(0.0, *ends), max(0.0, *ends)
     scale = (width - 1) / ((high - low) or 1)
@@ -28,7 +28,7 @@ def text(points: Sequence[tuple[str, Difference]], width: int = 61) -> str:
 
 
 def picture(points: Sequence[tuple[str, Difference]], title: str, path: Path) -> None:
-    """As a PNG file; needs matplotlib."""
+    """Draw as a PNG file, which needs matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -25,7 +25,7 @@ T95 = (
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one arm with one choice of settings, one for each seed."""
+    """The runs of one arm with the same settings, one for each seed."""
 
     label: str
     arm: str
@@ -49,7 +49,7 @@ class Difference:
 
 
 def paired(row: Row, other: Row, figure: str) -> Difference | None:
-    """``row`` minus ``other`` over the seeds that both have; None where there are none, no interval for one seed."""
+    """``row`` minus ``other`` over common seeds. None if there are none, and no interval for one seed."""
     seeds = sorted(row.runs.keys() & other.runs.keys())
     if not seeds:
         return None
@@ -76,7 +76,7 @@ def select(runs: Sequence[store.Run], query: Mapping[str, str]) -> list[store.Ru
 
 
 def text(value: Any) -> str:
-    """A field's value as markers and labels name it: a text as it is, all else as JSON."""
+    """A field's value in markers and labels. Text is unchanged, and everything else is JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
@@ -109,19 +109,19 @@ def rows(runs: Sequence[store.Run]) -> list[Row]:
 
 
 def reference(table: Sequence[Row], arm: str, row: Row) -> Row | None:
-    """What ``row`` is compared to: of the rows of ``arm`` that were trained alike, the one with most seeds."""
+    """The row to compare ``row`` with: of the rows of ``arm`` that were trained alike, the one with the most seeds."""
     alike = [other for other in table if other.arm == arm and trained_alike(row, other)]
     return max(alike, key=lambda other: len(other.runs), default=None)
 
 
 def trained_alike(row: Row, other: Row) -> bool:
-    """Whether two rows share the settings that every arm has, but for the sampling, which is what arms differ in."""
+    """Whether two rows share the settings that every arm has, except the sampling, in which arms differ."""
     a, b = (next(iter(each.runs.values())).get("settings", {}) for each in (row, other))
     return all(a.get(name) == b.get(name) for name in SHARED)
 
 
 def differences(runs: Sequence[store.Run], to: str, figure: str) -> list[tuple[str, Difference]]:
-    """The paired difference of every arm to one, the largest first."""
+    """The paired differences of all arms to one arm, the largest first."""
     made = rows(runs)
     if not any(row.arm == to for row in made):
         raise ValueError(f"no run of {to}, to compare to")
@@ -131,7 +131,7 @@ def differences(runs: Sequence[store.Run], to: str, figure: str) -> list[tuple[s
 
 
 def only(made: Sequence[Row], arm: str) -> Row | None:
-    """The row of ``arm``, None where there is none; raises ValueError where there are several."""
+    """The row of ``arm``, or None. Raises ValueError if there are several."""
     found = [row for row in made if row.arm == arm]
     if len(found) > 1:
         raise ValueError(f"arm {arm} has several settings ({', '.join(row.label for row in found)}); name one")
@@ -139,5 +139,5 @@ def only(made: Sequence[Row], arm: str) -> Row | None:
 
 
 def mean_sd(values: Sequence[float]) -> str:
-    """Mean ± standard deviation; the mean alone of a single value."""
+    """Mean ± standard deviation, or only the mean for a single value."""
     return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")

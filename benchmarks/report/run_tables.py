@@ -1,4 +1,4 @@
-"""What the runs of ``classification.py`` say: tables, forest plots, and numbers for a sentence."""
+"""Tables, forest plots, and numbers for a sentence, from the runs of ``classification``."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -55,12 +55,12 @@ def table(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 
 
 def recall(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
-    """Recall of each class, in percent, mean over seeds."""
+    """Recall of each class in percent, averaged over seeds."""
     return _per_class(runs, lambda run: run["recall"])
 
 
 def overfit(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
-    """How much higher the recall of each class is on images trained on, in points, mean over seeds."""
+    """By how many points the recall of each class is higher on training images, averaged over seeds."""
     known = [run for run in runs if "fitted" in run]
     if not known:
         return f"\n{NOTHING}\n"
@@ -68,7 +68,7 @@ def overfit(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 
 
 def shortcut(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
-    """How often an image of another class is called the rarest one, as it is and augmented, mean over seeds."""
+    """How often an image of another class is taken for the rarest one, without and with augmentation."""
     known = [run for run in runs if "alarms" in run]
     if not known:
         return f"\n{NOTHING}\n"
@@ -87,7 +87,7 @@ def _means(row: Row, values: Callable[[store.Run], Sequence[float]], sign: str =
 
 
 def gains(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
-    """How far every arm is ahead of ``balanced`` in accuracy and mAP, the farthest in accuracy first."""
+    """How far every arm is ahead of ``balanced`` in accuracy and mAP, sorted by accuracy."""
     accuracy, average = (dict(differences(runs, "balanced", figure)) for figure in ("accuracy", "mAP"))
     seeds = {row.label: len(row.runs) for row in rows(runs)}
     lines = [[label, str(seeds[label]), str(accuracy[label]), str(average[label])] for label in accuracy]
@@ -128,7 +128,7 @@ def mean(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
 
 
 def drawn(runs: Sequence[store.Run], query: Mapping[str, str]) -> str:
-    """The forest plot of ``figure`` (mAP), against ``to`` (balanced), in characters."""
+    """The forest plot of ``figure`` (mAP) against ``to`` (balanced), drawn with characters."""
     title, points = titled(runs, query.get("to", "balanced"), query.get("figure", "mAP"))
     return f"\n```text\n{title}\n{forest.text(points)}\n```\n"
 

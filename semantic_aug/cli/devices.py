@@ -6,7 +6,7 @@ from semantic_aug._distributed import launched
 
 
 def chosen_device(name: str | None) -> str:
-    """``name``, or the best device there is; ValueError where the machine lacks it."""
+    """Return ``name``, or the best device. Raises ValueError if the machine does not have it."""
     available = ["cpu"] + (["mps"] if torch.backends.mps.is_available() else [])
     available = [f"cuda:{i}" for i in range(torch.cuda.device_count())] + available
     if launched() > 1:  # each process of several takes a GPU of its own
@@ -20,7 +20,7 @@ def chosen_device(name: str | None) -> str:
 
 
 def chosen_precision(name: str, device: str) -> str:
-    """``name``, or for "auto" "bf16" on a GPU that has it, else "fp32"."""
+    """Return ``name``. "auto" becomes "bf16" on a GPU that supports it, and "fp32" elsewhere."""
     if name != "auto":
         return name
     return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

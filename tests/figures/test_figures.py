@@ -70,6 +70,7 @@ def test_counts_are_of_the_data_or_where_the_checkpoint_drew_it_of_its_training(
     assert "in validation. The largest class has 2 times" in found.caption
     drawn = FIGURES["counts"](artifact, replace(sources, name=None))
     assert drawn.values == {"angry": 50, "happy": 50, "sad": 50}
+    assert drawn.caption.endswith("The classes are balanced.")
 
 
 def test_bars_are_as_long_as_their_numbers():
