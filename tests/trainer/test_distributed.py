@@ -92,8 +92,8 @@ def run_script(launcher, tmp_path, faces, grouped, images, sampled="draws"):
 @pytest.mark.parametrize("sampled", ["draws", "prior"])
 def test_two_processes_train_as_one_with_the_same_groups(faces, tmp_path, sampled):
     """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
-    two, said = run_script(TORCHRUN, tmp_path, faces, "two", 144, sampled)
-    one, _ = run_script([sys.executable], tmp_path, faces, "grouped", 144, sampled)
+    two, said = run_script(TORCHRUN, tmp_path, faces, "two", 128, sampled)
+    one, _ = run_script([sys.executable], tmp_path, faces, "grouped", 128, sampled)
     assert said.count("starting at 0") == 1
     assert "in 2 processes" in said
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (two, one)]
