@@ -1,5 +1,7 @@
 """The device and the precision to work with."""
 
+import sys
+
 import torch
 
 from semantic_aug._distributed import launched
@@ -20,7 +22,12 @@ def chosen_device(name: str | None) -> str:
 
 
 def chosen_precision(name: str, device: str) -> str:
-    """Return ``name``. "auto" becomes "bf16" on a GPU that supports it, and "fp32" elsewhere."""
+    """Return ``name``. "auto" becomes "bf16" on a GPU that supports it, and "fp32" elsewhere.
+
+    Warns where a CPU without bfloat16 units would emulate "bf16".
+    """
+    if name == "bf16" and device == "cpu" and torch.backends.cpu.get_cpu_capability() == "AVX2":
+        print("warning: this processor has no bfloat16 units; --precision fp32 is many times faster", file=sys.stderr)
     if name != "auto":
         return name
     return "bf16" if device.startswith("cuda") and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"

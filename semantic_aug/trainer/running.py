@@ -39,10 +39,12 @@ class RunningStatistics(nn.Module):
     @torch.no_grad()
     def covariance(self, labels: Tensor) -> Tensor:
         """Shrunk covariances of the classes of ``labels`` (n,): (n, d, d)."""
-        count, dim = self.count.clamp(min=1e-6)[:, None, None], self.total.shape[1]
-        scatter = self.outer - self.total[:, :, None] * self.total[:, None, :] / count
-        pooled, own = scatter.sum(0) / count.sum(), (scatter / count)[labels]
-        return torch.lerp(pooled.expand_as(own), own, (count / (count + dim))[labels])
+        count, dim = self.count.clamp(min=1e-6), self.total.shape[1]
+        mean = self.total / count[:, None]
+        pooled = (self.outer.sum(0) - self.total.T @ mean) / count.sum()
+        n, mean = count[labels, None, None], mean[labels]
+        own = self.outer[labels] / n - mean[:, :, None] * mean[:, None, :]
+        return torch.lerp(pooled.expand_as(own), own, n / (n + dim))
 
     @torch.no_grad()
     def step(self, labels: Tensor, noise: Tensor) -> Tensor:
