@@ -18,14 +18,24 @@ def main(folder: str, steps: int = 100, workers: int = 2) -> list[float]:
     data = create_dataset("", root=folder)
     names = sorted(data.reader.class_to_idx, key=data.reader.class_to_idx.get)
     loader = create_loader(
-        data, input_size=(3, 64, 64), batch_size=32, is_training=True, num_workers=workers,
-        mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD, use_prefetcher=device.type == "cuda", device=device,
-    )  # fmt: skip
+        data,
+        input_size=(3, 64, 64),
+        batch_size=32,
+        is_training=True,
+        num_workers=workers,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+        use_prefetcher=device.type == "cuda",
+        device=device,
+    )
     # timm assigns the class indices and normalises. Given both, the augmentation undoes and redoes the normalisation.
     augment = SemanticAugmentBatch(
-        p=0.5, strength=0.35, classes=names, mean=IMAGENET_DEFAULT_MEAN,
+        p=0.5,
+        strength=0.35,
+        classes=names,
+        mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
-    )  # fmt: skip
+    )
     model = timm.create_model("resnet18", num_classes=len(names)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses: list[float] = []

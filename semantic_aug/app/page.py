@@ -104,26 +104,45 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
             with gr.Column(scale=2, min_width=300):
                 gr.Markdown(f"**Pick an image** {origin}")
                 gallery = gr.Gallery(
-                    thumbnails, label="Images to pick from", show_label=False, columns=PER_ROW, height="auto",
-                    allow_preview=False, format="png", interactive=False, buttons=[], elem_id="gallery",
+                    thumbnails,
+                    label="Images to pick from",
+                    show_label=False,
+                    columns=PER_ROW,
+                    height="auto",
+                    allow_preview=False,
+                    format="png",
+                    interactive=False,
+                    buttons=[],
+                    elem_id="gallery",
                     selected_index=0,
-                )  # fmt: skip
+                )
                 uploaded = gr.UploadButton(
                     "Use an image of your own", size="sm", elem_id="upload", elem_classes="narrow"
                 )
                 message = gr.HTML(elem_id="message")
                 class_name = gr.Dropdown(
-                    [*artifact.classes, UNKNOWN], value=artifact.classes[labels[0]], label="Class", elem_id="class",
+                    [*artifact.classes, UNKNOWN],
+                    value=artifact.classes[labels[0]],
+                    label="Class",
+                    elem_id="class",
                     info="Whose covariance is used; unknown takes the one pooled over all classes.",
-                )  # fmt: skip
+                )
                 strength = gr.Slider(
-                    0, max(STRONGEST, recommended.strength), recommended.strength, step=0.05, label="Strength",
-                    elem_id="strength", info=f"Scales the covariance. Recommended: {recommended.strength:g}.",
-                )  # fmt: skip
+                    0,
+                    max(STRONGEST, recommended.strength),
+                    recommended.strength,
+                    step=0.05,
+                    label="Strength",
+                    elem_id="strength",
+                    info=f"Scales the covariance. Recommended: {recommended.strength:g}.",
+                )
                 mode = gr.Radio(
-                    list(MODES), value=recommended.mode, label="Mode", elem_id="mode",
+                    list(MODES),
+                    value=recommended.mode,
+                    label="Mode",
+                    elem_id="mode",
                     info="detail adds the change to the image; decode shows the decoded image, as the paper does.",
-                )  # fmt: skip
+                )
                 with gr.Accordion("More", open=False):
                     perturbation = gr.Dropdown(OFFERED_PERTURBATIONS, value="covariance", label="Perturbation")
                     seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", elem_id="seed")
@@ -167,9 +186,15 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
 
 
 def serve(
-    artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None" = None, *, host: str | None = None,
-    port: int | None = None, share: bool = False,
-) -> None:  # fmt: skip
+    artifact: Artifact,
+    name: str,
+    sources: ImageSet,
+    judge: "Judge | None" = None,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    share: bool = False,
+) -> None:
     """Serve the page until Ctrl-C. It uses system fonts and makes no requests to other machines, unless ``share``.
 
     Args:
@@ -186,17 +211,27 @@ def serve(
         judge.table(artifact.classes)  # raises for a judge of other classes
     gr = _gradio()
     theme = gr.themes.Base(font=("system-ui", "sans-serif"), font_mono=("ui-monospace", "monospace")).set(
-        body_text_color_subdued="*neutral_500", body_text_color_subdued_dark="*neutral_400",  # hard to read by default
-        block_info_text_color="*neutral_500", block_info_text_color_dark="*neutral_400",
-    )  # fmt: skip
+        body_text_color_subdued="*neutral_500",
+        body_text_color_subdued_dark="*neutral_400",  # hard to read by default
+        block_info_text_color="*neutral_500",
+        block_info_text_color_dark="*neutral_400",
+    )
     with tempfile.TemporaryDirectory() as folder:  # no picture outlives the page
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = build(artifact, name, sources, judge)
         try:
             blocks.launch(
-                server_name=host, server_port=port, share=share, theme=theme, css=STYLE, max_file_size=4 * MAX_BYTES,
-                footer_links=[], run_history=False, enable_monitoring=False, ssr_mode=False,
-            )  # fmt: skip
+                server_name=host,
+                server_port=port,
+                share=share,
+                theme=theme,
+                css=STYLE,
+                max_file_size=4 * MAX_BYTES,
+                footer_links=[],
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+            )
         except OSError as error:
             where = f"{host or '127.0.0.1'}, port {port or '7860 to 7959'}"
             raise ValueError(f"cannot serve at {where}: it is taken, or not of this machine; choose another") from error

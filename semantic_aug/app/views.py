@@ -71,7 +71,7 @@ def reconstruction(artifact: Artifact, image: Tensor, label: int = POOLED) -> tu
 
 def draws(
     artifact: Artifact, image: Tensor, label: int, *, strength: float, mode: Mode, perturbation: str, seed: int
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Augmentations, uint8 (``DRAWS``, C, H, W), of an image uint8 (C, H, W). The noise depends only on ``seed``."""
     if label == POOLED and perturbation in NEEDS_LABELS:
         raise ValueError(f"The perturbation {perturbation} needs a class; choose the class of the image.")
@@ -117,9 +117,15 @@ def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: 
 
 
 def draws_html(
-    artifact: Artifact, judge: "Judge | None", image: Tensor, class_name: str, strength: float, mode: Mode,
-    perturbation: str, seed: int,
-) -> str:  # fmt: skip
+    artifact: Artifact,
+    judge: "Judge | None",
+    image: Tensor,
+    class_name: str,
+    strength: float,
+    mode: Mode,
+    perturbation: str,
+    seed: int,
+) -> str:
     """The source, its reconstruction and the draws. With a judge, also its verdicts and their mean."""
     label = label_of(artifact, class_name)
     rebuilt, error = reconstruction(artifact, image, label)

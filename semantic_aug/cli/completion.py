@@ -12,9 +12,12 @@ ARE_PATHS = ("CHECKPOINT", "DATA", "DIR", "FILE", "PNG")
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the option ``--print-completion SHELL``, which needs the package shtab."""
     parser.add_argument(
-        "--print-completion", metavar="SHELL", choices=SHELLS, action=_Print,
+        "--print-completion",
+        metavar="SHELL",
+        choices=SHELLS,
+        action=_Print,
         help=f"print a script that completes this command in {', '.join(SHELLS)}",
-    )  # fmt: skip
+    )
 
 
 class _Print(argparse.Action):

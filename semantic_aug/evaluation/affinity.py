@@ -74,10 +74,14 @@ def competence(judge: Judge, answers: Tensor, truth: Tensor) -> Competence:
     said, true = (torch.bincount(each, minlength=len(judge.classes)).double() / len(truth) for each in (answers, truth))
     chance = float(said @ true)
     return Competence(
-        architecture=judge.architecture, images=judge.images, epochs=judge.epochs, accuracy=mean(right),
-        balanced=balanced_mean(right, truth), chance=chance,
+        architecture=judge.architecture,
+        images=judge.images,
+        epochs=judge.epochs,
+        accuracy=mean(right),
+        balanced=balanced_mean(right, truth),
+        chance=chance,
         can_judge=wilson_low(int(right.sum()), len(right)) > chance,
-    )  # fmt: skip
+    )
 
 
 def examine(judge: Judge, classes: Sequence[str], data: ImageSet, batch: int = 256) -> Competence:

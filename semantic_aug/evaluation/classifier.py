@@ -172,9 +172,14 @@ class Judge:
 
 
 FIELDS: dict[str, tuple[type, ...]] = {
-    "classes": (list,), "channels": (int,), "size": (int,), "images": (int,), "epochs": (int,), "seed": (int,),
+    "classes": (list,),
+    "channels": (int,),
+    "size": (int,),
+    "images": (int,),
+    "epochs": (int,),
+    "seed": (int,),
     "accuracy": (float, NoneType),
-}  # fmt: skip
+}
 
 
 def train_judge(
@@ -243,9 +248,15 @@ def train_judge(
                 raise RuntimeError(f"the judge's loss is {mean} after {seen} images; lower its learning rate")
             say(f"judge: epoch {seen // len(data)} of {epochs}, loss {mean:.4f}")
     judge = Judge(
-        network=network, architecture=architecture, classes=data.classes, channels=channels, size=size,
-        images=len(data), epochs=epochs, seed=seed,
-    )  # fmt: skip
+        network=network,
+        architecture=architecture,
+        classes=data.classes,
+        channels=channels,
+        size=size,
+        images=len(data),
+        epochs=epochs,
+        seed=seed,
+    )
     if held_out and held_out_table is not None:
         judge.accuracy = _accuracy(judge, held_out, held_out_table)
         say(f"judge: accuracy {judge.accuracy:.4f} on {len(held_out)} held-out images")

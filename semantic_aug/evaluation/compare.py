@@ -97,6 +97,10 @@ def _reach(line: Sequence[Measured], mode: Mode, perturbation: str, judge: str) 
     steps = [exact(math.sqrt(each.strength), images) for each in line]  # diversity grows with the square root
     at, step = (read_off(list(zip(agree, values, strict=True)), exact(AGREE, images)) for values in (diversity, steps))
     yield Reach(
-        mode=mode, perturbation=perturbation, judge=judge, reached=step is not None,
-        strength=(step or steps[-1]).value ** 2, diversity=at or diversity[-1],
-    )  # fmt: skip
+        mode=mode,
+        perturbation=perturbation,
+        judge=judge,
+        reached=step is not None,
+        strength=(step or steps[-1]).value ** 2,
+        diversity=at or diversity[-1],
+    )

@@ -24,8 +24,10 @@ def distances(real: Tensor, generated: Tensor, seed: int) -> dict[str, float]:
     """
     n, _ = real.shape
     if n < LEAST or generated.shape != real.shape:
-        raise ValueError(f"expected features of {LEAST} or more images, got {tuple(real.shape)} real ones, "
-                         f"{tuple(generated.shape)} generated ones")  # fmt: skip
+        raise ValueError(
+            f"expected features of {LEAST} or more images, got {tuple(real.shape)} real ones, "
+            f"{tuple(generated.shape)} generated ones"
+        )
     half = torch.randperm(n, generator=seeded(seed, "fid"))
     m = min(SUBSET, n // 2)
     draws = [torch.randperm(n, generator=seeded(seed, "kid", draw)) for draw in range(SUBSETS)]

@@ -126,9 +126,14 @@ def plane(
     kinds = {kind: measured(by_name.get(kind), found[kind], real, able) for kind in (*REFERENCES, *by_name)}
     ahead, reach = compare(kinds, list(able))
     return Plane(
-        images=len(held_out), seed=seed, judges=competences, measured=kinds, ahead=ahead, reach=reach,
+        images=len(held_out),
+        seed=seed,
+        judges=competences,
+        measured=kinds,
+        ahead=ahead,
+        reach=reach,
         probe=None if training is None else _probe(artifact, training, torch.cat(latents), labels, seed, batch),
-    )  # fmt: skip
+    )
 
 
 def draw(data: ImageSet, images: int, seed: int) -> ImageSet:

@@ -95,14 +95,22 @@ def quality(
     labels = _labels(artifact, data, known=judge is not None)
     missing = sorted({data.classes[label] for label in data.labels[labels == POOLED].tolist()})
     result: dict[str, Any] = {
-        "images": images, "compared": len(data), "seed": seed, "unknown_classes": missing,
-    }  # fmt: skip
+        "images": images,
+        "compared": len(data),
+        "seed": seed,
+        "unknown_classes": missing,
+    }
     judged = labels
     if judge:
         judged = judge.table(artifact.classes)[labels]
         judge = judge.to(artifact.device)
-        result["judge"] = {"network": judge.architecture, "accuracy": judge.accuracy, "images": judge.images,
-                           "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
+        result["judge"] = {
+            "network": judge.architecture,
+            "accuracy": judge.accuracy,
+            "images": judge.images,
+            "epochs": judge.epochs,
+            "seed": judge.seed,
+        }
     result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
     model = LatentModel.of(artifact)

@@ -77,9 +77,11 @@ def _ahead_row(ahead: Ahead) -> list[str]:
 def _reach_row(reach: Reach) -> list[str]:
     bound = "" if reach.reached else "above "
     return [
-        f"{reach.mode} {reach.perturbation}", reach.judge, f"{bound}{reach.strength:.2f}",
+        f"{reach.mode} {reach.perturbation}",
+        reach.judge,
+        f"{bound}{reach.strength:.2f}",
         f"{bound}{distance(reach.diversity)}",
-    ]  # fmt: skip
+    ]
 
 
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -39,9 +39,15 @@ class Layout(ABC):
     """The places of originals and new images below ``directory``, and how to write them. Base of both layouts."""
 
     def __init__(
-        self, directory: Path, originals: Source, plan: Plan, artifact: Artifact, recipe: Recipe,
-        device: str = "cpu", how: How = "link",
-    ) -> None:  # fmt: skip
+        self,
+        directory: Path,
+        originals: Source,
+        plan: Plan,
+        artifact: Artifact,
+        recipe: Recipe,
+        device: str = "cpu",
+        how: How = "link",
+    ) -> None:
         self.directory, self.originals, self.plan = directory, originals, plan
         self.artifact, self.recipe, self.device, self.how = artifact, recipe, device, how
         self.blocks = -(-len(plan) // BLOCK)
@@ -93,9 +99,14 @@ class Layout(ABC):
         for number, source, name, copy, image in zip(numbers, sources, classes, copies, made, strict=True):
             content = png(image)
             line = {
-                "number": number, "file": self.new(number), "class": name, "source": self.original(source),
-                "copy": copy, **asdict(self.recipe), "sha256": _digest(content),
-            }  # fmt: skip
+                "number": number,
+                "file": self.new(number),
+                "class": name,
+                "source": self.original(source),
+                "copy": copy,
+                **asdict(self.recipe),
+                "sha256": _digest(content),
+            }
             pairs.append((line, content))
         return pairs
 

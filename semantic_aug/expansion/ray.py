@@ -32,9 +32,12 @@ def in_actors(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
         finished = ray.data.from_items(
             [{"unit": unit} for unit in units], override_num_blocks=min(len(units), BLOCKS)
         ).map_batches(
-            _Writer, fn_constructor_args=[layout], batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors),
+            _Writer,
+            fn_constructor_args=[layout],
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=actors),
             **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
-        )  # fmt: skip
+        )
         for row in finished.iter_rows():
             if row["error"]:
                 raise RuntimeError(row["error"])

@@ -169,9 +169,10 @@ def differing(directory: Path, artifact: Artifact, count: int, seed: int = 0, de
     lines = list(_read_lines(directory / MANIFEST))
     chosen = random.Random(seed).sample(lines, min(count, len(lines)))
     return [
-        line["file"] for line in chosen
+        line["file"]
+        for line in chosen
         if remake(line, directory, artifact, device) != read_file(directory, line["file"])
-    ]  # fmt: skip
+    ]
 
 
 def _lines(directory: Path) -> dict[int, Line]:

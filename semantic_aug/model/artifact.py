@@ -189,9 +189,13 @@ class Artifact:
         wrong with it. If the Hub does not answer, files in the cache are used, with a UserWarning.
         """
         path = resolve(
-            checkpoint, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+            checkpoint,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             force_download=force_download,
-        )  # fmt: skip
+        )
         config = read_config(path)
         encoder, generator = read_networks(path, config)
         artifact = cls(
@@ -265,9 +269,14 @@ class Artifact:
             pictures = {name: path for name, path in pictures.items() if path.is_file()}
             config = json.loads(files[CONFIG].read_text(encoding="utf-8"))
             return push(
-                files | pictures, repo_id, card=model_card(repo_id, config, list(pictures), license or "unknown"),
-                private=private, tag=tag, token=token, commit_message=commit_message,
-            )  # fmt: skip
+                files | pictures,
+                repo_id,
+                card=model_card(repo_id, config, list(pictures), license or "unknown"),
+                private=private,
+                tag=tag,
+                token=token,
+                commit_message=commit_message,
+            )
 
     def _fits_half(self) -> bool:
         values = [*self.encoder.state_dict().values(), *self.generator.state_dict().values()]

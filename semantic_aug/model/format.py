@@ -227,8 +227,17 @@ def _format_advice(found: Any) -> str:
 
 
 def _check_types(path: Path, config: dict[str, Any]) -> None:
-    types = {"network": dict, "classes": list, "counts": list, "recommended": dict, "reconstruction": dict,
-             "training": dict, "files": dict, "image_size": int, "channels": int}  # fmt: skip
+    types = {
+        "network": dict,
+        "classes": list,
+        "counts": list,
+        "recommended": dict,
+        "reconstruction": dict,
+        "training": dict,
+        "files": dict,
+        "image_size": int,
+        "channels": int,
+    }
     for key, expected in types.items():
         if not isinstance(config.get(key), expected):
             raise ArtifactError(f"{path}: {key!r} is {config.get(key)!r:.80}, expected a {expected.__name__}")

@@ -152,9 +152,13 @@ def download(
         raise FileNotFoundError(f"the repository is there, but no artifact of this library: no {min(lacking)} in it")
     try:
         directory = snapshot_download(
-            repo_id, revision=info.sha, token=token, cache_dir=cache_dir, force_download=force_download,
+            repo_id,
+            revision=info.sha,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
             allow_patterns=[*NEEDED, CARD],
-        )  # fmt: skip
+        )
         # The cache's reference from a branch or tag to a commit is updated only now that all files are there.
         # Otherwise an interrupted download would hide the older commit that is complete.
         if not pinned:

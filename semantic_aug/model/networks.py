@@ -51,9 +51,14 @@ class NetworkConfig:
     """Number of classes that G and D are conditional on, 2 to 65536, or 0 for unconditional networks."""
 
     def __post_init__(self) -> None:
-        bounds = {"image_size": (32, 256), "latent_dim": (1, 4096), "width": (1, 512),
-                  "max_multiplier": (1, 64), "discriminator_width": (1, 512),
-                  "num_classes": (0, 65536)}  # fmt: skip
+        bounds = {
+            "image_size": (32, 256),
+            "latent_dim": (1, 4096),
+            "width": (1, 512),
+            "max_multiplier": (1, 64),
+            "discriminator_width": (1, 512),
+            "num_classes": (0, 65536),
+        }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

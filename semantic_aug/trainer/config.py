@@ -117,9 +117,10 @@ class TrainConfig:
                 if not (math.isfinite(value) and valid(value)):
                     raise ValueError(f"{name} must be {expected}, got {value}")
         choices = {
-            "lpips_net": ("squeeze", "alex", "vgg"), "precision": ("fp32", "bf16", "fp16"),
+            "lpips_net": ("squeeze", "alex", "vgg"),
+            "precision": ("fp32", "bf16", "fp16"),
             "sampling": ("natural", "balanced"),
-        }  # fmt: skip
+        }
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")

@@ -377,9 +377,14 @@ def _device_name(device: torch.device) -> str:
 
 
 def _snapshot(
-    state: TrainState, config: TrainConfig, data: ImageSet, held_out: ImageSet, perceptual: Perceptual | None,
-    output: Path, log: RunLog,
-) -> None:  # fmt: skip
+    state: TrainState,
+    config: TrainConfig,
+    data: ImageSet,
+    held_out: ImageSet,
+    perceptual: Perceptual | None,
+    output: Path,
+    log: RunLog,
+) -> None:
     """Measure the averaged networks on held-out images with all processes, and draw a picture of the results."""
     some = data.subset(torch.randperm(len(data), generator=seeded(config.seed, "snapshot"))[:SNAPSHOT_IMAGES])
     artifact = _artifact(state, config, some)

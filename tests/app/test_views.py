@@ -40,12 +40,16 @@ def pixels(text):
 @pytest.mark.parametrize(
     ("mode", "size", "file", "shape"),
     [
-        ("L", (30, 20), "a.png", (1, 20, 20)), ("RGB", (20, 30), "a.jpg", (3, 20, 20)),
+        ("L", (30, 20), "a.png", (1, 20, 20)),
+        ("RGB", (20, 30), "a.jpg", (3, 20, 20)),
         ("P", (9, 9), "a.gif", (3, 9, 9)),
-        ("I;16", (9, 9), "a.png", (1, 9, 9)), ("LA", (9, 9), "a.png", (1, 9, 9)), ("CMYK", (9, 9), "a.tif", (3, 9, 9)),
-        ("RGBA", (700, 600), "a.webp", (3, 256, 256)), ("1", (1, 1), "no-suffix", (1, 1, 1)),
+        ("I;16", (9, 9), "a.png", (1, 9, 9)),
+        ("LA", (9, 9), "a.png", (1, 9, 9)),
+        ("CMYK", (9, 9), "a.tif", (3, 9, 9)),
+        ("RGBA", (700, 600), "a.webp", (3, 256, 256)),
+        ("1", (1, 1), "no-suffix", (1, 1, 1)),
     ],
-)  # fmt: skip
+)
 def test_an_upload_is_its_middle_square(tmp_path, mode, size, file, shape):
     Image.new(mode, size).save(tmp_path / file, format=None if "." in file else "BMP")
     image = read_upload(tmp_path / file)

@@ -28,9 +28,16 @@ def build_judge(classes=CLASSES, channels=1, architecture="resnet18-half"):
     torch.manual_seed(2)
     network = ARCHITECTURES[architecture](channels, len(classes))
     return Judge(
-        network=network, classes=classes, channels=channels, size=32, images=5, epochs=1, seed=0, accuracy=0.5,
+        network=network,
+        classes=classes,
+        channels=channels,
+        size=32,
+        images=5,
+        epochs=1,
+        seed=0,
+        accuracy=0.5,
         architecture=architecture,
-    )  # fmt: skip
+    )
 
 
 def greys(seed, size=16):

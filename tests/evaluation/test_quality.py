@@ -73,8 +73,10 @@ def test_quality_has_every_figure_of_every_kind_of_image(artifact, data, percept
     expected |= {("agreement", *kind, name) for kind in kinds for name in ("accuracy", "balanced_accuracy")}
     expected |= {
         ("realism", network, *kind, name)
-        for network in ("squeezenet1_1", "judge") for kind in kinds for name in ("fid", "kid_mean", "kid_std")
-    }  # fmt: skip
+        for network in ("squeezenet1_1", "judge")
+        for kind in kinds
+        for name in ("fid", "kid_mean", "kid_std")
+    }
     flat = leaves(found)
     assert set(flat) == expected
     assert json.loads(json.dumps(found)) == found

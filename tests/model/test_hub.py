@@ -383,8 +383,16 @@ def test_what_is_in_memory_is_pushed(hub):
     assert card.data.license == "cc-by-4.0"
     assert card.data.library_name == "semantic-aug"
     assert {"data-augmentation", "long-tailed"} <= set(card.data.tags)
-    for words in ("# new\n", "32-pixel grey", "0.1235", "of 9 held-out", "| c | 50 |", "images_seen: 1234",
-                  'checkpoint="user/new"', "a&#124;b"):  # fmt: skip
+    for words in (
+        "# new\n",
+        "32-pixel grey",
+        "0.1235",
+        "of 9 held-out",
+        "| c | 50 |",
+        "images_seen: 1234",
+        'checkpoint="user/new"',
+        "a&#124;b",
+    ):
         assert words in card.content, words
     assert "](" not in card.content, "no picture that is not there"
 

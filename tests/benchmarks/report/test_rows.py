@@ -36,8 +36,9 @@ def test_settings_that_differ_are_named_and_nothing_else_may_differ(runs):
     assert [row.label for row in rows.rows(both)] == ["ours-detail (checkpoint a)", "ours-detail (checkpoint b)"]
     both[1]["settings"] = {"checkpoint": "a", "fingerprint": "other weights"}
     assert [row.label for row in rows.rows(both)] == [
-        "ours-detail (fingerprint aa)", "ours-detail (fingerprint other weights)",
-    ]  # fmt: skip
+        "ours-detail (fingerprint aa)",
+        "ours-detail (fingerprint other weights)",
+    ]
     with pytest.raises(ValueError, match=r"the runs differ in epochs \(10, 40\); add epochs=VALUE"):
         rows.rows([*runs, make("none", 0, 0.6, epochs=10)])
     with pytest.raises(ValueError, match=r"the runs differ in images \(100, 90\)"):

@@ -123,14 +123,29 @@ def test_expanded_folders_and_speed(stored, tmp_path, monkeypatch):
     assert tables.main([*stored, "--write", str(path)]) == 0
     assert path.read_text().count("not measured yet") == 3
     runs = [
-        {"data": "faces", "test": "test", "classifier": "resnet34", "arm": arm, "seed": seed, "steps": 9, "batch": 4,
-         "learning_rate": 0.1, "size": 32, "expand": expand and {"strength": 0.35, "target": expand},
-         "accuracy": 0.5, "balanced_accuracy": base + seed / 100, "device": "cpu", "versions": {"torch": "2"}}
-        for seed in (0, 1) for arm, base, expand in (
-            ("unbalanced", 0.4, None), ("expanded", 0.45, {"balance": True, "times": None}),
+        {
+            "data": "faces",
+            "test": "test",
+            "classifier": "resnet34",
+            "arm": arm,
+            "seed": seed,
+            "steps": 9,
+            "batch": 4,
+            "learning_rate": 0.1,
+            "size": 32,
+            "expand": expand and {"strength": 0.35, "target": expand},
+            "accuracy": 0.5,
+            "balanced_accuracy": base + seed / 100,
+            "device": "cpu",
+            "versions": {"torch": "2"},
+        }
+        for seed in (0, 1)
+        for arm, base, expand in (
+            ("unbalanced", 0.4, None),
+            ("expanded", 0.45, {"balance": True, "times": None}),
             ("expanded-oversampled", 0.5, {"balance": False, "times": 2}),
         )
-    ]  # fmt: skip
+    ]
     (tmp_path / "e.jsonl").write_text("".join(json.dumps(run) + "\n" for run in runs))
     common = {"device": "cpu", "threads": 2, "load": 0.1, "quick": False, "versions": {"torch": "2"}}
     lines = [
