@@ -4,7 +4,7 @@ import torch
 from benchmarks.classification.measure import pack_bits
 from benchmarks.classification.protocol import COMMON
 
-BALANCED = {
+LEVELS = {
     "natural, none": 0.40,
     "natural, randaugment": 0.46,
     "natural, ours+randaugment": 0.49,
@@ -42,4 +42,4 @@ def make_run(base, arm, seed, level, **changed):
 @pytest.fixture
 def runs():
     """Four rows of three seeds."""
-    return [make_run(*name.split(", "), seed, level) for seed in range(3) for name, level in BALANCED.items()]
+    return [make_run(*name.split(", "), seed, level) for seed in range(3) for name, level in LEVELS.items()]

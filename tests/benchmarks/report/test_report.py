@@ -106,5 +106,5 @@ def test_a_block_is_named_with_its_document(monkeypatch, tmp_path, capsys):
 
 
 def test_an_unknown_group_of_short_trainings_is_an_error():
-    with pytest.raises(ValueError, match="expected one group of short trainings with {'data': 'cats'}, there are 0"):
+    with pytest.raises(ValueError, match=r"expected one group of short trainings with .*cats.*, there are 0"):
         claims.find_short(data="cats")
