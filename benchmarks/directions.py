@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.report.markdown_table import markdown_table
+from benchmarks.report.markdown import make_table
 from semantic_aug import Artifact
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet, load_data
@@ -141,7 +141,7 @@ def table(figures: dict[str, Any]) -> str:
         share = f"{row['variance']:.1%}" if name.startswith("direction") else ""
         cells = [f"{row[key]:.2f}" if key in row else "missing" for key in FIGURES]
         lines.append([name, share, *cells, f"{row['agreement']:.1%}"])
-    return markdown_table(["move", "share of variance", *FIGURES, "same prediction"], lines)
+    return make_table(["move", "share of variance", *FIGURES, "same prediction"], lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

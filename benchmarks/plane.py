@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from benchmarks.classification.store import append
-from benchmarks.report.markdown_table import markdown_table
+from benchmarks.report.markdown import make_table
 from semantic_aug import Artifact
 from semantic_aug.data.dataset import ImageSet, cut_to_imbalance, load_data
 from semantic_aug.evaluation.classifier import ARCHITECTURES, Judge, train_judge
@@ -96,7 +96,7 @@ def row(found: Plane, artifact: Artifact) -> list[str]:
 def comparison(rows: Sequence[Sequence[str]]) -> str:
     """Markdown, in percent except for distances."""
     head = ["checkpoint", "strength", "reconstruction agrees", "decode agrees", "detail agrees", "detail draws"]
-    return markdown_table([*head, *(name for name in GATES)], rows)
+    return make_table([*head, *(name for name in GATES)], rows)
 
 
 def name_of(artifact: Artifact) -> str:

@@ -81,7 +81,7 @@ def test_the_artifact_format_is_told_as_it_is():
 def test_the_preset_table_has_the_figures_of_the_checkpoints():
     for name in bundled():
         artifact = Artifact.from_pretrained(name)
-        text = re.sub("<!--.*?-->", "", README)  # the markers that benchmarks/tables.py fills in between
+        text = re.sub("<!--.*?-->", "", README)  # comments are no part of the text
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         seen = f"{artifact.training['images_seen']:,}".replace(",", " ")
         assert f"| {seen} |" in row

@@ -1,42 +1,43 @@
-"""Forest plots: differences with their intervals, in characters or as a picture."""
+"""Forest plots: differences with their intervals, as a picture that knows what it shows."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report.rows import Difference
+from .intervals import Difference
+
+Point = tuple[str, Difference, str]  # label, difference, and what stands at the right
 
 
-def text(points: Sequence[tuple[str, Difference]], width: int = 61) -> str:
-    """Draw with characters, where o is the mean, - its interval and | zero."""
-    ends = [d.mean + sign * (d.half or 0) for _, d in points for sign in (-1, 1)]
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    scale = (width - 1) / ((high - low) or 1)
-
-    def column(value: float) -> int:
-        return round((value - low) * scale)
-
-    lines = []
-    longest = max(len(label) for label, _ in points)
-    for label, d in points:
-        line = [" "] * width
-        for place in range(column(d.mean - (d.half or 0)), column(d.mean + (d.half or 0)) + 1):
-            line[place] = "-"
-        line[column(0)] = "|"
-        line[column(d.mean)] = "o"
-        lines.append(f"{label:<{longest}} {''.join(line)} {d}")
-    return "\n".join(lines)
+def describe(points: Sequence[Point], title: str) -> str:
+    """All that a picture shows, as a text that it carries."""
+    return json.dumps([title, [[label, str(difference), note] for label, difference, note in points]])
 
 
-def picture(points: Sequence[tuple[str, Difference]], title: str, path: Path) -> None:
-    """Draw as a PNG file, which needs matplotlib."""
+def draw(points: Sequence[Point], title: str, path: Path) -> None:
+    """Draw a PNG file, the first point on top; needs matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 0.8 + 0.32 * len(points)), layout="constrained")
+    figure = Figure(figsize=(9, 1.1 + 0.3 * len(points)), layout="constrained")
     axes = figure.add_subplot()
-    for place, (_, d) in enumerate(reversed(points)):
-        axes.errorbar(d.mean, place, xerr=d.half, fmt="o", color="black", capsize=3)
-    axes.set_yticks(range(len(points)), [label for label, _ in reversed(points)])
+    for place, (_, difference, _) in enumerate(reversed(points)):
+        axes.errorbar(difference.mean, place, xerr=difference.half, fmt="o", color="black", capsize=3)
+    places = range(len(points))
+    axes.set_yticks(places, [label for label, _, _ in reversed(points)])
     axes.axvline(0, color="grey", linewidth=1)
-    axes.set_xlabel(title)
-    FigureCanvasAgg(figure).print_png(str(path))
+    axes.set_xlabel(title.replace(". ", ".\n"))
+    right = axes.secondary_yaxis("right")
+    right.set_yticks(places, [note for _, _, note in reversed(points)])
+    right.tick_params(length=0)
+    FigureCanvasAgg(figure).print_png(str(path), metadata={"report": describe(points, title)})
+
+
+def read_description(path: Path) -> str | None:
+    """What a picture carries; None where there is no picture, or it carries nothing."""
+    from PIL import Image
+
+    if not path.is_file():
+        return None
+    with Image.open(path) as image:
+        return image.info.get("report")

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.report.markdown_table import markdown_table
+from benchmarks.report.markdown import make_table
 
 STRENGTHS = ("0.1", "0.25", "0.35", "0.5", "1")
 ROWS = {
@@ -38,7 +38,7 @@ def table(files: list[Path]) -> str:
                 value = value.get(key, {})
             cells.append("-" if not isinstance(value, float) else f"{value:.4f}" if value < 1 else f"{value:.1f}")
         lines.append([name, *cells])
-    return markdown_table(["", *(file.stem for file in files)], lines)
+    return make_table(["", *(file.stem for file in files)], lines)
 
 
 if __name__ == "__main__":

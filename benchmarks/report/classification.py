@@ -1,0 +1,349 @@
+"""The report of the classification benchmark, made whole from its stored lines."""
+
+import re
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.classification.arms import PARTS
+
+from .forest import Point
+from .intervals import Difference, bootstrap, compare, mean_sd
+from .markdown import make_table
+from .rows import Group, Row
+
+FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mAP": "mAP"}
+GROUPS = ("many", "medium", "few")
+NOTHING = "Not measured yet."
+INTRODUCTION = """\
+Every run trains one classifier from scratch. Runs of one seed start from the same weights and see the same number of
+images in the same number of steps, so differences are paired by seed.
+
+- The first column is how the imbalance is met. *natural* is cross-entropy on the images as they come, and *natural,
+  adjusted* is the same networks read with a post-hoc logit adjustment (tau 1, [Menon et al. 2021]). *logit-adjusted* is
+  the balanced softmax, *balanced* draws every class equally often, and *drw* weights the classes in the last fifth.
+- *none* is the base augmentation alone, a flip and a shift, which every arm has. `a+b` is a and then b; `a/b` are two
+  views of each image whose features are tied. Arms that augment see the last eighth of their epochs without it.
+- *ours* is `SemanticAugmentBatch` with latents from a cache. A checkpoint was trained on the same images and labels as
+  the classifier, unless its row says otherwise.
+- Figures are percent, over several seeds mean ± standard deviation. mAP comes from the unadjusted scores. *many*,
+  *medium* and *few* are the mean recall of the third of the classes with most training images, of the others, and of
+  the third with fewest. ECE is the expected calibration error with 15 bins.
+- Differences have 95 % t intervals over seeds, which need two. *over images* is a 95 % bootstrap interval of the
+  balanced accuracy over held-out images, for the trained networks as they are.
+
+[Menon et al. 2021]: https://arxiv.org/abs/2007.07314"""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The predictions of the rows of one base, as they are or adjusted."""
+
+    base: str
+    adjusted: bool
+    rows: Sequence[Row]
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+        return f"{self.base}, adjusted" if self.adjusted else self.base
+
+    def best_without(self) -> Row | None:
+        """The row without a checkpoint that has the best balanced accuracy, among those with most seeds."""
+        rows = [row for row in self.rows if not uses_checkpoint(row)]
+        most = max((len(row.runs) for row in rows), default=0)
+        full = [row for row in rows if len(row.runs) == most]
+        return max(full, key=self.mean, default=None)
+
+    def mean(self, row: Row) -> float:
+        """Its balanced accuracy in percent."""
+        return statistics.mean(row.values("balanced_accuracy", self.adjusted))
+
+    def control(self, row: Row) -> Row | None:
+        """The row that lacks the checkpoint and shares everything else."""
+        arm = strip_checkpoint(row.arm)
+        alike = [
+            other
+            for other in self.rows
+            if other.arm == arm
+            and all(row.settings.get(name) == value for name, value in other.settings.items() if name != "clean_epochs")
+        ]
+        return alike[0] if alike else None
+
+
+def uses_checkpoint(row: Row) -> bool:
+    """Whether an arm uses one."""
+    return "fingerprint" in row.settings
+
+
+def strip_checkpoint(arm: str) -> str:
+    """An arm's name without the parts that use a checkpoint."""
+    views = []
+    for view in arm.split("/"):
+        parts = [part for part in view.split("+") if not (part in PARTS and PARTS[part].uses_checkpoint)]
+        views.append("+".join(parts) or "none")
+    return "/".join(views)
+
+
+def make_readings(group: Group) -> list[Reading]:
+    """Each base as it is, and natural sampling adjusted too, where that was measured."""
+    readings = []
+    for base in dict.fromkeys(row.base for row in group.rows):
+        rows = [row for row in group.rows if row.base == base]
+        readings.append(Reading(base, False, rows))
+        if base == "natural" and all("adjusted" in run for row in rows for run in row.runs.values()):
+            readings.append(Reading(base, True, rows))
+    return readings
+
+
+def main_reading(group: Group) -> Reading:
+    """Natural sampling with logit adjustment; the first one where that was not measured."""
+    readings = make_readings(group)
+    return next((reading for reading in readings if reading.adjusted), readings[0])
+
+
+def make_report(groups: Sequence[Group]) -> str:
+    """The whole document."""
+    parts = ["# Classification", INTRODUCTION]
+    shown = [group for group in groups if group.fields["classifier"] not in ("resnet34", "dan")]
+    for group in shown:
+        parts += [f"## {group.title}", describe_group(group, groups)]
+    parts += ["## Are the runs long enough?", table_lengths(groups)]
+    parts += ["## The paper's Table I", table_paper(groups)]
+    return "\n\n".join(parts) + "\n"
+
+
+def make_summary(groups: Sequence[Group]) -> str:
+    """The front page's table: on test images, no augmentation, the best arm without a checkpoint, the best with one."""
+    lines = []
+    for group in groups:
+        if group.fields["split"] != "test":
+            continue
+        reading = main_reading(group)
+        best = reading.best_without()
+        ours = max((row for row in reading.rows if uses_checkpoint(row)), key=reading.mean, default=None)
+        none = next((row for row in reading.rows if row.arm == "none"), None)
+        for row in dict.fromkeys(each.label for each in (none, best, ours) if each is not None):
+            (each,) = (other for other in reading.rows if other.label == row)
+            cells = [mean_sd(each.values(figure, reading.adjusted)) for figure in FIGURES]
+            minus = compare(each, best, "balanced_accuracy", reading.adjusted) if best not in (None, each) else None
+            lines.append([group.title, each.label, str(len(each.runs)), *cells, str(minus or "")])
+    if not lines:
+        return f"{NOTHING}\n"
+    head = ["", "arm", "seeds", *FIGURES.values(), "balanced accuracy, difference"]
+    return f"{make_table(head, lines)}\n"
+
+
+def describe_group(group: Group, groups: Sequence[Group] = ()) -> str:
+    """All tables of one group, and its figure; ``groups`` are searched for the validation runs that choose a tau."""
+    reading = main_reading(group)
+    parts = [table_figures(group), note_of(group)]
+    if forest_points(group):
+        parts += [f"![{forest_title(group)}]({figure_name(group)})", "Differences:", table_differences(group)]
+    if taus := table_taus(group, groups):
+        parts += ["Natural sampling, adjusted with the tau that is best on validation:", taus]
+    parts += [f"Recall of each class ({reading.name}):", table_recall(reading, group.runs[0]["classes"])]
+    return "\n\n".join(parts)
+
+
+def table_figures(group: Group) -> str:
+    """Accuracy, balanced accuracy and mAP of every row and reading, and what else the runs hold."""
+    extra = [name for name in (*GROUPS, "ece") if all(name in run for run in group.runs)]
+    head = [
+        "imbalance met by",
+        "arm",
+        "seeds",
+        *FIGURES.values(),
+        *(name.upper() if name == "ece" else name for name in extra),
+    ]
+    lines = []
+    for reading in make_readings(group):
+        for row in reading.rows:
+            cells = [mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES]
+            cells += [f"{statistics.mean(row.values(name, reading.adjusted)):.1f}" for name in extra]
+            lines.append([reading.name, row.label, str(len(row.runs)), *cells])
+    return make_table(head, lines)
+
+
+def note_of(group: Group) -> str:
+    """What the figures are of."""
+    runs, fields = group.runs, group.fields
+    without = {
+        "held-out": " Near-duplicates of training images are left out of the held-out ones.",
+        "train": " Near-duplicates of held-out images are left out of the training ones.",
+        None: "",
+    }[fields["dedup"]]
+    devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
+    counts = f" ({', '.join(map(str, runs[0]['counts']))} by class)" if "counts" in runs[0] else ""
+    measured = f", measured on {runs[0]['measured']:,}".replace(",", " ") if "measured" in runs[0] else ""
+    images = f"{runs[0]['images']:,}".replace(",", " ")
+    return (
+        f"Trained on {images} images{counts}{measured.replace('  ', ', ')}.{without} "
+        f"Size {fields['settings']['size']}, batch {fields['settings']['batch']}, {'; '.join(devices)}."
+    )
+
+
+def table_differences(group: Group) -> str:
+    """Every row minus the best one without a checkpoint, and every row with one minus its control."""
+    head = ["imbalance met by", "arm", "minus", "seeds", "accuracy", "balanced accuracy", "over images", "mAP"]
+    lines = []
+    for reading in make_readings(group):
+        best = reading.best_without()
+        for row in reading.rows:
+            control = reading.control(row) if uses_checkpoint(row) else None
+            for other in dict.fromkeys(each.label for each in (best, control) if each not in (None, row)):
+                base = next(each for each in (best, control) if each is not None and each.label == other)
+                lines.append([reading.name, row.label, other, *difference_cells(row, base, reading.adjusted)])
+    return make_table(head, [line for line in lines if line[3] != "0"])
+
+
+def difference_cells(row: Row, other: Row, adjusted: bool) -> list[str]:
+    """Seeds and the differences of one pair of rows."""
+    found = {figure: compare(row, other, figure, adjusted) for figure in FIGURES}
+    accuracy = found["accuracy"]
+    if accuracy is None:
+        return ["0", "", "", "", ""]
+    images = ""
+    if all("correct" in run for each in (row, other) for run in each.runs.values()):
+        interval = bootstrap(row, other, "balanced_accuracy", adjusted)
+        images = f"[{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+    return [
+        str(accuracy.seeds), str(accuracy), str(found["balanced_accuracy"]), images, str(found["mAP"]),
+    ]  # fmt: skip
+
+
+def table_taus(group: Group, groups: Sequence[Group]) -> str:
+    """Rows of natural sampling, adjusted with the tau of the best balanced accuracy on validation; "" without any."""
+    shared = {name: value for name, value in group.fields.items() if name != "split"}
+    lines = []
+    for chooser in groups:
+        fields = {name: value for name, value in chooser.fields.items() if name != "split"}
+        if chooser.fields["split"] != "validation" or fields != shared:
+            continue
+        for row in group.rows:
+            alike = [
+                each
+                for each in chooser.rows
+                if (each.base, each.arm, each.settings) == (row.base, row.arm, row.settings)
+            ]
+            if row.base != "natural" or not alike or not all("taus" in run for run in row.runs.values()):
+                continue
+            tau = best_tau(alike[0])
+            columns = zip(*(run["taus"][tau] for run in row.runs.values()), strict=True)
+            lines.append(
+                [row.label, str(len(row.runs)), tau, *(mean_sd([100 * v for v in column]) for column in columns)]
+            )
+    return make_table(["arm", "seeds", "tau", "accuracy", "balanced accuracy"], lines) if lines else ""
+
+
+def best_tau(row: Row) -> str:
+    """The tau at which a row has the best balanced accuracy, mean over seeds."""
+    taus = next(iter(row.runs.values()))["taus"]
+    return max(taus, key=lambda tau: statistics.mean(run["taus"][tau][1] for run in row.runs.values()))
+
+
+def table_recall(reading: Reading, classes: Sequence[str]) -> str:
+    """Recall of each class in percent, mean over seeds."""
+    lines = []
+    for row in reading.rows:
+        recalls = [(run["adjusted"] if reading.adjusted else run)["recall"] for run in row.runs.values()]
+        means = [f"{100 * statistics.mean(column):.1f}" for column in zip(*recalls, strict=True)]
+        lines.append([row.label, str(len(row.runs)), *means])
+    return make_table(["arm", "seeds", *classes], lines)
+
+
+def forest_points(group: Group) -> list[Point]:
+    """Every row of the main reading minus the best one without a checkpoint, the farthest first."""
+    reading = main_reading(group)
+    best = reading.best_without()
+    points: list[tuple[Difference, Point]] = []
+    for row in reading.rows:
+        difference = compare(row, best, "balanced_accuracy", reading.adjusted) if best not in (None, row) else None
+        if difference is not None:
+            points.append((difference, (row.label, difference, f"{reading.mean(row):.1f}")))
+    return [point for _, point in sorted(points, key=lambda pair: -pair[0].mean)]
+
+
+def forest_title(group: Group) -> str:
+    """What its figure shows."""
+    reading = main_reading(group)
+    best = reading.best_without()
+    assert best is not None
+    level = f"{best.label}, {reading.mean(best):.1f}"
+    return f"{group.title}. Balanced accuracy ({reading.name}) minus that of {level}; at the right, its level"
+
+
+def figure_name(group: Group) -> str:
+    """The file of its figure."""
+    fields = group.fields
+    cut = f"cut {fields['imbalance']:g}" if fields["imbalance"] else ""
+    name = f"{fields['data']} {cut} {fields['dedup'] or ''} {fields['split']} {fields['classifier']} {fields['epochs']}"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") + ".png"
+
+
+def table_lengths(groups: Sequence[Group]) -> str:
+    """Rows that were trained for several lengths, adjusted: a run is long enough when doubling moves it little."""
+    lines = []
+    for group in groups:
+        fields = {name: value for name, value in group.fields.items() if name != "epochs"}
+        for other in groups:
+            if other.fields["epochs"] <= group.fields["epochs"]:
+                continue
+            if {name: value for name, value in other.fields.items() if name != "epochs"} != fields:
+                continue
+            for row in main_reading(group).rows:
+                same = [each for each in main_reading(other).rows if (each.base, each.arm) == (row.base, row.arm)]
+                adjusted = main_reading(group).adjusted
+                for longer in same:
+                    cells = difference_cells(longer, row, adjusted)
+                    spread = mean_sd(row.values("balanced_accuracy", adjusted))
+                    epochs = f"{group.fields['epochs']} to {other.fields['epochs']}"
+                    lines.append([f"{fields['data']}, {fields['split']}", row.label, epochs, spread, *cells])
+    if not lines:
+        return NOTHING
+    head = [
+        "",
+        "arm",
+        "epochs",
+        "balanced accuracy",
+        "seeds",
+        "accuracy",
+        "balanced accuracy, difference",
+        "over images",
+        "mAP",
+    ]
+    return "What changes with the epochs, in the reading with logit adjustment.\n\n" + make_table(head, lines)
+
+
+# Table I, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.
+PAPER = {
+    "ResNet-34": {"none": (70.21, 55.87), "balanced": (73.22, 64.12), "ours": (74.43, 67.37)},
+    "DAN": {"none": (88.32, 81.98), "balanced": (88.64, 80.95), "ours": (89.24, 82.05)},
+}
+
+
+def table_paper(groups: Sequence[Group]) -> str:
+    """The paper's figures beside ours: on other data, so that the differences compare and the levels do not."""
+    lines = []
+    for classifier, arms in PAPER.items():
+        for arm, (accuracy, average) in arms.items():
+            base = arms["balanced"]
+            cells = (f"{accuracy - base[0]:+.2f}", f"{average - base[1]:+.2f}") if arm != "balanced" else ("", "")
+            lines.append([f"the paper, RAF-DB, {classifier}", arm, f"{accuracy:.2f}", f"{average:.2f}", *cells])
+    for group in groups:
+        if group.fields["classifier"] not in ("resnet34", "dan"):
+            continue
+        base = next((row for row in group.rows if (row.base, row.arm) == ("balanced", "none")), None)
+        for row in group.rows:
+            cells = [f"{statistics.mean(row.values(figure)):.2f}" for figure in ("accuracy", "mAP")]
+            for figure in ("accuracy", "mAP"):
+                cells.append("" if base in (row, None) else str(compare(row, base, figure) or ""))
+            lines.append([group.title, f"{row.base}, {row.label}", *cells])
+    text = make_table(["", "arm", "accuracy", "mAP", "accuracy - balanced", "mAP - balanced"], lines)
+    note = (
+        "The paper trains on RAF-DB (12 271 images of 100 pixels, a licence on request) for 40 epochs, and its DAN "
+        "starts from a trunk that was trained on millions of faces. Here the data is FER2013 cut to imbalance 100, 48 "
+        "pixels, and all networks start from scratch. *ours* in the paper is mode `decode` with half of the images "
+        "augmented."
+    )
+    return f"{text}\n\n{note}"

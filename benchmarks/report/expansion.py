@@ -1,0 +1,72 @@
+"""The report of classifiers on an expanded folder, from what ``benchmarks.classification.expand`` stored."""
+
+import json
+from typing import Any
+
+from benchmarks.classification import store
+
+from .intervals import Difference, compare, mean_sd
+from .markdown import make_table
+from .rows import RESULTS, Row
+
+FIELDS = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size")  # of expand.IDENTITY
+
+
+def make_report() -> str:
+    """The whole document."""
+    rows = read_rows()
+    run = next(iter(rows[0].runs.values()))
+    first = next(row for row in rows if row.arm == "unbalanced")
+    lines = []
+    for row in rows:
+        cells = [mean_sd(row.values(name)) for name in ("accuracy", "balanced_accuracy")]
+        difference = "" if row is first else str(compare(row, first, "balanced_accuracy"))
+        lines.append([row.label, str(len(row.runs)), *cells, difference])
+    head = ["trained on", "seeds", "accuracy", "balanced accuracy", "balanced accuracy - unbalanced"]
+    return (
+        "\n\n".join(
+            [
+                "# Classifiers on an expanded folder",
+                "    semantic-aug expand fer2013-48 fer2013/train --output fer2013/balanced --balance\n"
+                "    python -m benchmarks.classification.expand fer2013/train fer2013/balanced \\\n"
+                "        --test fer2013/test --steps 1500 --seeds 3",
+                "Plain torchvision code on folders: as it is, with every class equally often, and with new images.",
+                make_table(head, lines),
+                f"Percent, mean ± standard deviation over seeds, 95 % interval of paired differences. {run['data']}, "
+                f"{run['test']}, {run['classifier']}, {run['steps']} steps of {run['batch']}; {run['device']}, torch "
+                f"{run['versions']['torch']}.",
+            ]
+        )
+        + "\n"
+    )
+
+
+def read_rows() -> list[Row]:
+    """One row for each arm, and for each number of new images. Raises ValueError for runs that differ in more."""
+    runs = store.read(RESULTS / "expand.jsonl", ("arm", "seed", "expand", *FIELDS))
+    for name in (*FIELDS, "expand"):  # arms may differ in how many new images they have, not in how they are made
+        values = [run[name] if name != "expand" else (run[name] or {}) | {"target": None} for run in runs]
+        found = {json.dumps(value, sort_keys=True) for value in values if value != {"target": None}}
+        if len(found) > 1:
+            raise ValueError(f"the runs of expand.jsonl differ in {name} ({', '.join(sorted(found))})")
+    arms: dict[tuple[str, str], dict[int, store.Run]] = {}
+    for run in runs:
+        arms.setdefault((run["arm"], _target(run)), {})[run["seed"]] = run
+    return [Row("", arm, f"{arm}{target}", {}, runs) for (arm, target), runs in arms.items()]
+
+
+def difference(arm: str, other: str) -> Difference:
+    """Balanced accuracy of one arm minus that of another. Raises ValueError where there is no pair of runs."""
+    rows = {row.arm: row for row in read_rows()}
+    found = compare(rows[arm], rows[other], "balanced_accuracy") if {arm, other} <= rows.keys() else None
+    if found is None:
+        raise ValueError(f"expand.jsonl has no pair of runs of {arm} and {other}")
+    return found
+
+
+def _target(run: dict[str, Any]) -> str:
+    """The option that said how many new images there are, such as " (--times 2)"; "" where there are none."""
+    for name, value in run["expand"]["target"].items() if run["expand"] else ():
+        if value:
+            return f" (--{name.replace('_', '-')}{'' if value is True else f' {value}'})"
+    return ""

@@ -1,0 +1,130 @@
+"""The report of speed and memory, from what the programs of ``benchmarks/speed`` wrote."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.classification import store
+
+from .markdown import make_table
+from .rows import RESULTS
+
+KINDS = {
+    "augmentation": "Batches of 256 RGB images of 48 pixels, `fer2013-48`, p 0.5. *ratio* is to the plain path, eager "
+    "float32 on half of the images; *share of step* is the time as a fraction of a ResNet-34 training step on the same "
+    "device; the shares of rates are operations of our convolutions per second, over those of a large matrix product "
+    "and of the convolutions alone.",
+    "rate": "Measured rates.",
+    "step": "A training step through `SemanticLoader`.",
+    "scaling": "Cost along batch, image size, number of classes K and latent dimension d.",
+    "workers": "In DataLoader workers.",
+    "start": "Start.",
+}
+COMMON = ("kind", "device", "threads", "load", "quick", "versions")
+
+
+def make_report() -> str:
+    """The whole document."""
+    parts = ["# Speed", "All contenders of a table take turns in one run. Figures of one machine are for comparison "]
+    parts[1] += "within one run."
+    lines = store.read(RESULTS / "throughput.jsonl", ("kind", "device", "quick"))
+    for device in dict.fromkeys(line["device"] for line in lines):
+        parts += [f"## Augmentation, {device}", "`python -m benchmarks.speed.throughput`"]
+        for kind, text in KINDS.items():
+            chosen = [line for line in lines if line["kind"] == kind and line["device"] == device and not line["quick"]]
+            if chosen:
+                parts += [text, table_throughput(chosen)]
+        last = next(line for line in reversed(lines) if line["device"] == device)
+        parts += [f"{device}, {last['threads']} threads, torch {last['versions']['torch']}."]
+    parts += ["![Images per second of all contenders, and scaling](../results/throughput.png)"]
+    for name, describe in (
+        ("arms", describe_arms),
+        ("training", describe_training),
+        ("class_statistics", describe_statistics),
+        ("workers", describe_workers),
+    ):
+        path = RESULTS / f"{name}.json"
+        if path.is_file():
+            parts += describe(read_json(path))
+    return "\n\n".join(parts) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def table_throughput(lines: list[dict[str, Any]]) -> str:
+    """One kind of figures, the newest of each name."""
+    head = list(dict.fromkeys(name for line in lines for name in line if name not in COMMON))
+    named = [name for name in head if not any(isinstance(line.get(name), float) for line in lines)]
+    newest: dict[tuple[str, ...], dict[str, Any]] = {}
+    for line in lines:
+        key = tuple(str(line.get(name)) for name in named)
+        newest.pop(key, None)  # so that the order is the newest run's
+        newest[key] = line
+    cells = [[str(line.get(name, "")) for name in head] for line in newest.values()]
+    return make_table([name.replace("_", " ") for name in head], cells)
+
+
+def describe_arms(found: dict[str, Any]) -> list[str]:
+    """What an arm of the classification benchmark costs."""
+    lines = [
+        [arm, f"{figures['ms_per_image']:.2f}", f"{figures['ratio']:.2f}"] for arm, figures in found["arms"].items()
+    ]
+    note = (
+        f"{found['classifier']} on {found['size']}-pixel images, checkpoint {found['checkpoint']}; {found['device']}, "
+        f"{found['threads']} threads, median of {found['turns']} turns. Encoding the data set once costs "
+        f"{100 * found['encoding']:.1f} % of a run of {found['of_epochs']} epochs."
+    )
+    return [
+        "## Arms of the classification benchmark",
+        "`python -m benchmarks.speed.arms DATA --json benchmarks/results/arms.json`",
+        "Time of a training with its clean epochs, over that of the first arm.",
+        make_table(["arm", "ms an image", "ratio"], lines),
+        note,
+    ]
+
+
+def describe_training(found: dict[str, Any]) -> list[str]:
+    """The trainer beside a plain loop."""
+    rates = {name: sorted(values)[len(values) // 2] for name, values in found["images_per_s"].items()}
+    lines = [[name, f"{rate:.1f}", f"{found['ratio'][name]:.2f}"] for name, rate in rates.items()]
+    return [
+        "## Training a checkpoint",
+        "`python -m benchmarks.speed.training --json benchmarks/results/training.json`",
+        f"Preset `{found['preset']}`, {found['device']}, {found['threads']} threads, torch "
+        f"{found['versions']['torch']}, loops taking turns, median of three. The trainer is in bfloat16.",
+        make_table(["loop", "images/s", "ratio"], lines),
+    ]
+
+
+def describe_statistics(found: dict[str, Any]) -> list[str]:
+    """Class statistics at size."""
+    sizes = found["sizes"]
+    lines = [[name, f"{stage['seconds']:.2f}", str(stage["peak_MB"])] for name, stage in found["stages"].items()]
+    return [
+        f"## Class statistics of {sizes['classes']} classes x {sizes['dim']} dimensions",
+        "`python -m benchmarks.speed.class_statistics --json benchmarks/results/class_statistics.json`",
+        f"{sizes['latents']} latents with a long tail, {found['threads']} threads, torch {found['versions']['torch']}. "
+        f"The peak is that of the process so far.",
+        make_table(["stage", "seconds", "peak, MB"], lines),
+    ]
+
+
+def describe_workers(found: dict[str, Any]) -> list[str]:
+    """Memory of DataLoader workers."""
+    lines = []
+    for method in ("fork", "spawn", "forkserver"):
+        plain, augmented = found[f"{method}, plain"], found[f"{method}, augmented"]
+        cells = [f"{each[kind]:.0f}" for kind in ("private", "resident") for each in (plain, augmented)]
+        lines.append([method, *cells])
+    return [
+        "## Memory of DataLoader workers",
+        "`python -m benchmarks.speed.workers --json benchmarks/results/workers.json`",
+        f"Two workers, 48-pixel images, torch {found['versions']['torch']}, megabytes of the larger worker, without "
+        f"and with `SemanticAugment` in its pipeline. The pickled transform has {found['pickled_bytes']} bytes.",
+        make_table(
+            ["start method", "private, plain", "private, augmenting", "resident, plain", "resident, augmenting"], lines
+        ),
+    ]
