@@ -2,7 +2,8 @@ import shutil
 
 from benchmarks.classification import store
 from benchmarks.classification.command import main, parse
-from benchmarks.classification.data import digest, load, match_classes
+from benchmarks.classification.data import load, match_classes
+from benchmarks.classification.digest import digest
 from semantic_aug.data.dataset import cut_to_imbalance, load_folder
 from tests.conftest import write_folder
 
