@@ -1,1 +1,1 @@
-"""What the package is measured with: ``classification``, ``speed``, and ``report``, which makes the tables."""
+"""Benchmarks of the package: ``classification``, ``speed``, and ``report``, which makes the tables."""

@@ -74,7 +74,7 @@ def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict
 
 
 def moved(artifact: Artifact, x: Tensor, label: int, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-    """Images (N, C, S, S) in [-1, 1] of the latents moved forward and back, made as the augmentation makes them."""
+    """Images (N, C, S, S) in [-1, 1] of latents moved forward and back, made like augmentations."""
     mu, model = artifact.encode(x), LatentModel.of(artifact)
     labels = torch.full((len(x),), label)
     made = []
@@ -88,7 +88,7 @@ def moved(artifact: Artifact, x: Tensor, label: int, step: Tensor, mode: Mode) -
 def of_class(
     artifact: Artifact, x: Tensor, label: int, judge: Judge, embed: Embed | None, options: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """Figures of every move for images ``x`` (N, C, S, S) of one class."""
+    """The measurements of every move for images ``x`` (N, C, S, S) of one class."""
     n = len(x)
     true = judge.table(artifact.classes)[label].expand(n)
     measures: dict[str, Embed] = {"brightness": brightness, "asymmetry": asymmetry}
@@ -113,7 +113,7 @@ def of_class(
 
 
 def measure(artifact: Artifact, data: ImageSet, judge: Judge, options: argparse.Namespace) -> dict[str, Any]:
-    """Figures by class, and their mean over the classes."""
+    """The measurements by class, and their mean over the classes."""
     embed = identity_embedding()
     labels = label_table(data.classes, artifact.classes)[data.labels]
     classes = {}
@@ -145,7 +145,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and write the figures where ``--json`` says; 0, or 2 where something is refused."""
+    """Measure, print, and write the results to ``--json``. Returns 0, or 2 if something is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT")

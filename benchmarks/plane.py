@@ -76,7 +76,7 @@ def _ahead(found: Plane, judge: str) -> Estimate | None:
 
 
 def row(found: Plane, artifact: Artifact) -> list[str]:
-    """A checkpoint's cells of ``comparison``: of both judges, in their order."""
+    """A checkpoint's cells of ``comparison`` for both judges in their order."""
 
     def agree(kind: str) -> str:
         affinity = found.measured[kind].affinity if kind in found.measured else {}
@@ -94,7 +94,7 @@ def row(found: Plane, artifact: Artifact) -> list[str]:
 
 
 def comparison(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, percent but for distances."""
+    """Markdown, in percent except for distances."""
     head = ["checkpoint", "strength", "reconstruction agrees", "decode agrees", "detail agrees", "detail draws"]
     return make_table([*head, *(name for name in GATES)], rows)
 
@@ -106,7 +106,7 @@ def name_of(artifact: Artifact) -> str:
 
 
 def judges_of(folder: Path, training: ImageSet, held_out: ImageSet, seed: int) -> dict[str, Judge]:
-    """A judge of each architecture, trained on ``training`` where ``folder`` has none yet, and kept there."""
+    """A judge of each architecture. Missing ones are trained on ``training`` and kept in ``folder``."""
     judges = {}
     for name in ARCHITECTURES:
         path = folder / f"{name}.safetensors"
@@ -128,7 +128,7 @@ def _say(line: str) -> None:
 
 
 def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) -> tuple[Plane, dict[str, Any]]:
-    """A checkpoint's plane, and its line of the results file."""
+    """A checkpoint's plane and its line in the results file."""
     network = artifact.network
     training, held_out = (
         load_data(data, network.channels, network.image_size, cache=options.cache)
@@ -154,7 +154,7 @@ def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure every checkpoint, print and append; 0, or 2 where something is refused."""
+    """Measure every checkpoint, print and append the results. Returns 0, or 2 if something is refused."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.plane", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

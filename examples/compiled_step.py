@@ -1,4 +1,4 @@
-"""With a training step under ``torch.compile``: the batch is augmented before it enters the compiled function.
+"""Use a training step under ``torch.compile``. The batch is augmented before it enters the compiled function.
 
 python examples/compiled_step.py faces/train
 """
@@ -16,11 +16,11 @@ from semantic_aug import SemanticAugmentBatch, SemanticLoader
 
 
 def main(folder: str, steps: int = 100, workers: int = 2, backend: str = "inductor") -> list[float]:
-    """The losses of so many steps."""
+    """Train for some steps and return their losses."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     to_tensor = v2.Compose([v2.ToImage(), v2.Grayscale(3), v2.Resize((48, 48)), v2.ToDtype(torch.float32, scale=True)])
     data = ImageFolder(folder, transform=to_tensor)
-    # drop_last: one shape of batch, one compilation
+    # With drop_last all batches have the same shape, so there is only one compilation.
     loader = DataLoader(data, 16, shuffle=True, drop_last=True, num_workers=workers, pin_memory=device == "cuda")
     # On a GPU, compile=True and dtype=torch.bfloat16 also compile the augmentation itself.
     batches = SemanticLoader(loader, SemanticAugmentBatch(p=0.5, strength=0.35), device=device)

@@ -1,4 +1,4 @@
-"""Together with other transforms: RandomApply and RandomChoice per sample, MixUp and CutMix after it per batch.
+"""Combine with other transforms: RandomApply and RandomChoice per sample, and MixUp and CutMix after it per batch.
 
 python examples/compositions.py faces/train
 """
@@ -14,7 +14,7 @@ from semantic_aug import SemanticAugment, SemanticAugmentBatch
 
 
 def per_sample() -> v2.Transform:
-    """One of two augmentations, then a crop of half of the images."""
+    """Apply one of two augmentations, and then crop half of the images."""
     return v2.Compose(
         [
             v2.ToImage(),
@@ -27,19 +27,19 @@ def per_sample() -> v2.Transform:
 
 
 class Collate:
-    """Augment with labels, then mix: in the DataLoader's workers. A class, for workers may be spawned."""
+    """Augment with labels and then mix, in the DataLoader's workers. It is a class because workers may be spawned."""
 
     def __init__(self, classes: list[str]) -> None:
         mix = v2.RandomChoice([v2.MixUp(num_classes=len(classes)), v2.CutMix(num_classes=len(classes))])
         self.augment = v2.Compose([SemanticAugmentBatch(p=0.5, strength=0.35, classes=classes), mix])
 
     def __call__(self, samples: list) -> tuple[torch.Tensor, torch.Tensor]:
-        """Images (B, C, H, W) and soft labels (B, K)."""
+        """Return images (B, C, H, W) and soft labels (B, K)."""
         return self.augment(*default_collate(samples))
 
 
 def main(folder: str, workers: int = 2) -> tuple[DataLoader, DataLoader]:
-    """A loader of samples augmented one by one, and a loader of batches augmented and mixed."""
+    """Make a loader that augments sample by sample, and a loader that augments and mixes batches."""
     one_by_one = ImageFolder(folder, transform=per_sample())
     plain = v2.Compose([v2.ToImage(), v2.Resize((48, 48)), v2.ToDtype(torch.float32, scale=True)])
     data = ImageFolder(folder, transform=plain)

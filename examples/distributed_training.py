@@ -1,4 +1,4 @@
-"""Train a classifier on several processes, each with its own share of one balanced draw and augmentations of its own.
+"""Train a classifier in several processes. Each has its share of one balanced draw and its own augmentations.
 
 torchrun --nproc-per-node 2 examples/distributed_training.py faces/train
 """
@@ -19,7 +19,7 @@ from semantic_aug import ClassBalancedSampler, SemanticAugmentBatch, SemanticLoa
 
 
 def main(folder: str, epochs: int = 10, workers: int = 2) -> nn.Module:
-    """The trained classifier, the same on every process."""
+    """Return the trained classifier, which is the same in every process."""
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -29,17 +29,17 @@ def main(folder: str, epochs: int = 10, workers: int = 2) -> nn.Module:
 
     to_tensor = v2.Compose([v2.ToImage(), v2.Grayscale(3), v2.Resize((48, 48)), v2.ToDtype(torch.float32, scale=True)])
     data = ImageFolder(folder, transform=to_tensor)
-    # Every process makes the same draw of the data set, and takes the positions that are its own.
+    # Every process makes the same draw from the data set and takes its own positions.
     sampler = ClassBalancedSampler(data.targets, rank=rank, world_size=processes)
     loader = DataLoader(data, 32, sampler=sampler, num_workers=workers, pin_memory=device.type == "cuda")
-    # The noise must differ: by default it comes from the global generator, which may be seeded alike everywhere.
+    # The noise must differ. By default it comes from the global generator, which may have the same seed everywhere.
     augment = SemanticAugmentBatch(p=0.5, strength=0.35, generator=torch.Generator().manual_seed(rank))
     batches = SemanticLoader(loader, augment, device=device, clean_epochs=1, epochs=epochs)
 
-    model = DistributedDataParallel(resnet18(num_classes=len(data.classes)).to(device))  # takes over rank 0's weights
+    model = DistributedDataParallel(resnet18(num_classes=len(data.classes)).to(device))  # copies rank 0's weights
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for epoch in range(epochs):
-        batches.set_epoch(epoch)  # the sampler's too: another draw
+        batches.set_epoch(epoch)  # also sets the sampler's epoch, for a new draw
         for images, labels in batches:
             loss = nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""With Hugging Face ``datasets``: augmented on access, with each image's own label.
+"""Use Hugging Face ``datasets``. Images are augmented when they are accessed, each with its own label.
 
 python examples/huggingface_datasets.py faces/train
 """
@@ -14,7 +14,7 @@ from semantic_aug import SemanticAugment
 
 
 def main(folder: str, workers: int = 2) -> tuple[Dataset, DataLoader]:
-    """The data set, whose rows are augmented whenever they are read, and a DataLoader over it."""
+    """Return the data set, whose rows are augmented whenever they are read, and a DataLoader over it."""
     data = load_dataset("imagefolder", data_dir=folder, split="train")
     names = data.features["label"].names
     augment = SemanticAugment(p=0.5, strength=0.35, classes=names)

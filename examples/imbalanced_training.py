@@ -1,6 +1,6 @@
-"""Train a classifier on long-tailed data: balanced sampling, semantic augmentation, clean last epochs.
+"""Train a classifier on long-tailed data with balanced sampling, semantic augmentation and clean last epochs.
 
-The loop is that of torchvision's reference scripts; three lines of it are ours.
+The loop is that of torchvision's reference scripts. Three lines of it are ours.
 
     python examples/imbalanced_training.py faces/train faces/validation
 """
@@ -20,10 +20,10 @@ NORMALIZE = v2.Normalize(mean=[0.5], std=[0.25])  # after the augmentation, on w
 
 
 def train_one_epoch(model: nn.Module, loader: SemanticLoader, optimizer: torch.optim.Optimizer) -> float:
-    """The mean loss of an epoch."""
+    """Train for an epoch and return the mean loss."""
     model.train()
     total = 0.0
-    for images, labels in loader:  # on the device already, and augmented
+    for images, labels in loader:  # already augmented and on the device
         loss = nn.functional.cross_entropy(model(NORMALIZE(images)), labels)
         optimizer.zero_grad()
         loss.backward()
@@ -34,7 +34,7 @@ def train_one_epoch(model: nn.Module, loader: SemanticLoader, optimizer: torch.o
 
 @torch.no_grad()
 def evaluate(model: nn.Module, loader: DataLoader, device: str, classes: int) -> float:
-    """Balanced accuracy: the mean of the recalls of the classes."""
+    """Measure the balanced accuracy, which is the mean of the classes' recalls."""
     model.eval()
     confusion = torch.zeros(classes, classes)
     for images, labels in loader:
@@ -44,7 +44,7 @@ def evaluate(model: nn.Module, loader: DataLoader, device: str, classes: int) ->
 
 
 def main(train: str, validation: str, epochs: int = 20, clean_epochs: int = 2, workers: int = 2) -> float:
-    """Balanced accuracy on ``validation`` after the last epoch."""
+    """Train, and return the balanced accuracy on ``validation`` after the last epoch."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     to_tensor = v2.Compose([v2.ToImage(), v2.Grayscale(3), v2.Resize((48, 48)), v2.ToDtype(torch.float32, scale=True)])
     data = ImageFolder(train, transform=v2.Compose([to_tensor, v2.RandomHorizontalFlip()]))
@@ -59,7 +59,7 @@ def main(train: str, validation: str, epochs: int = 20, clean_epochs: int = 2, w
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.05)
     accuracy = 0.0
     for epoch in range(epochs):
-        batches.set_epoch(epoch)  # the sampler's too
+        batches.set_epoch(epoch)  # also sets the sampler's epoch
         loss = train_one_epoch(model, batches, optimizer)
         accuracy = evaluate(model, DataLoader(held_out, 256, num_workers=workers), device, len(data.classes))
         print(f"epoch {epoch}: loss {loss:.3f}, balanced accuracy {accuracy:.3f}")

@@ -1,4 +1,4 @@
-"""With Lightning: the DataModule augments each training batch once it is on the device.
+"""Use Lightning. The DataModule augments each training batch once it is on the device.
 
 python examples/lightning_datamodule.py faces/train
 """
@@ -17,7 +17,7 @@ from semantic_aug import ClassBalancedSampler, SemanticAugmentBatch
 
 
 class Faces(L.LightningDataModule):
-    """An image folder with balanced classes; validation batches stay as they are."""
+    """An image folder with balanced classes. Validation batches are not augmented."""
 
     def __init__(self, folder: str, workers: int = 2) -> None:
         super().__init__()
@@ -29,17 +29,17 @@ class Faces(L.LightningDataModule):
         self.augment = SemanticAugmentBatch(p=0.5, strength=0.35, classes=self.data.classes)
 
     def train_dataloader(self) -> DataLoader:
-        """Every class equally often; Lightning calls the sampler's ``set_epoch``."""
+        """Draw every class equally often. Lightning calls the sampler's ``set_epoch``."""
         sampler = ClassBalancedSampler(self.data.targets)
         return DataLoader(self.data, 64, sampler=sampler, num_workers=self.workers, persistent_workers=self.workers > 0)
 
     def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
-        """Called by Lightning with the batch on the device."""
+        """Augment a batch. Lightning calls this with the batch on the device."""
         return self.augment(batch) if self.trainer.training else batch
 
 
 class Classifier(L.LightningModule):
-    """A ResNet-18. Nothing in it knows of the augmentation."""
+    """A ResNet-18. It needs no changes for the augmentation."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Classifier(L.LightningModule):
 
 
 def main(folder: str, epochs: int = 10, workers: int = 2, **trainer_options: object) -> Classifier:
-    """The trained classifier."""
+    """Return the trained classifier."""
     data = Faces(folder, workers)
     classifier = Classifier(len(data.data.classes))
     trainer = L.Trainer(max_epochs=epochs, use_distributed_sampler=False, **trainer_options)

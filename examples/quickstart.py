@@ -20,7 +20,7 @@ def main(folder: str, picture: str, workers: int = 2) -> None:
         [
             v2.ToImage(),
             v2.Resize((48, 48)),
-            SemanticAugment(p=0.5, strength=0.35),  # before Normalize, like any transform that looks at pixels
+            SemanticAugment(p=0.5, strength=0.35),  # before Normalize, like other transforms of pixel values
             v2.ToDtype(torch.float32, scale=True),
         ]
     )

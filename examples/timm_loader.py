@@ -1,4 +1,4 @@
-"""With timm's ``create_loader``, whose batches come normalised and, on a GPU, by way of timm's own prefetcher.
+"""Use timm's ``create_loader``. Its batches are normalised and, on a GPU, come from timm's own prefetcher.
 
 python examples/timm_loader.py faces/train
 """
@@ -13,19 +13,29 @@ from semantic_aug import SemanticAugmentBatch
 
 
 def main(folder: str, steps: int = 100, workers: int = 2) -> list[float]:
-    """The losses of so many steps."""
+    """Train for some steps and return their losses."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = create_dataset("", root=folder)
     names = sorted(data.reader.class_to_idx, key=data.reader.class_to_idx.get)
     loader = create_loader(
-        data, input_size=(3, 64, 64), batch_size=32, is_training=True, num_workers=workers,
-        mean=IMAGENET_DEFAULT_MEAN, std=IMAGENET_DEFAULT_STD, use_prefetcher=device.type == "cuda", device=device,
-    )  # fmt: skip
-    # timm numbers the classes and normalises; with both said, the normalisation is undone and redone.
-    augment = SemanticAugmentBatch(
-        p=0.5, strength=0.35, classes=names, mean=IMAGENET_DEFAULT_MEAN,
+        data,
+        input_size=(3, 64, 64),
+        batch_size=32,
+        is_training=True,
+        num_workers=workers,
+        mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
-    )  # fmt: skip
+        use_prefetcher=device.type == "cuda",
+        device=device,
+    )
+    # timm assigns the class indices and normalises. Given both, the augmentation undoes and redoes the normalisation.
+    augment = SemanticAugmentBatch(
+        p=0.5,
+        strength=0.35,
+        classes=names,
+        mean=IMAGENET_DEFAULT_MEAN,
+        std=IMAGENET_DEFAULT_STD,
+    )
     model = timm.create_model("resnet18", num_classes=len(names)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     losses: list[float] = []

@@ -1,4 +1,4 @@
-"""Your own images, end to end: train a checkpoint on a folder, then augment the folder with it.
+"""Use your own images from start to finish: train a checkpoint on a folder, and then augment the folder with it.
 
 python examples/train_on_folder.py birds/train runs/birds
 
@@ -20,23 +20,23 @@ from semantic_aug.model.networks import NetworkConfig
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.loop import train
 
-# Images are resized to this, in and out. Width and latent_dim set what the networks can draw, and what they cost.
+# Images are resized to this size and back. Width and latent_dim determine what the networks can draw and their cost.
 NETWORK = NetworkConfig(image_size=64, channels=3, latent_dim=128, width=48)
 
 
 def build(folder: str, output: str, network: NetworkConfig = NETWORK, images: int = 300_000) -> Artifact | None:
-    """Train, or go on where the last call stopped: the artifact, also written to ``output/checkpoint``."""
+    """Train, or continue where the last call stopped. The artifact is also written to ``output/checkpoint``."""
     data = load_data(folder, network.channels, network.image_size)
     training, held_out = hold_out(data, fraction=0.02, seed=0)
     counts = dict(zip(data.classes, training.counts(), strict=True))
     if len(data.classes) > 1:
         network = replace(network, num_classes=len(data.classes))  # conditional on the class
     config = TrainConfig(network=network, images=images, data=counts)
-    return train(config, training, held_out, output, every_image=data)  # statistics count the held-out images too
+    return train(config, training, held_out, output, every_image=data)  # the statistics include the held-out images
 
 
 def main(folder: str, output: str, network: NetworkConfig = NETWORK, images: int = 300_000) -> SemanticLoader:
-    """Batches of the folder's images, augmented by the checkpoint that was trained on them."""
+    """Make batches of the folder's images, augmented by the checkpoint that was trained on them."""
     build(folder, output, network, images)
     size = (network.image_size, network.image_size)
     to_tensor = v2.Compose([v2.ToImage(), v2.Resize(size), v2.ToDtype(torch.float32, scale=True)])

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# The module of every public name. It is imported when the name is first used, so that `semantic-aug --help` and whoever
-# asks for the version need not wait for torch.
+# The module of every public name. It is imported when the name is first used, so that `semantic-aug --help` and
+# `--version` do not have to wait for torch.
 _MODULES = {
     "Artifact": "semantic_aug.model.artifact",
     "ArtifactError": "semantic_aug.model.format",
@@ -45,7 +45,7 @@ __all__ = [
     "functional",
 ]
 
-if not TYPE_CHECKING:  # type checkers read the imports above, and would take any name for known if they saw this
+if not TYPE_CHECKING:  # type checkers read the imports above; if they saw this, they would accept any name
 
     def __getattr__(name: str) -> Any:
         """Import a public name when it is first used (PEP 562)."""
@@ -58,5 +58,5 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and would take an
 
 
 def __dir__() -> list[str]:
-    """Everything that is here, and the public names that nobody has used yet."""
+    """All names in this module, including the public ones that have not been imported yet."""
     return sorted({*globals(), *__all__})

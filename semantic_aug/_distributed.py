@@ -1,4 +1,4 @@
-"""One process or many: joining those that ``torchrun`` or ``accelerate launch`` started, and sums over them."""
+"""Helpers for one process or many, as started by ``torchrun`` or ``accelerate launch``."""
 
 import os
 from collections.abc import Iterator
@@ -13,16 +13,14 @@ if TYPE_CHECKING:
     from accelerate import PartialState
 
 
-ALONE = timedelta(days=1)  # that the first process may take to read a data set or train a judge while others wait
+ALONE = timedelta(days=1)  # how long the others wait while the first process reads a data set or trains a judge
 
 
 def join(device: str | None = None) -> "PartialState":
-    """Join the other processes, if this one was launched as one of several, on "cpu", "cuda" or None (the best).
+    """Join the other processes, if several were launched, on "cpu", "cuda" or None (the best device).
 
-    A process on its own may also name its GPU, "cuda:1".
-
-    Raises RuntimeError where the launcher's number of processes is not the one that was reached:
-    ``accelerate launch --cpu`` starts a single process, whatever it was asked for.
+    A single process may also name its GPU, such as "cuda:1". Raises RuntimeError if fewer or more processes join than
+    the launcher announced. ``accelerate launch --cpu`` always starts a single process, whatever number it is given.
     """
     from accelerate import PartialState
 
@@ -42,9 +40,9 @@ def join(device: str | None = None) -> "PartialState":
 
 
 def leave() -> None:
-    """Wait for the other processes and part from them, the last thing that a program of several does.
+    """Wait for the other processes and leave the group. A program with several processes must do this last.
 
-    A process that ends before may be aborted by threads of the communication library that still run.
+    Otherwise threads of the communication library that are still running may abort a process that ends early.
     """
     if dist.is_available() and dist.is_initialized():
         wait()
@@ -52,13 +50,13 @@ def leave() -> None:
 
 
 def wait() -> None:
-    """Wait until every process is here."""
+    """Wait until every process has reached this point."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
 
 
 def launched() -> int:
-    """How many processes the launcher started: 1 without one."""
+    """How many processes the launcher started, 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
@@ -70,7 +68,7 @@ def rank_and_world() -> tuple[int, int]:
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The element-wise sum over all processes, the same bits on each; ``values`` itself where there is one."""
+    """The element-wise sum over all processes, bit-for-bit equal on each. A single process gets ``values`` itself."""
     if rank_and_world()[1] > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -78,19 +76,22 @@ def sum_over_processes(values: Tensor) -> Tensor:
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
-    """As ``sum_over_processes``, divided by the number of processes."""
+    """``sum_over_processes`` divided by the number of processes."""
     return sum_over_processes(values) / rank_and_world()[1]
 
 
 def shares(total: int, batch: int) -> Iterator[slice]:
-    """The batches of 0..total that this process takes: every ``world_size``-th."""
+    """The batches of 0..total that belong to this process, which are every ``world_size``-th."""
     rank, world_size = rank_and_world()
     for start in range(rank * batch, total, world_size * batch):
         yield slice(start, min(start + batch, total))
 
 
 def gathered(parts: dict[int, Tensor]) -> Tensor:
-    """Rows that every process made, by the number of the first row of each part, in order, on the CPU of each."""
+    """Gather the rows that all processes made, in order, on the CPU of each process.
+
+    ``parts`` maps the number of the first row of each part to its rows.
+    """
     parts = {start: rows.cpu() for start, rows in parts.items()}
     if rank_and_world()[1] > 1:
         everyone: list[dict[int, Tensor]] = [{} for _ in range(rank_and_world()[1])]

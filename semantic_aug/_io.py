@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and PNG bytes."""
+"""Atomic writing of files, and PNG bytes."""
 
 import glob
 import io
@@ -19,10 +19,10 @@ _COUNTER = itertools.count()
 
 @contextmanager
 def workplace(path: Path) -> Iterator[Path]:
-    """A new directory beside ``path`` for what is to take its place; it is gone in the end, whatever happens.
+    """A temporary directory beside ``path``, in which its replacement is prepared. It is always removed in the end.
 
-    Its name holds the process, so that writers do not meet. What processes of this machine that were killed have left
-    beside ``path`` is deleted first.
+    Its name contains the process id, so that two writers never share one. Directories left by killed processes of this
+    machine are deleted first.
     """
     stem = f".{path.name[:100]}.{socket.gethostname()}"
     for left in path.parent.glob(f"{glob.escape(stem)}.*.part"):
@@ -37,7 +37,7 @@ def workplace(path: Path) -> Iterator[Path]:
 
 
 def _runs(process: str) -> bool:
-    """Whether a process of this machine is there; True where that cannot be told."""
+    """Whether a process of this machine is running. True if that cannot be determined."""
     try:
         os.kill(int(process), 0)
     except ProcessLookupError:
@@ -48,7 +48,7 @@ def _runs(process: str) -> bool:
 
 
 def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file: a crash at any moment leaves the old file or the new one."""
+    """Write a safetensors file. A crash at any moment leaves either the old file or the new one."""
     with workplace(path) as place:
         temporary = place / "new"
         save_file(dict(tensors), temporary, metadata=dict(metadata))
@@ -57,13 +57,16 @@ def save_whole(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
 
 
 def write_whole(content: bytes, path: Path, *, sync: bool = False) -> None:
-    """As ``save_whole``, of any content. Without ``sync`` a power failure, not a crash, may leave an empty file."""
+    """Write any content as ``save_whole`` does.
+
+    Without ``sync``, a power failure may leave an empty file, but a crash of the process cannot.
+    """
     with workplace(path) as place:
         write_by_way_of(place / "new", content, path, sync=sync)
 
 
 def write_by_way_of(temporary: Path, content: bytes, path: Path, *, sync: bool = False) -> None:
-    """As ``write_whole``, with a temporary file of the caller's, for one who writes thousands into one directory."""
+    """Do the same as ``write_whole`` with the caller's temporary file, to write thousands of files in a directory."""
     try:
         temporary.write_bytes(content)
         if sync:
@@ -80,7 +83,7 @@ def _wait_for_disk(path: Path) -> None:
 
 
 def png_bytes(picture: Image.Image) -> bytes:
-    """A picture as the content of a PNG file."""
+    """Encode a picture as PNG."""
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()

@@ -1,4 +1,4 @@
-"""Settings that are one number, or one number per class: checking them, and looking them up by label."""
+"""Settings that are one number or one number per class: checking them, and looking them up by label."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ PerClass = float | Sequence[float] | Mapping[str, float]
 
 
 def check_per_class(name: str, value: Any, maximum: float) -> PerClass | None:
-    """``value``, checked to be finite and in [0, maximum]; numbers and arrays of numpy and torch become Python's."""
+    """Check that ``value`` is finite and in [0, maximum]. Numpy's and torch's numbers and arrays become Python's."""
     if value is None:
         return None
     if hasattr(value, "tolist"):
@@ -33,10 +33,10 @@ def check_per_class(name: str, value: Any, maximum: float) -> PerClass | None:
 
 
 def per_class_table(name: str, value: PerClass, classes: Sequence[str] | None, known: Sequence[str]) -> Tensor:
-    """One value as a tensor (), values per class as (K,) in the order of ``known``, the artifact's classes.
+    """One value as a tensor (), or values per class as (K,), in the order of the artifact's classes, ``known``.
 
-    A sequence is in the order of ``classes``, the data set's (None: ``known``). Raises ValueError where a class that
-    is needed has no value.
+    A sequence is in the order of the data set's ``classes`` (None: ``known``). Raises ValueError if a needed class has
+    no value.
     """
     if isinstance(value, int | float):
         return torch.tensor(float(value), dtype=torch.float32, device="cpu")
@@ -52,7 +52,10 @@ def per_class_table(name: str, value: PerClass, classes: Sequence[str] | None, k
 
 
 def look_up(name: str, table: Tensor, labels: Tensor) -> Tensor:
-    """The setting of each of ``labels`` (N,), the artifact's: (N,) where it differs by class, () where it does not."""
+    """Look up the setting of each of the artifact's ``labels`` (N,).
+
+    The result is (N,) if the setting differs by class, and () if it does not.
+    """
     if not table.ndim:
         return table
     if (labels == POOLED).any():

@@ -1,4 +1,4 @@
-"""Samples: which leaves of a nested structure are images, which may not be there, and their leading dimensions."""
+"""Samples: which leaves of a nested structure are images, which are not allowed, and their leading dimensions."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 EXPLICIT = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
-# KeyPoints came with torchvision 0.23.
+# KeyPoints was added in torchvision 0.23.
 GEOMETRIC = (
     tv_tensors.BoundingBoxes,
     tv_tensors.Mask,
@@ -20,10 +20,10 @@ GEOMETRIC = (
 
 
 def image_positions(flat_inputs: Sequence[Any]) -> list[int]:
-    """Which leaves of a sample are its images.
+    """The positions of the images among the leaves of a sample.
 
-    As in v2, PIL images, ``tv_tensors.Image`` and ``Video`` are; only in a sample without any of them a plain tensor
-    is, the one with 3 or more dimensions and an image's dtype. Raises ValueError for two such tensors.
+    As in v2, PIL images, ``tv_tensors.Image`` and ``Video`` are images. Only if a sample has none of them, a plain
+    tensor with 3 or more dimensions and the dtype of an image is used. Raises ValueError for two such tensors.
     """
     explicit = [i for i, leaf in enumerate(flat_inputs) if isinstance(leaf, EXPLICIT)]
     if explicit:
@@ -42,7 +42,7 @@ def image_positions(flat_inputs: Sequence[Any]) -> list[int]:
 
 
 def check_no_geometry(flat_inputs: Sequence[Any]) -> None:
-    """Raise TypeError for boxes, masks and keypoints, which a decoded image would no longer fit."""
+    """Raise TypeError for boxes, masks and keypoints, because they would not fit a decoded image."""
     for leaf in flat_inputs:
         if isinstance(leaf, GEOMETRIC):
             raise TypeError(
@@ -52,7 +52,7 @@ def check_no_geometry(flat_inputs: Sequence[Any]) -> None:
 
 
 def leading_shape(image: Any) -> tuple[int, ...]:
-    """The dimensions that hold different images: none for PIL, ``(...)`` of (..., C, H, W), one less for a video."""
+    """The leading shape of an image: () for PIL, ``(...)`` of (..., C, H, W), and one dimension less for a video."""
     if not isinstance(image, Tensor):
         return ()
     if image.ndim < 3:
@@ -61,5 +61,5 @@ def leading_shape(image: Any) -> tuple[int, ...]:
 
 
 def flatten_leading(tensor: Tensor, leading: int) -> Tensor:
-    """The first ``leading`` dimensions of a tensor made one: (N, ...)."""
+    """Flatten the first ``leading`` dimensions of a tensor into one: (N, ...)."""
     return tensor.reshape(math.prod(tensor.shape[:leading]), *tensor.shape[leading:])

@@ -1,4 +1,4 @@
-"""The augmentation itself: encode, perturb, decode. Deterministic given its noise."""
+"""The augmentation itself: encode, perturb, decode. The result is determined by the noise that is passed in."""
 
 import math
 
@@ -39,27 +39,30 @@ def semantic_augment_image(
     Args:
         image: (..., C, H, W), uint8 or floating point in [0, 1], C = 1 or 3, any size.
         noise: r, standard normal numbers (..., d), broadcast over the leading dimensions of ``image``.
-        model: on the device of ``image``; it has the shrinkage, the rank and the precision too.
-        labels: class indices of the leading shape (...), or one for all; -1 (``POOLED``): the pooled covariance.
-        strength: s >= 0, one for all or of the leading shape (...); None: as the artifact recommends.
-        mode: "decode" returns G(z'), as the paper does; "detail" adds only the change, x + G(z') - G(mu), so that what
-            the autoencoder cannot reproduce is kept and strength 0 is the identity; None: as the artifact recommends.
+        model: a model on the device of ``image``. It also determines the shrinkage, the rank and the precision.
+        labels: class indices with the leading shape (...), or one index for all images. -1 (``POOLED``) selects the
+            pooled covariance.
+        strength: s >= 0, one value for all images or a tensor with the leading shape (...). None uses the artifact's
+            recommendation.
+        mode: "decode" returns G(z'), as the paper does. "detail" adds only the change, x + G(z') - G(mu). This keeps
+            what the autoencoder cannot reproduce, and strength 0 is the identity. None uses the artifact's
+            recommendation.
         perturbation: a name in ``perturb.PERTURBATIONS``.
-        mu: the latents of these very images (..., d), where they are known; nothing is encoded then.
-        reconstruction: G(mu) in [0, 1], (..., channels, S, S) as the networks take them, where it is known; mode
-            "detail" then decodes z' alone.
+        mu: latents of the same images (..., d), if they are known. The images are then not encoded.
+        reconstruction: G(mu) in [0, 1], (..., channels, S, S) at the size of the networks, if it is known. Mode
+            "detail" then decodes only z'.
 
-    Raises TypeError where ``model`` is no ``LatentModel``, and ValueError for settings out of range: of tensors, where
-    that can be seen without waiting for a device.
+    Raises TypeError if ``model`` is not a ``LatentModel``, and ValueError for settings out of range. The values of
+    tensors are checked only if this does not require waiting for a device.
 
-    Returns a new tensor with the shape, dtype and device of ``image``. No gradients flow. On plain tensors it can be
-    compiled whole: ``torch.compile(semantic_augment_image, fullgraph=True)``.
+    Returns a new tensor with the shape, dtype and device of ``image``, without gradients. With plain tensors the
+    function compiles as a single graph: ``torch.compile(semantic_augment_image, fullgraph=True)``.
 
     Example::
 
         model = LatentModel.of(Artifact.from_pretrained("fer2013-48"))
         images, noise = torch.rand(8, 3, 224, 224), torch.randn(8, model.network.latent_dim)
-        augmented = semantic_augment_image(images, noise, model)  # (8, 3, 224, 224)
+        augmented = functional.semantic_augment_image(images, noise, model)  # (8, 3, 224, 224)
     """
     if not isinstance(model, LatentModel):
         raise TypeError(f"model must be a LatentModel, got {type(model).__name__}; call LatentModel.of(artifact)")
@@ -76,14 +79,14 @@ def semantic_augment_image(
     if not image.numel():
         return image.clone()
     d = model.network.latent_dim
-    device, asynchronous = image.device, image.is_cuda  # a copy to a GPU is not waited for
+    device, asynchronous = image.device, image.is_cuda  # do not wait for copies to a GPU
     noise = noise.to(device, torch.float32, non_blocking=asynchronous).expand(*leading, d).reshape(-1, d)
     labels = labels if isinstance(labels, Tensor) else torch.tensor(labels, device="cpu")
     labels = labels.to(device, non_blocking=asynchronous).expand(leading).reshape(-1)
     if isinstance(strength, Tensor):
         strength = strength.to(device, non_blocking=asynchronous).expand(leading).reshape(-1)
     unit = tensor_to_unit(image).reshape(-1, channels, height, width)
-    with torch.no_grad(), torch.autocast(device.type, enabled=False):  # the caller's, if there is one, is not ours
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):  # ignore the caller's autocast
         if mu is None:
             mu = model.encode(model_input(unit, model.network))
         else:
@@ -93,7 +96,7 @@ def semantic_augment_image(
         if mode == "detail" and reconstruction is not None:
             before = reconstruction.to(device, torch.float32, non_blocking=asynchronous).reshape(after.shape)
         augmented = blend(unit, before, after)
-        if perturbation == "interpolate":  # an image without a partner comes back as it was
+        if perturbation == "interpolate":  # an image without a partner stays unchanged
             augmented = torch.where((z != mu).any(1)[:, None, None, None], augmented, unit)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
 
@@ -121,9 +124,10 @@ def _check_strength(strength: float | Tensor) -> None:
 
 
 def decode_pair(mu: Tensor, z: Tensor, labels: Tensor, model: LatentModel, mode: Mode) -> tuple[Tensor | None, Tensor]:
-    """G(mu), which mode "decode" does without, and G(z'): latents (N, d) => float32 (N, channels, S, S) in [0, 1].
+    """Decode latents (N, d) to G(mu) and G(z'), each float32 (N, channels, S, S) in [0, 1].
 
-    ``labels`` (N,), ``POOLED`` where a class is not known, are for a conditional G.
+    Mode "decode" does not need G(mu) and returns None for it. ``labels`` (N,) are used by a conditional G. They are
+    ``POOLED`` for images whose class is not known.
     """
     if mode == "decode":
         return None, model_to_unit(model.decode(z, labels))
@@ -132,8 +136,10 @@ def decode_pair(mu: Tensor, z: Tensor, labels: Tensor, model: LatentModel, mode:
 
 
 def blend(unit: Tensor, before: Tensor | None, after: Tensor) -> Tensor:
-    """Unit-range images (N, 1 or 3, H, W) with what the networks made of them: ``after`` (N, channels, S, S) itself,
-    resized, or the change from ``before`` alone. Not clipped; the size and channels of ``unit``.
+    """Combine unit-range images (N, 1 or 3, H, W) with the output of the networks.
+
+    Without ``before``, the result is ``after`` (N, channels, S, S), resized. With it, only the change from ``before``
+    to ``after`` is added. The result has the size and channels of ``unit`` and is not clipped.
     """
     if before is None:
         height, width = unit.shape[-2:]
@@ -142,12 +148,12 @@ def blend(unit: Tensor, before: Tensor | None, after: Tensor) -> Tensor:
 
 
 def direction_noise(deviations: Tensor, model: LatentModel, label: int = POOLED) -> Tensor:
-    """Noise (..., d) with which ``semantic_augment_image`` at strength 1 walks along the directions of a class.
+    """Noise (..., d) that makes ``semantic_augment_image`` at strength 1 move along the directions of a class.
 
-    ``deviations`` (..., k), k <= r: how far along each of the k leading directions of the class's covariance in
-    ``model``, in standard deviations, so z' = mu + sum_i deviations_i sqrt(variance_i) direction_i. The directions are
-    those of ``ClassStatistics.directions`` with the shrinkage of ``model``. Raises ValueError for more of them than
-    the model has.
+    ``deviations`` (..., k), k <= r, says how far to move along each of the k leading directions of the class's
+    covariance in ``model``, in standard deviations: z' = mu + sum_i deviations_i sqrt(variance_i) direction_i. The
+    directions are those of ``ClassStatistics.directions`` with the shrinkage of ``model``. Raises ValueError if k is
+    larger than the number of directions in the model.
     """
     k, factor = deviations.shape[-1], model.factors[label]
     if k > factor.shape[1]:
@@ -157,5 +163,5 @@ def direction_noise(deviations: Tensor, model: LatentModel, label: int = POOLED)
 
 
 def model_input(unit: Tensor, network: NetworkConfig) -> Tensor:
-    """Unit-range images (N, 1 or 3, H, W) => (N, channels, S, S) in [-1, 1], as networks of these sizes take them."""
+    """Convert unit-range images (N, 1 or 3, H, W) to network input (N, channels, S, S) in [-1, 1]."""
     return unit_to_model(resize(to_model_channels(unit, network.channels), (network.image_size, network.image_size)))

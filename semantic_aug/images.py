@@ -1,7 +1,7 @@
-"""The only place that knows how an image is stored: PIL, uint8, [0, 1] or normalised, grey or RGB, of any size.
+"""Conversions between the ways to store an image: PIL, uint8, [0, 1] or normalised, grey or RGB, of any size.
 
-Everywhere else an image is a float tensor in [0, 1] ("unit range") or, inside the networks, in [-1, 1]
-("model range"), with dimensions (..., C, H, W).
+No other module deals with these. Everywhere else an image is a float tensor (..., C, H, W) in [0, 1] ("unit range")
+or, inside the networks, in [-1, 1] ("model range").
 """
 
 import math
@@ -14,11 +14,15 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
 TURNS = {
-    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT, 3: PIL.Image.Transpose.ROTATE_180,
-    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM, 5: PIL.Image.Transpose.TRANSPOSE, 6: PIL.Image.Transpose.ROTATE_270,
-    7: PIL.Image.Transpose.TRANSVERSE, 8: PIL.Image.Transpose.ROTATE_90,
-}  # fmt: skip
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL's and torchvision's conversions to grey
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's and torchvision's conversions to grey
 
 
 def unit_to_model(images: Tensor) -> Tensor:
@@ -37,7 +41,7 @@ def bytes_to_model(images: Tensor) -> Tensor:
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear, antialiased: (N, C, h, w) => (N, C, *size); the same object where nothing is to be done."""
+    """Resize (N, C, h, w) to (N, C, *size), bilinear and antialiased. Returns ``images`` itself if the size fits."""
     if images.shape[-2:] == size:
         return images
     return interpolate(images, size=size, mode="bilinear", antialias=True)
@@ -49,18 +53,18 @@ def to_grey(images: Tensor) -> Tensor:
 
 
 def file_to_bytes(path: str, channels: int | None, size: int | None = None) -> Tensor:
-    """Read an image file of any format and mode that Pillow knows => uint8 (channels, H, W).
+    """Read an image file of any format and mode that Pillow knows, as uint8 (channels, H, W).
 
-    The EXIF orientation is honoured, transparency is laid over white. ``channels`` None: the image's own, 1 for greys
-    and 3 for colours. With ``size`` the image is resized to (size, size). Raises OSError or ValueError, as Pillow does,
-    for a file that cannot be read.
+    The EXIF orientation is honoured, and transparent images are composited onto white. If ``channels`` is None, the
+    image keeps its own number, 1 for grey and 3 for colour. With ``size``, the image is resized to (size, size). Raises
+    OSError or ValueError, as Pillow does, for a file that cannot be read.
     """
     with PIL.Image.open(path) as file:
         return pil_to_bytes(file, channels, size)
 
 
 def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None = None) -> Tensor:
-    """As ``file_to_bytes``, of an image that is open already."""
+    """Do the same as ``file_to_bytes`` for an image that is already open."""
     image = upright(image)
     if channels is None:
         channels = 1 if PIL.Image.getmodebase(image.mode) == "L" else 3
@@ -71,21 +75,23 @@ def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None 
 
 
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """``image`` turned as its EXIF orientation says; without one that can be read, as it is.
+    """Turn ``image`` as its EXIF orientation says. Without a readable orientation, return it unchanged.
 
-    Pillow's ``exif_transpose`` writes the rest of the EXIF back, which fails where any of it is damaged.
+    Pillow's ``exif_transpose`` is not used because it writes the rest of the EXIF back, which fails if any of it is
+    damaged.
     """
     try:
         turn = TURNS.get(image.getexif().get(0x0112, 1))
-    except Exception:  # whatever damaged EXIF makes Pillow raise
+    except Exception:  # damaged EXIF can make Pillow raise anything
         turn = None
     return image if turn is None else image.transpose(turn)
 
 
 def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
-    """``image`` in "L" or "RGB". Of greys beyond 8 bits the upper 8 of 16 are kept; transparency lies over white.
+    """Convert ``image`` to "L" or "RGB".
 
-    Raises ValueError for floating point pixels, whose range no file states.
+    Grey images with more than 8 bits keep the upper 8 of 16 bits. Transparent images are composited onto white. Raises
+    ValueError for floating point pixels, because the file does not state their range.
     """
     if image.mode == "F":
         raise ValueError("its pixels are floating point numbers of an unknown range; save it with 8 or 16 bits")
@@ -97,13 +103,13 @@ def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
-    if image.mode == "LAB":  # which Pillow converts to RGB alone
+    if image.mode == "LAB":  # Pillow converts this mode only to RGB
         image = image.convert("RGB")
     return image if image.mode == mode else image.convert(mode)
 
 
 def tensor_to_unit(images: Tensor) -> Tensor:
-    """uint8 or floating point (..., C, H, W) => float32 in [0, 1]; a float is taken to be in [0, 1] already."""
+    """uint8 or floating point (..., C, H, W) => float32 in [0, 1]. Floats are assumed to be in [0, 1] already."""
     if images.dtype == torch.uint8:
         return images.float() / 255
     if images.is_floating_point():
@@ -112,7 +118,7 @@ def tensor_to_unit(images: Tensor) -> Tensor:
 
 
 def unit_to_tensor(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """float32 => ``dtype`` (uint8 or floating point), clipped to [0, 1] and rounded where the dtype is uint8."""
+    """float32 => ``dtype`` (uint8 or floating point), clipped to [0, 1], and rounded if the dtype is uint8."""
     images = images.clamp(0, 1)
     return (images * 255).round().to(dtype) if dtype == torch.uint8 else images.to(dtype)
 
@@ -125,10 +131,10 @@ def to_model_channels(images: Tensor, channels: int) -> Tensor:
 
 
 def add_change(images: Tensor, change: Tensor) -> Tensor:
-    """Unit-range images (N, C, H, W) plus a model's change of them (N, c, h, w), resized, in their own channels.
+    """Add a model's change (N, c, h, w), resized, to unit-range images (N, C, H, W). The images keep their channels.
 
-    A grey model's change of an RGB image is a change of its luminance, the chroma is kept; an RGB model's change of
-    a grey image is averaged.
+    A grey model changes the luminance of an RGB image and keeps its chroma. For a grey image, the change of an RGB
+    model is averaged over the channels.
     """
     change = resize(change, (images.shape[-2], images.shape[-1]))
     return images + (change.mean(1, keepdim=True) if images.shape[1] == 1 else change)
@@ -137,7 +143,8 @@ def add_change(images: Tensor, change: Tensor) -> Tensor:
 def denormalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Undo ``v2.Normalize(mean, std)``: (..., C, H, W) => unit range, float32.
 
-    Raises TypeError for integers, which nobody normalised, and ValueError for another number of values than channels.
+    Raises TypeError for integers, which cannot have been normalised, and ValueError if the number of values differs
+    from the number of channels.
     """
     if not images.is_floating_point():
         raise TypeError(f"mean and std are given, so normalised floats were expected, got {images.dtype}")
@@ -166,7 +173,7 @@ def check_channels(images: Tensor) -> None:
 
 
 def check_unit(images: Tensor, stored: torch.dtype) -> None:
-    """Raise ValueError where floats are not in [0, 1], the rounding error of dtype ``stored`` aside, or not finite."""
+    """Raise ValueError for floats that are not finite or not in [0, 1], up to the rounding error of ``stored``."""
     if not images.is_floating_point() or not images.numel():
         return
     low, high = (float(value) for value in images.detach().aminmax())

@@ -1,4 +1,4 @@
-"""Labels: where a sample keeps them, and what two data sets call the same class."""
+"""Labels: where to find them in a sample, and how to match the class names of two data sets."""
 
 import re
 import unicodedata
@@ -12,27 +12,27 @@ from torchvision.transforms.v2.functional import is_pure_tensor
 
 
 def default_labels(sample: Any) -> Any:
-    """The labels of ``(image, labels, ...)`` or of a mapping, as v2.MixUp finds them; None where there are none.
+    """Find the labels of ``(image, labels, ...)`` or of a mapping, as v2.MixUp does. Returns None if there are none.
 
-    In a tuple or list it is the second element: a plain tensor, an integer, or a mapping that holds labels. In a
-    mapping it is the value of the key "labels" (in any case), else of the first key that contains "label".
+    In a tuple or list, the second element is used: a plain tensor, an integer, or a mapping that holds labels. In a
+    mapping, the value of the key "labels" (in any case) is used, or else that of the first key that contains "label".
     """
     found = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else sample
     if isinstance(found, Mapping):
         keys = [key for key in found if isinstance(key, str) and "label" in key.casefold()]
         keys.sort(key=lambda key: key.casefold() != "labels")  # stable: "labels" first, then in order
         found = found[keys[0]] if keys else None
-    elif found is sample:  # a lone image
+    elif found is sample:  # an image on its own
         return None
     is_label = is_pure_tensor(found) or (isinstance(found, Integral) and not isinstance(found, bool))
     return found if is_label else None
 
 
 def as_class_indices(labels: Any, shape: tuple[int, ...], num_classes: int) -> Tensor:
-    """Labels as a sample holds them => class indices int64 of the images' leading shape, on the CPU.
+    """Convert the labels of a sample to class indices, int64 with the images' leading shape, on the CPU.
 
-    An integer, integers of that shape, or soft labels (*shape, num_classes), of which the largest counts. Raises
-    TypeError for another type, and ValueError for another shape.
+    Labels may be an integer, integers of that shape, or soft labels (*shape, num_classes), where the largest value
+    determines the class. Raises TypeError for another type, and ValueError for another shape.
     """
     if isinstance(labels, Integral):  # numpy's too
         labels = torch.tensor(int(labels), device="cpu")
@@ -51,22 +51,25 @@ def as_class_indices(labels: Any, shape: tuple[int, ...], num_classes: int) -> T
 
 
 def indices_by_class(labels: Tensor, classes: int = 0) -> tuple[Tensor, ...]:
-    """Which of the images with ``labels`` int64 (N,) are of class 0, of class 1, and so on: int64 each, ascending.
+    """For each class, the indices of its images in ``labels`` int64 (N,), as ascending int64.
 
-    There are as many classes as the labels need, at least ``classes``. One stable sort finds them all, so the cost does
-    not grow with their number.
+    There are as many classes as the labels need, but at least ``classes``. A single stable sort finds all of them, so
+    the cost does not grow with the number of classes.
     """
     counts = torch.bincount(labels, minlength=classes)
     return labels.argsort(stable=True).split(counts.tolist())
 
 
 def folder_name(name: str) -> str:
-    """What the folder of a class is called: its name, "_" in place of what a folder's name cannot have."""
+    """The name of a class's folder: the class name, with "_" for characters that a folder name cannot have."""
     return re.sub(r"^\.|[/\\\0]", "_", name)
 
 
 def class_key(name: str) -> str:
-    """The same text for all names of a class: in any case, as its folder is called, letters composed or not (macOS)."""
+    """A key that is equal for all spellings of a class name.
+
+    It ignores case, the characters replaced by ``folder_name``, and whether letters are composed (macOS).
+    """
     return unicodedata.normalize("NFC", folder_name(name)).casefold()
 
 
@@ -76,14 +79,15 @@ def are_names(value: Any) -> bool:
 
 
 def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Whether two lists name the same classes, in whatever order."""
+    """Whether two lists name the same classes, in any order."""
     return sorted(map(class_key, names)) == sorted(map(class_key, others))
 
 
 def label_table(names: Sequence[str], known: Sequence[str]) -> Tensor:
-    """Index in ``known`` of each of ``names``, compared as they are, else by ``class_key``: int64 (len(names),).
+    """Index in ``known`` of each of ``names``, int64 (len(names),).
 
-    Raises ValueError with both lists where a name is not known, or could be several that are.
+    An exact match comes first, and then a match by ``class_key``. Raises ValueError with both lists if a name is
+    unknown or matches several known names.
     """
     exact = {name: label for label, name in enumerate(known)}
     alike: dict[str, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Latents of a data set, encoded once and kept in a memory-mapped file: an epoch then costs the decoder alone."""
+"""Latents of a data set, encoded once and kept in a memory-mapped file, so that an epoch costs only the decoder."""
 
 import hashlib
 import os
@@ -22,31 +22,36 @@ from semantic_aug.model.artifact import Artifact
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded
-# Of the spread of the latents. Another way of resizing moves a latent by 0.005 of it, rounding to 6 bits by 0.03, a
-# shift by one pixel by 0.5 and a flip by 1.2 in the median (fer2013-48 on FER2013).
+# Fraction of the spread of the latents. In the median, a different way of resizing moves a latent by 0.005 of the
+# spread, rounding to 6 bits by 0.03, a shift by one pixel by 0.5, and a flip by 1.2 (fer2013-48 on FER2013).
 TOLERANCE = 0.1
 
 
 class LatentsError(ValueError):
-    """A file of latents cannot be used; the message says why: broken, of another artifact, or of other images."""
+    """A file of latents cannot be used: it is broken, or belongs to another artifact or to other images."""
 
 
 class LatentCache:
-    """mu(x) for every image of a data set and, if wanted, G(mu(x)), which "detail" mode subtracts::
+    """The latent mu(x) of every image of a data set and, optionally, G(mu(x)), which "detail" mode subtracts.
 
-        cache = LatentCache.build("latents.safetensors", augment.artifact, data)  # once, or semantic-aug encode
-        cache = LatentCache.load("latents.safetensors", augment.artifact, data)
-        loader = DataLoader(cache.dataset(data), batch_size=256, shuffle=True)  # yields (image, label, index)
-        for images, labels in SemanticLoader(loader, augment, latents=cache): ...
-
-    or by hand ``augment(images, labels, latents=cache[index])``. The images must reach the augmentation as they were
-    encoded: a random flip, crop or colour change between loading and augmenting gives images that the latents do
-    not belong to. Put such transforms behind it.
+    Pass a cache to ``SemanticLoader``, or call ``augment(images, labels, latents=cache[index])``. The images must reach
+    the augmentation exactly as they were encoded. After a random flip, crop or colour change, the latents would no
+    longer belong to the images, so put such transforms after the augmentation.
 
     Attributes:
         mu: (N, d) float32, memory-mapped.
         reconstruction: (N, C, S, S) float16 in [0, 1], memory-mapped, or None.
-        fingerprint: of the artifact that encoded them.
+        fingerprint: fingerprint of the artifact that encoded the images.
+
+    Example::
+
+        augment = SemanticAugmentBatch(p=0.5)
+        data = [(torch.rand(1, 48, 48), label) for label in range(7)]
+        cache = LatentCache.build("latents.safetensors", augment.artifact, data)  # once, or semantic-aug encode
+        cache = LatentCache.load("latents.safetensors", augment.artifact, data)
+        loader = DataLoader(cache.dataset(data), batch_size=4)  # yields (image, label, index)
+        for images, labels in SemanticLoader(loader, augment, latents=cache):
+            pass
     """
 
     def __init__(self, mu: Tensor, reconstruction: Tensor | None, fingerprint: str) -> None:
@@ -56,12 +61,12 @@ class LatentCache:
         return len(self.mu)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> dict[str, Tensor]:
-        """``mu`` and, where it is kept, ``reconstruction`` of the images at ``index``: what ``latents=`` takes."""
+        """``mu`` and, if it is kept, ``reconstruction`` of the images at ``index``, to pass as ``latents=``."""
         found = {"mu": self.mu[index]}
         return found if self.reconstruction is None else found | {"reconstruction": self.reconstruction[index]}
 
     def dataset(self, data: Any) -> "IndexedDataset":
-        """``data`` with the index of each image behind its sample, so that a batch finds its latents."""
+        """``data`` with the index of each image appended to its sample, so that a batch can look up its latents."""
         if len(data) != len(self):
             raise ValueError(f"the cache holds the latents of {len(self)} images, the data set has {len(data)}")
         return IndexedDataset(data)
@@ -80,22 +85,24 @@ class LatentCache:
         batch: int = 256,
         workers: int = 0,
     ) -> "LatentCache":
-        """Encode a data set in float32 on the artifact's device and write its latents, atomically.
+        """Encode a data set in float32 on the artifact's device and write its latents atomically.
 
         Args:
-            path: the file; 4 d bytes an image (15 MB for 28 709 images and d = 128).
-            data: a map-style data set whose samples hold one image each, uint8, PIL or float in [0, 1], or a tensor
+            path: the file to write. It takes 4 d bytes per image (15 MB for 28 709 images and d = 128).
+            data: a map-style data set whose samples hold one image each (uint8, PIL or float in [0, 1]), or a tensor
                 of images (N, C, H, W).
-            files: the files behind ``data``, in its order, by whose names, sizes and times it is known again (None:
-                its ``samples``, as torchvision's folders have them). Without files it is known by all its pixels.
-            reconstructions: keep G(mu) too; 2 C S^2 bytes an image (132 MB for 28 709 grey images of 48 pixels), all
-                in memory while they are written. "detail" mode then decodes once instead of twice.
-            labels: class indices of the artifact (N,), -1 where a class is not known; needed where a conditional
-                generator makes the reconstructions, which then hold for augmentations with these labels.
-            batch, workers: images encoded at a time, and processes that read them.
+            files: the files behind ``data``, in its order. Their names, sizes and times identify the data set when
+                the cache is loaded (None: its ``samples``, as torchvision's folders have them). Without files, all
+                pixels identify it.
+            reconstructions: keep G(mu) too, which takes 2 C S^2 bytes per image (132 MB for 28 709 grey images of 48
+                pixels). All of it is in memory while it is written. "detail" mode then decodes once instead of twice.
+            labels: the artifact's class index of each image (N,), -1 if the class is not known. They are required for
+                the reconstructions of a conditional generator, which are then valid only for these labels.
+            overwrite: replace an existing file.
+            batch, workers: number of images encoded at a time, and number of processes that read them.
 
-        Raises FileExistsError, unless ``overwrite``, and ValueError for a data set whose images differ from one
-        reading to the next or are not in [0, 1], and where labels are needed and missing.
+        Raises FileExistsError if the file exists, unless ``overwrite`` is set. Raises ValueError if an image differs
+        from one reading to the next or is not in [0, 1], or if required labels are missing.
         """
         target = Path(path)
         if target.exists() and not overwrite:
@@ -130,10 +137,10 @@ class LatentCache:
     def load(
         cls, path: str | Path, artifact: Artifact, data: Any, *, files: Sequence[str | Path] | None = None
     ) -> "LatentCache":
-        """Map a file written by ``build``, for an artifact and a data set that must be the same as then.
+        """Memory-map a file written by ``build``. The artifact and the data set must be the same as then.
 
-        A few images are encoded again, so that a data set whose transforms have changed is found out too.
-        Raises FileNotFoundError, LatentsError for a file that is broken or stale, and ValueError as ``build`` does.
+        A few images are encoded again to detect changed transforms. Raises FileNotFoundError, LatentsError for a file
+        that is broken or stale, and ValueError as ``build`` does.
         """
         cache, metadata = cls._open(Path(path), artifact)
         images = _Images(data, artifact)
@@ -184,17 +191,17 @@ DIFFERENCES = {
 
 
 class IndexedDataset(Subset):
-    """A data set whose samples end in their index: (image, label) => (image, label, index), a mapping gets "index".
+    """A data set that adds each sample's index: (image, label) => (image, label, index), or a key "index" in a mapping.
 
-    A ``Subset`` of everything, for whoever looks through those. Every other attribute (``classes``, ``targets``) is
-    that of the data set.
+    It is a ``Subset`` of the whole data set, for code that unwraps subsets. Every other attribute (``classes``,
+    ``targets``) is that of the data set.
     """
 
     def __init__(self, data: Any) -> None:
         super().__init__(data, range(len(data)))
 
     def __getattr__(self, name: str) -> Any:
-        if name == "dataset" or name.startswith("__"):  # not there yet while being unpickled; its own, not ours
+        if name == "dataset" or name.startswith("__"):  # while unpickling, "dataset" does not exist yet
             raise AttributeError(name)
         return getattr(self.dataset, name)
 
@@ -218,13 +225,13 @@ def _with_index(sample: Any, index: int) -> Any:
 
 
 def split_index(batch: Any) -> tuple[Any, Tensor]:
-    """A batch of an ``IndexedDataset`` => the batch as the data set itself would have given it, and its indices."""
+    """Split a batch of an ``IndexedDataset`` into the batch of the data set itself and its indices."""
     if isinstance(batch, Mapping):
         index = batch.get("index")
         rest: Any = {name: value for name, value in batch.items() if name != "index"}
     else:
         *rest, index = batch
-        if len(rest) < 2:  # an image and its label alone: it is the label that stands last
+        if len(rest) < 2:  # only an image and its label, so the last element is the label
             index = None
         rest = tuple(rest) if isinstance(batch, tuple) else rest
     if not isinstance(index, Tensor) or index.dtype != torch.int64 or index.ndim != 1:
@@ -236,7 +243,7 @@ def split_index(batch: Any) -> tuple[Any, Tensor]:
 
 
 class _Images(Dataset):
-    """The images of a data set as its artifact's networks take them, float32 (C, S, S) in [-1, 1]."""
+    """The images of a data set, converted to the artifact's network input, float32 (C, S, S) in [-1, 1]."""
 
     def __init__(self, data: Any, artifact: Artifact) -> None:
         self.data, self.artifact = data, artifact
@@ -248,7 +255,7 @@ class _Images(Dataset):
         return model_input(self.unit(index)[None], self.artifact.network)[0]
 
     def unit(self, index: int) -> Tensor:
-        """The image as the data set gives it, float32 (1 or 3, H, W) in [0, 1]."""
+        """The image as the data set returns it, converted to float32 (1 or 3, H, W) in [0, 1]."""
         flat, _ = tree_flatten(self.data[index])
         positions = image_positions(flat)
         if len(positions) != 1:
@@ -263,7 +270,7 @@ class _Images(Dataset):
 
 
 def _label_column(labels: Sequence[int] | Tensor | None, n: int, artifact: Artifact) -> Tensor | None:
-    """The labels that G is given, int64 (n,); None for an unconditional one."""
+    """The labels for G, int64 (n,), or None if G is unconditional."""
     if not artifact.conditional:
         return None
     if labels is None:
@@ -282,7 +289,7 @@ def _probes(n: int) -> list[int]:
 
 
 def _stamp(images: _Images, files: Sequence[str | Path] | None) -> dict[str, str]:
-    """What tells whether a data set is still the same: its files, or, where it has none, its pixels."""
+    """What identifies a data set: its files or, without files, its pixels."""
     found = _files(images.data) if files is None else [os.path.abspath(file) for file in files]
     if found is None:
         digest = _digest()
@@ -291,7 +298,7 @@ def _stamp(images: _Images, files: Sequence[str | Path] | None) -> dict[str, str
             digest.update(repr(tuple(pixels.shape)).encode() + pixels.contiguous().numpy().tobytes())
         return {"known_by": "pixels", "pixels": digest.hexdigest()}
     if len(found) != len(images):
-        raise ValueError(f"{len(found)} files for {len(images)} images; one file an image is expected")
+        raise ValueError(f"expected one file for each of {len(images)} images, got {len(found)} files")
     root, names, times = os.path.commonpath(found), _digest(), _digest()
     for file in found:
         stat = os.stat(file)
@@ -305,7 +312,7 @@ def _digest() -> Any:
 
 
 def _files(data: Any) -> list[str] | None:
-    """The files behind a data set in its order, as torchvision's folders list them, also through a Subset."""
+    """The files behind a data set in its order, as torchvision's folders list them. Subsets are unwrapped."""
     if isinstance(data, Subset):
         files = _files(data.dataset)
         return None if files is None else [files[i] for i in data.indices]

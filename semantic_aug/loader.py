@@ -32,24 +32,33 @@ FORWARDED = (
 
 
 class SemanticLoader:
-    """Wraps any DataLoader (of tuples, lists or mappings) and yields its batches on ``device``, augmented.
+    """Wrap a DataLoader of tuples, lists or mappings and yield its batches, augmented, on ``device``.
 
-    On a GPU the next batch is copied and augmented on a side stream while the current one is trained on; give the
-    DataLoader ``pin_memory=True``. The data set's ``classes``, where it has any, map its labels to the checkpoint's by
-    name, unless ``augment`` was given ``classes``.
+    On a GPU, the next batch is copied and augmented on a side stream while the current one is used for training. Give
+    the DataLoader ``pin_memory=True``. If the data set has ``classes``, its labels are mapped to the checkpoint's
+    classes by name, unless ``augment`` has its own ``classes``.
 
     Args:
         loader: a DataLoader, or any iterable of batches.
-        augment: applied to every batch.
-        device: where to (None: a GPU if there is one, else the CPU).
-        clean_epochs: so many last epochs of ``epochs`` are not augmented (the paper's last epochs on originals).
-        epochs: epochs of the whole training; needed with ``clean_epochs``.
-        latents: of the images of ``latents.dataset(data)``, which the DataLoader then loads; encoding is saved. The
-            indices, last in its batches, are taken off again.
+        augment: the augmentation to apply to every batch.
+        device: the device of the batches (None: a GPU if there is one, else the CPU).
+        clean_epochs: number of epochs at the end of training that are not augmented, as in the paper.
+        epochs: number of epochs of the whole training. It is required with ``clean_epochs``.
+        latents: cached latents, so that images need not be encoded. The DataLoader must then load
+            ``latents.dataset(data)``. The indices at the end of its batches are removed.
 
-    Epochs are counted by iterations, unless ``set_epoch`` says otherwise. ``len()``, ``dataset``, ``batch_size``,
-    ``sampler`` and the other settings of a DataLoader are those of ``loader``. Raises ValueError for ``clean_epochs``
-    without ``epochs``, and LatentsError for latents of another checkpoint than that of ``augment``.
+    An epoch is counted each time the loader is iterated, unless ``set_epoch`` is called. ``len()``, ``dataset``,
+    ``batch_size``, ``sampler`` and the other settings of a DataLoader are those of ``loader``. Raises ValueError for
+    ``clean_epochs`` without ``epochs``, and LatentsError if the latents belong to another checkpoint than ``augment``.
+
+    Example::
+
+        data = [(torch.rand(1, 48, 48), label) for label in range(7) for _ in range(4)]
+        loader = DataLoader(data, batch_size=7, shuffle=True)
+        batches = SemanticLoader(loader, SemanticAugmentBatch(p=0.5), clean_epochs=1, epochs=2)
+        for epoch in range(2):  # the second epoch is not augmented
+            for images, labels in batches:  # (7, 1, 48, 48) and (7,), on the device
+                pass
     """
 
     def __init__(
@@ -82,7 +91,7 @@ class SemanticLoader:
         return len(self.loader)  # type: ignore[arg-type]
 
     def set_epoch(self, epoch: int) -> None:
-        """Say which epoch the next iteration is; the loader's samplers are told too."""
+        """Set the epoch of the next iteration, also in the loader's samplers."""
         self.epoch = epoch
         sampler, batch_sampler = (getattr(self.loader, name, None) for name in ("sampler", "batch_sampler"))
         for part in (self.loader, sampler, batch_sampler, getattr(batch_sampler, "sampler", None)):
@@ -91,7 +100,7 @@ class SemanticLoader:
 
     @property
     def clean(self) -> bool:
-        """Whether the epoch to come is one of the last, on originals only."""
+        """Whether the next epoch is one of the last ones, which are not augmented."""
         return bool(self.clean_epochs) and self.epoch >= (self.epochs or 0) - self.clean_epochs
 
     def __iter__(self) -> Iterator[Any]:
@@ -105,7 +114,7 @@ class SemanticLoader:
             if self.latents is not None:
                 batch, index = split_index(batch)
                 known = self.latents[index] if not clean else None
-            # Drawn while the labels are on the CPU, so that a GPU is never waited for.
+            # Draw while the labels are on the CPU, so that we never wait for a GPU.
             params = None if clean else self.augment.draw(batch, known)
             return self.augment.apply(tree_map(self._move, batch), params)
 
@@ -114,24 +123,24 @@ class SemanticLoader:
         return map(prepare, self.loader)
 
     def _move(self, leaf: Any) -> Any:
-        # The other way, a copy that is not waited for could be read before it is there.
+        # An asynchronous copy from a GPU to the CPU could be read before it is complete.
         asynchronous = self.device.type == "cuda"
         return leaf.to(self.device, non_blocking=asynchronous) if isinstance(leaf, Tensor) else leaf
 
 
 def _prefetched(batches: Iterable[Any], prepare: Callable[[Any], Any], device: torch.device) -> Iterator[Any]:
-    """Prepare each batch on a side stream while the one before it is used."""
+    """Prepare each batch on a side stream while the previous one is in use."""
     side = torch.cuda.Stream(device)
     ready = None
     for batch in batches:
         if any(isinstance(leaf, Tensor) and leaf.is_cuda for leaf in tree_flatten(batch)[0]):
-            # Made on the consumer's stream, behind the step that is under way. A batch on the CPU waits for nothing.
+            # The batch was made on the consumer's stream, after the current step. A batch on the CPU need not wait.
             side.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(side):
             following = prepare(tree_map(lambda leaf: _recorded(leaf, side), batch))
         if ready is not None:
             yield ready
-        # The consumer's stream waits for the side stream, and the allocator learns who else uses the memory.
+        # The consumer's stream waits for the side stream, and the allocator learns that both use the memory.
         current = torch.cuda.current_stream(device)
         current.wait_stream(side)
         ready = tree_map(lambda leaf, used_by=current: _recorded(leaf, used_by), following)
@@ -146,7 +155,7 @@ def _recorded(leaf: Any, stream: torch.cuda.Stream) -> Any:
 
 
 def _classes(dataset: Any) -> Any:
-    """What a data set, or what it is made of, calls its classes; None where it says nothing, or its parts differ."""
+    """The ``classes`` of a data set or of its parts. None if there are none, or if the parts differ."""
     while isinstance(dataset, Subset):
         dataset = dataset.dataset
     if isinstance(dataset, ConcatDataset):

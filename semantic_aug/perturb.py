@@ -1,9 +1,9 @@
 """Perturbations of a latent: pure functions of (mu, labels, noise, model, strength).
 
-``mu`` (N, d) are latents of images, ``labels`` (N,) their class indices (``POOLED`` = -1 where a class is not known),
-``noise`` r (N, d) standard normal numbers, ``model`` has the class means and covariance factors, all on one device;
-``strength`` s >= 0 is a float or (N,). The result is z' (N, d). A row of it depends on the same row of the arguments
-alone, except in "interpolate", which needs the other rows.
+``mu`` (N, d) are the latents of images, and ``labels`` (N,) are their class indices (``POOLED`` = -1 if a class is not
+known). ``noise`` r (N, d) holds standard normal numbers, and ``model`` has the class means and covariance factors. All
+are on the same device. ``strength`` s >= 0 is a float or (N,). The result is z' (N, d). Each row of it depends only on
+the same row of the arguments, except in "interpolate", which needs the other rows.
 """
 
 from collections.abc import Callable
@@ -29,26 +29,30 @@ def pooled(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, streng
 
 
 def diagonal(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
-    """z' ~ N(mu, s diag(Sigma_c)): the variance of each latent dimension, without their correlations."""
+    """z' ~ N(mu, s diag(Sigma_c)): the variance of each latent dimension, without the correlations between them."""
     deviations = model.factors.square().sum(2).sqrt()  # (K + 1, d), the roots of the diagonals of L L^T
     return mu + _root(strength, mu) * deviations[labels] * noise
 
 
 def isotropic(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
-    """z' ~ N(mu, s tr(Sigma_c) / d I): the same total variance in every direction, the paper's straw man."""
+    """z' ~ N(mu, s tr(Sigma_c) / d I): the same total variance, spread evenly over all directions.
+
+    The paper compares its method with this one.
+    """
     deviations = (model.factors.square().sum((1, 2)) / mu.shape[1]).sqrt()  # (K + 1,)
     return mu + _root(strength, mu) * deviations[labels, None] * noise
 
 
 def class_gaussian(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
-    """z' ~ N(mean_c, s Sigma_c): a new sample of the class, whatever the image (BAGAN, IDA-GAN). Needs labels."""
+    """z' ~ N(mean_c, s Sigma_c): a new sample of the class that ignores the image (BAGAN, IDA-GAN). Needs labels."""
     return model.means[labels] + _root(strength, mu) * _colour(labels, noise, model)
 
 
 def interpolate(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
-    """z' = mu + min(s, 1) u (mu_j - mu), u ~ U(0, 1), j another image of the class in the batch (SMOTE at s = 1).
+    """z' = mu + min(s, 1) u (mu_j - mu), u ~ U(0, 1), where j is another image of the class in the batch.
 
-    u and the partner come from the first and the last column of the noise. Without a partner z' = mu. Needs labels.
+    At s = 1 this is SMOTE. The first column of the noise determines u, and the last one chooses the partner j. Without
+    a partner, z' = mu. Needs labels.
     """
     n = len(mu)
     if not n:
@@ -74,12 +78,12 @@ NEEDS_LABELS = ("class-gaussian", "interpolate")
 
 
 def _colour(labels: Tensor, noise: Tensor, model: LatentModel) -> Tensor:
-    """White noise (N, d) => noise with the covariance of each label's class."""
+    """Turn white noise (N, d) into noise with the covariance of each label's class."""
     factors = model.factors[labels]
     return torch.einsum("nij,nj->ni", factors, noise[:, : factors.shape[2]])
 
 
 def _root(strength: float | Tensor, mu: Tensor) -> Tensor:
-    # s scales the covariance, so its root scales the step; (N, 1) or ().
+    # s scales the covariance, so its square root scales the step. The result is (N, 1) or ().
     root = torch.as_tensor(strength, dtype=mu.dtype, device=mu.device).sqrt()
     return root[:, None] if root.ndim else root

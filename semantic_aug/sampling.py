@@ -1,4 +1,4 @@
-"""Class-balanced sampling, in one process or several."""
+"""Class-balanced sampling in one process or several."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,19 +13,29 @@ from semantic_aug._random import evenly
 
 
 class ClassBalancedSampler(Sampler[int]):
-    """Indices in which every class is equally frequent, and within a class every image.
+    """Sample indices so that every class is equally frequent, and so is every image within a class.
 
-    One draw of ``num_samples`` positions is made for an epoch, the same on all ranks; each rank takes every
-    ``world_size``-th of them, so ranks are disjoint. Counts of classes, and of a class's images, differ by at most 1.
+    In each epoch, all ranks make the same draw of ``num_samples`` positions, and each rank takes every
+    ``world_size``-th of them. The ranks are therefore disjoint. The counts of two classes, or of two images of a class,
+    differ by at most 1.
 
     Args:
-        labels: class index of every image of the data set, (N,); see ``dataset_labels``.
-        num_samples: positions of an epoch over all ranks (None: N), rounded up to a multiple of ``world_size``.
-        seed: of the draw; the same on all ranks.
-        rank, world_size: None: those of ``torch.distributed`` where it is initialised, else 0 and 1.
+        labels: class index of every image of the data set, (N,), see ``dataset_labels``.
+        num_samples: length of an epoch over all ranks (None: N), rounded up to a multiple of ``world_size``.
+        seed: seed of the draw. It must be the same on all ranks.
+        rank, world_size: this process and the number of processes (None: those of ``torch.distributed`` if it is
+            initialised, else 0 and 1).
 
-    Epochs are counted by iterations, unless ``set_epoch`` says otherwise, as a training that is resumed must. Raises
-    ValueError for labels that are not a list of integers, and for a rank outside the world.
+    An epoch is counted each time the sampler is iterated, unless ``set_epoch`` is called. A resumed training must call
+    it. Raises ValueError for labels that are not a list of integers, and for a rank that is not below ``world_size``.
+
+    Example::
+
+        labels = [0] * 90 + [1] * 10
+        data = [(torch.rand(1, 48, 48), label) for label in labels]
+        loader = DataLoader(data, batch_size=20, sampler=ClassBalancedSampler(labels))
+        seen = torch.cat([labels for images, labels in loader])
+        assert seen.bincount().tolist() == [50, 50]
     """
 
     def __init__(
@@ -59,7 +69,7 @@ class ClassBalancedSampler(Sampler[int]):
         self._members = [(table == label).nonzero().flatten() for label in table.unique()]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose draw the next iteration gives; the one after it gives the next epoch's."""
+        """Set the epoch of the next iteration. Later iterations continue from there."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -77,10 +87,10 @@ class ClassBalancedSampler(Sampler[int]):
 
 
 def dataset_labels(dataset: Any) -> Tensor:
-    """Labels (N,) of a data set, without loading an image.
+    """Labels (N,) of a data set, found without loading an image.
 
-    Knows ``Subset``, ``ConcatDataset``, ``TensorDataset`` (its last tensor) and every data set with ``targets`` or
-    ``labels``, as torchvision's have. Raises TypeError for others.
+    Supports ``Subset``, ``ConcatDataset``, ``TensorDataset`` (its last tensor) and every data set with ``targets`` or
+    ``labels``, such as torchvision's. Raises TypeError for others.
     """
     if isinstance(dataset, Subset):
         return dataset_labels(dataset.dataset)[torch.as_tensor(dataset.indices, dtype=torch.int64)]

@@ -1,4 +1,4 @@
-"""The transforms: per sample for torchvision pipelines, and per batch, aware of labels."""
+"""The transforms: per sample for torchvision pipelines, and label-aware per batch."""
 
 import math
 import threading
@@ -35,13 +35,13 @@ from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 
 DEFAULT_CHECKPOINT = "fer2013-48"
-KNOWN = ("mu", "reconstruction")  # what need not be computed where a cache gives it
+KNOWN = ("mu", "reconstruction")  # a cache may provide these, so that they need not be computed
 LabelsGetter = Callable[[Any], Any] | Literal["default"] | None
 
 
 @dataclass
 class _Loaded:
-    """What a transform has loaded and learnt in this process; pickling leaves it behind."""
+    """What a transform has loaded and found out in this process. It is not pickled."""
 
     lock: Any = field(default_factory=threading.RLock)
     artifact: Artifact | None = None
@@ -53,7 +53,7 @@ class _Loaded:
 
 
 class SemanticTransform(v2.Transform):
-    """Base of ``SemanticAugment`` and ``SemanticAugmentBatch``, which take the same arguments."""
+    """Base class of ``SemanticAugment`` and ``SemanticAugmentBatch``, which take the same arguments."""
 
     def __init__(
         self,
@@ -76,36 +76,40 @@ class SemanticTransform(v2.Transform):
     ) -> None:
         """
         Args:
-            p: probability in [0, 1] of augmenting an image, or one per class (a sequence, or {class name: value}).
-            strength: s >= 0, the scale of the latent covariance (Eq. 4), or one per class; None: as the checkpoint
-                recommends.
-            checkpoint: the name of a bundled checkpoint, a directory, a repository of the Hugging Face Hub
-                (``user/repo`` or ``user/repo@revision``; a directory of that name wins), or an ``Artifact``. Its
-                settings are read at once, its weights on first use. From the Hub it is downloaded at once, and all
-                workers use the commit found then.
-            perturbation: "covariance" (the paper's); "pooled", one covariance for all classes; "diagonal", without
-                correlations; "isotropic", the same total variance in every direction; "class-gaussian", a new sample
-                of the class whatever the image; "interpolate", toward another chosen image of the class in the batch.
-                The last two need labels.
-            mode: "decode" (the paper's: G(z')), "detail" (x + G(z') - G(mu)), or None: as the checkpoint recommends.
+            p: probability in [0, 1] of augmenting an image, or one value per class (a sequence, or {class name:
+                value}).
+            strength: s >= 0, the scale of the latent covariance (Eq. 4), or one value per class. None uses the
+                checkpoint's recommendation.
+            checkpoint: the name of a bundled checkpoint, a directory, a repository on the Hugging Face Hub
+                (``user/repo`` or ``user/repo@revision``), or an ``Artifact``. A local directory takes precedence over
+                the Hub. The settings are read at once, and the weights on first use. A Hub checkpoint is downloaded at
+                once, and all workers use the same commit.
+            perturbation: how a latent is perturbed. "covariance" is the paper's way. "pooled" uses one covariance for
+                all classes. "diagonal" ignores correlations. "isotropic" spreads the total variance evenly over all
+                directions. "class-gaussian" draws a new sample of the class that ignores the image. "interpolate"
+                moves toward another chosen image of the class in the batch. The last two need labels.
+            mode: "decode" (the paper's G(z')) or "detail" (x + G(z') - G(mu)). None uses the checkpoint's
+                recommendation.
             labels_getter: how to find the labels in a sample: "default" (the second element, or the key "labels", or
-                one that contains "label"), a callable that gets the sample, or None (no labels).
-            classes: the data set's class names in label order, to map labels by name, ignoring case. Without it label
-                i is the checkpoint's class i.
-            mean, std: as given to ``Normalize``, where it comes before this transform.
-            generator: a CPU generator for all randomness (None: torch's global one). In a DataLoader worker its seed
-                is combined with the worker's.
-            device: where to compute (None: where the image is). The result comes back to the image's device.
-            domain_check: warn once where images look unlike those that the checkpoint was trained on.
-            rank: how many leading directions of each latent covariance are used, 1..d (None: all). With thousands of
-                classes it saves memory: the factors of K classes take K d r numbers instead of K d d.
-            dtype: bfloat16 or float16 to run the networks under autocast; None: float32.
-            compile: compile the augmentation with ``torch.compile``. The first batches then take long; it pays off
-                for batches, not for single images.
+                a key that contains "label"), a callable that takes the sample, or None (no labels).
+            classes: class names of the data set in label order. Labels are then mapped to the checkpoint's classes by
+                name, ignoring case. Without it, label i is the checkpoint's class i.
+            mean, std: the arguments of ``Normalize``, if it comes before this transform.
+            generator: a CPU generator for all randomness (None: torch's global generator). In a DataLoader worker, its
+                seed is combined with the worker's.
+            device: where to compute (None: on the image's device). The result is moved back to the image's device.
+            domain_check: warn once if the images look unlike those that the checkpoint was trained on.
+            rank: number of leading directions to use of each latent covariance, 1..d (None: all). This saves memory
+                with thousands of classes, because the factors of K classes take K d r numbers instead of K d d.
+            dtype: bfloat16 or float16 to run the networks under autocast. None runs them in float32.
+            compile: compile the augmentation with ``torch.compile``. The first batches then take long. It pays off for
+                batches, but not for single images.
 
-        Raises ValueError for settings out of range, classes and labels that the checkpoint does not know, and float
-        images outside [0, 1]; TypeError for boxes, masks and keypoints, and for other dtypes and modes; RuntimeError
-        for CUDA in a worker, and where ``compile=True`` and the compiler fails.
+        Raises:
+            ValueError: settings out of range, classes or labels that the checkpoint does not know, or float images
+                outside [0, 1].
+            TypeError: boxes, masks or keypoints, or an image of another dtype or mode.
+            RuntimeError: CUDA in a DataLoader worker, or ``compile=True`` and the compiler fails.
         """
         super().__init__()
         _check_names("mode", mode, (*MODES, None))
@@ -122,17 +126,17 @@ class SemanticTransform(v2.Transform):
         self._generator = generator
         self._device = None if device is None else torch.device(device)
         self._rank, self._dtype, self._compile = rank, dtype, compile
-        # In shared memory, so that persistent workers follow.
+        # In shared memory, so that changes reach persistent workers.
         self._enabled = torch.tensor(True, device="cpu").share_memory_()
         self._domain_decided = torch.tensor(not domain_check, device="cpu").share_memory_()
-        # A Hub id is downloaded here, once, so that workers find one and the same commit in the cache. A wrong path is
-        # found out here, not in a worker. An artifact on a GPU is copied here, where workers cannot.
+        # A Hub checkpoint is downloaded only here, so that all workers find the same commit in the cache. A wrong path
+        # raises here and not in a worker. An artifact on a GPU is copied here because workers cannot do that.
         self._checkpoint = checkpoint.to("cpu") if isinstance(checkpoint, Artifact) else pin(checkpoint)
         self._read_settings()
         self.classes = classes
 
     def _read_settings(self) -> None:
-        """Learn what the checkpoint says of itself, without its weights."""
+        """Read the settings of the checkpoint without loading its weights."""
         checkpoint = self._checkpoint
         source = checkpoint if isinstance(checkpoint, Artifact) else read_config(resolve(checkpoint))
         self._known: list[str] = list(source.classes)
@@ -142,7 +146,7 @@ class SemanticTransform(v2.Transform):
 
     @property
     def classes(self) -> list[str] | None:
-        """The data set's class names in label order, or None, where label i is the checkpoint's class i."""
+        """The data set's class names in label order. If None, label i is the checkpoint's class i."""
         return self._classes
 
     @classes.setter
@@ -153,7 +157,7 @@ class SemanticTransform(v2.Transform):
         self._make_tables()
 
     def _make_tables(self) -> None:
-        """The settings per class, and the checkpoint's label of each of the data set's, checked."""
+        """Check and store the settings per class, and the checkpoint's label for each label of the data set."""
         names = self._known if self._classes is None else self._classes
         self._table = label_table(names, self._known)
         p = self._recommended.p if self._p is None else self._p
@@ -164,19 +168,20 @@ class SemanticTransform(v2.Transform):
     # --- Copies and pickles ---------------------------------------------------------------------------------------
 
     def __copy__(self) -> "SemanticTransform":
-        # With the very same generator and artifact, which pickling would replace.
+        # A copy shares the generator and the artifact, which pickling would replace.
         copied = type(self).__new__(type(self))
         copied.__dict__.update(self.__dict__, _loaded=_Loaded())
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        # Workers get the reference, not the weights; an artifact without a directory goes whole.
+        # Workers get a reference instead of the weights. An artifact without a directory is pickled whole.
         derived = ("_loaded", "_table", "_p_table", "_strength_table")
         state = {name: value for name, value in self.__dict__.items() if name not in derived}
         if isinstance(self._checkpoint, Artifact) and self._checkpoint.directory is not None:
             state["_checkpoint"] = self._checkpoint.directory
         if self._generator is not None:
-            # As bytes: a tensor would travel to a spawned worker as shared memory that is gone when it is opened.
+            # As bytes, because a tensor would be sent as shared memory that no longer exists when a spawned worker
+            # opens it.
             state["_generator"] = bytes(self._generator.get_state().tolist())
         return state
 
@@ -194,7 +199,7 @@ class SemanticTransform(v2.Transform):
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is augmented; setting it reaches workers that already run."""
+        """Whether anything is augmented. Setting it also affects workers that are already running."""
         return bool(self._enabled)
 
     @enabled.setter
@@ -203,7 +208,7 @@ class SemanticTransform(v2.Transform):
 
     @property
     def artifact(self) -> Artifact:
-        """The checkpoint, loaded on first use, on the CPU."""
+        """The checkpoint on the CPU, loaded on first use."""
         loaded = self._loaded
         with loaded.lock:
             if loaded.artifact is None:
@@ -227,7 +232,7 @@ class SemanticTransform(v2.Transform):
     def _worker_generator(self) -> torch.Generator | None:
         worker = get_worker_info()
         if self._generator is not None and worker is not None and worker.seed != self._loaded.worker_seed:
-            # Every worker holds a copy of the same generator: without its own seed all would draw alike.
+            # Each worker has a copy of the same generator. With the same seed, all would draw the same numbers.
             self._loaded.worker_seed = worker.seed
             self._generator.manual_seed((self._generator.initial_seed() * 0x9E3779B1 + worker.seed) % 2**63)
         return self._generator
@@ -235,15 +240,18 @@ class SemanticTransform(v2.Transform):
     # --- Draw, then apply -----------------------------------------------------------------------------------------
 
     def forward(self, *inputs: Any, latents: Mapping[str, Tensor] | None = None) -> Any:
-        """Augment the images of a sample; everything else comes back as the same objects.
+        """Augment the images of a sample. Everything else is returned as the same objects.
 
-        ``latents`` of these very images, as a ``LatentCache`` gives them, save encoding.
+        Pass ``latents`` of the same images from a ``LatentCache`` so that they need not be encoded.
         """
         sample = inputs[0] if len(inputs) == 1 else inputs
         return self.apply(sample, self.draw(sample, latents))
 
     def draw(self, sample: Any, latents: Mapping[str, Tensor] | None = None) -> dict[str, Any] | None:
-        """Check a sample, find its labels, draw its randomness, all on the CPU; None where there is nothing to do."""
+        """Check a sample, find its labels and draw its random numbers, all on the CPU.
+
+        Returns None if there is nothing to do.
+        """
         if not self.enabled:
             return None
         flat, _ = tree_flatten(sample)
@@ -253,7 +261,7 @@ class SemanticTransform(v2.Transform):
         if not images:
             for leaf in flat:
                 if F.is_pure_tensor(leaf) and leaf.ndim >= 3:
-                    tensor_to_unit(leaf)  # raises TypeError: an image of integers would pass unseen
+                    tensor_to_unit(leaf)  # raises TypeError, or else an integer image would be ignored silently
             return None
         params = self.make_params(images)
         if labels is not None:
@@ -261,11 +269,11 @@ class SemanticTransform(v2.Transform):
         return params if latents is None else params | self._check_latents(latents, images)
 
     def check_inputs(self, flat_inputs: list[Any]) -> None:
-        """Raise TypeError for boxes, masks and keypoints, which a decoded image would no longer fit."""
+        """Raise TypeError for boxes, masks and keypoints, because they would not fit a decoded image."""
         check_no_geometry(flat_inputs)
 
     def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:
-        """Class indices of the artifact, of the leading shape of ``images``, or None where there are none."""
+        """The artifact's class indices, with the leading shape of ``images``, or None if there are no labels."""
         if callable(self._labels_getter):
             found = self._labels_getter(sample)
         else:
@@ -275,7 +283,7 @@ class SemanticTransform(v2.Transform):
         return self.class_indices(as_class_indices(found, leading_shape(images[0]), len(self._table)))
 
     def class_indices(self, labels: Tensor) -> Tensor:
-        """Labels as the user's data set numbers them => as the artifact does, int64 on the CPU, checked."""
+        """Check the data set's labels and map them to the artifact's class indices, int64 on the CPU."""
         labels, known = labels.detach().to("cpu", torch.int64), len(self._table)
         if labels.numel() and (labels.min() < 0 or labels.max() >= known):
             raise ValueError(
@@ -290,7 +298,7 @@ class SemanticTransform(v2.Transform):
         return self._table[labels]
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Draw everything random for images of one leading shape: ``coin`` (...) in [0, 1) and ``noise`` (..., d)."""
+        """Draw all random numbers for images of one leading shape: ``coin`` (...) in [0, 1) and ``noise`` (..., d)."""
         shapes = {leading_shape(image) for image in flat_inputs}
         if len(shapes) > 1:
             raise ValueError(f"the images of one sample have different batch shapes: {sorted(shapes)}; expected one")
@@ -317,7 +325,7 @@ class SemanticTransform(v2.Transform):
         return dict(latents)
 
     def apply(self, sample: Any, params: dict[str, Any] | None) -> Any:
-        """Augment a sample with what ``draw`` drew for it, on whatever device its images have come to since."""
+        """Augment a sample with the result of ``draw``. Its images may be on another device by now."""
         if params is None:
             return sample
         flat, spec = tree_flatten(sample)
@@ -326,7 +334,7 @@ class SemanticTransform(v2.Transform):
         return tree_unflatten(flat, spec)
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Augment one image, batch or video; the same object comes back where nothing was chosen."""
+        """Augment one image, batch or video. Returns the same object if nothing was chosen."""
         if isinstance(inpt, PIL.Image.Image):
             if inpt.mode not in ("L", "RGB"):
                 raise TypeError(
@@ -342,13 +350,13 @@ class SemanticTransform(v2.Transform):
         return tv_tensors.wrap(augmented, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else augmented
 
     def _augment_chosen(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        """Augment the chosen ones of ``images`` (..., C, H, W), given what ``make_params`` drew and the labels."""
+        """Augment the chosen ``images`` (..., C, H, W), given the labels and the result of ``make_params``."""
         coin, labels = params["coin"].flatten(), params["labels"].flatten()
         p = look_up("p", self._p_table, labels)
         strength = look_up("strength", self._strength_table, labels)
         if self._perturbation in NEEDS_LABELS and (labels == POOLED).any():
             raise ValueError(f"perturbation {self._perturbation!r} needs a label; call transform(image, label)")
-        index = (coin < p).nonzero().flatten()  # found on the CPU: a GPU is not waited for
+        index = (coin < p).nonzero().flatten()  # on the CPU, so that we never wait for a GPU
         if not len(index) or not images.numel():
             return images
         leading = params["coin"].ndim
@@ -379,7 +387,7 @@ class SemanticTransform(v2.Transform):
         unit = images.to(device)
         if self._mean is not None and self._std is not None:
             unit = denormalise(unit, self._mean, self._std)
-        if device.type == "cpu" or device not in self._loaded.range_checked:  # on a GPU the check waits for the device
+        if device.type == "cpu" or device not in self._loaded.range_checked:  # only once on a GPU, because it waits
             check_unit(unit, images.dtype)
             self._loaded.range_checked.add(device)
         model = self._model_on(device)
@@ -400,12 +408,12 @@ class SemanticTransform(v2.Transform):
         return augmented.to(images.device, images.dtype)
 
     def _call(self, *arguments: Any, **settings: Any) -> Tensor:
-        """``semantic_augment_image``, compiled if that was asked for."""
+        """Call ``semantic_augment_image``, compiled if ``compile=True``."""
         if not self._compile:
             return semantic_augment_image(*arguments, **settings)
         loaded = self._loaded
         with loaded.lock:
-            if loaded.function is semantic_augment_image:  # the number of chosen images differs from batch to batch
+            if loaded.function is semantic_augment_image:  # dynamic: the number of chosen images varies by batch
                 loaded.function = torch.compile(_with_own_code(semantic_augment_image), fullgraph=True, dynamic=True)
         from torch._dynamo.exc import TorchDynamoException
 
@@ -418,15 +426,15 @@ class SemanticTransform(v2.Transform):
             ) from error
 
     def _check_domain(self, unit: Tensor, model: LatentModel) -> None:
-        """Warn once where the images are unlike the checkpoint's; of several workers the first one does."""
+        """Warn once if the images are unlike the checkpoint's training images. Only the first worker warns."""
         worker = get_worker_info()
         if worker is not None and worker.id != 0:
             return
-        first = unit[:, 0] if unit.ndim == 5 else unit  # of a video, whose frames are much alike
+        first = unit[:, 0] if unit.ndim == 5 else unit  # the frames of a video are similar, so one is enough
         loaded = self._loaded
         with loaded.lock:
             loaded.domain = loaded.domain or Domain(self.artifact)
-            if not loaded.domain.missing:  # another thread has decided meanwhile
+            if not loaded.domain.missing:  # another thread has already decided
                 return
             loaded.domain.look(model_input(tensor_to_unit(first[: loaded.domain.missing]), self._network), model)
             if loaded.domain.missing:
@@ -442,7 +450,7 @@ class SemanticTransform(v2.Transform):
             )
 
     def extra_repr(self) -> str:
-        """The settings that differ from their defaults, and p and strength."""
+        """The main settings, and others that differ from their defaults."""
         checkpoint = self._checkpoint
         if isinstance(checkpoint, Artifact):
             checkpoint = str(checkpoint.directory) if checkpoint.directory else "in memory"
@@ -460,16 +468,17 @@ class SemanticTransform(v2.Transform):
 
 
 class SemanticAugment(SemanticTransform):
-    """Give an image another pose, light or identity and the same class (arXiv 2411.17254): encode, perturb, decode.
+    """Change the pose, light or identity of an image but not its class (arXiv 2411.17254): encode, perturb, decode.
 
-    Without a label (``ImageFolder(transform=t)`` passes none) the covariance pooled over the classes is used; call
-    ``transform(image, label)`` for that of the label's class. The result depends on the image, its label and the
-    noise drawn for it alone, not on the batch it stands in.
+    Without a label, the covariance pooled over the classes is used (``ImageFolder(transform=t)`` passes no label). Call
+    ``transform(image, label)`` to use the covariance of the label's class. The result depends only on the image, its
+    label and the noise drawn for it, and not on the rest of the batch.
 
-    Takes PIL images ("L", "RGB"), uint8 tensors and float tensors in [0, 1], ``tv_tensors.Image`` and ``Video``, of
-    any size and leading dimensions, in any structure that v2 accepts; gives the same type, dtype, device, size and
-    structure. In a batch (..., C, H, W) each image has a coin and a draw of its own; the frames of a video share one,
-    and so do several images of one sample. Whatever is no image comes back as the same object.
+    The input may be a PIL image ("L" or "RGB"), a uint8 tensor, a float tensor in [0, 1], a ``tv_tensors.Image`` or a
+    ``Video``, of any size and with any leading dimensions, in any structure that v2 accepts. The output has the same
+    type, dtype, device, size and structure. In a batch (..., C, H, W), each image is drawn independently. The frames of
+    a video share one draw, and so do several images of one sample. Anything that is not an image is returned as the
+    same object.
 
     Example::
 
@@ -480,13 +489,13 @@ class SemanticAugment(SemanticTransform):
 
 
 class SemanticAugmentBatch(SemanticTransform):
-    """Augment a batch with the latent covariance of each image's own class; labels come back untouched.
+    """Augment a batch with the latent covariance of each image's own class. The labels are returned untouched.
 
-    Called like ``v2.MixUp``: ``images, labels = augment(images, labels)``, also with a tuple, a list or a mapping.
-    Every image has a coin and a draw of its own; only the chosen ones are encoded and decoded, on the device of the
-    batch. ``images`` (B, C, H, W), uint8 or float in [0, 1]; labels int64 (B,), or soft (B, K), of which the largest
-    counts. Works in ``collate_fn`` too. ``augment(images, labels, latents=cache[index])`` encodes nothing, see
-    ``LatentCache``. Raises ValueError where a batch has no labels.
+    Call it like ``v2.MixUp``: ``images, labels = augment(images, labels)``, or with a tuple, a list or a mapping. Each
+    image is drawn independently. Only the chosen ones are encoded and decoded, on the device of the batch. ``images``
+    are (B, C, H, W), uint8 or float in [0, 1]. Labels are int64 (B,), or soft (B, K), where the largest value
+    determines the class. It also works in ``collate_fn``. ``augment(images, labels, latents=cache[index])`` skips the
+    encoder, see ``LatentCache``. Raises ValueError if a batch has no labels.
 
     Example::
 
@@ -495,7 +504,7 @@ class SemanticAugmentBatch(SemanticTransform):
     """
 
     def labels_of(self, sample: Any, images: list[Any]) -> Tensor | None:
-        """As ``SemanticTransform.labels_of``, for one batch with labels."""
+        """Do the same as ``SemanticTransform.labels_of`` for a batch, which must have labels."""
         if len(images) != 1 or not isinstance(images[0], Tensor) or images[0].ndim != 4:
             kinds = [f"{type(image).__name__}{tuple(getattr(image, 'shape', ()))}" for image in images] or "no image"
             raise ValueError(
@@ -513,10 +522,10 @@ class SemanticAugmentBatch(SemanticTransform):
 
 
 def _with_own_code(function: Any) -> FunctionType:
-    """The same function with a code object of its own.
+    """Copy a function together with its code object.
 
-    torch.compile counts by code object how often it has compiled anew, and gives up after 8 times, so transforms with
-    different settings in one process would use up each other's number. It offers no other way to set them apart.
+    torch.compile counts recompilations by code object and gives up after 8. Transforms with different settings in one
+    process would share this limit. torch.compile offers no other way to keep them apart.
     """
     copied = FunctionType(
         function.__code__.replace(),

@@ -96,9 +96,18 @@ def check_structures(transform: Any, image: Any, label: Any) -> None:
     """A sample of everything comes back in the same structure, what is no image as the same objects."""
     label_tensor = label if isinstance(label, Tensor) else torch.tensor(label)
     extra = {
-        "int": 3, "float": 0.5, "none": None, "bool": True, "text": "a", "path": Path("x"), "object": object(),
-        "vector": torch.rand(4), "matrix": torch.rand(3, 5), "array": np.zeros(3), "nested": {"deep": (1, [None])},
-    }  # fmt: skip
+        "int": 3,
+        "float": 0.5,
+        "none": None,
+        "bool": True,
+        "text": "a",
+        "path": Path("x"),
+        "object": object(),
+        "vector": torch.rand(4),
+        "matrix": torch.rand(3, 5),
+        "array": np.zeros(3),
+        "nested": {"deep": (1, [None])},
+    }
     for sample in (
         {"image": image, "label": label_tensor, **extra},
         (image, label_tensor, *extra.values()),

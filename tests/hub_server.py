@@ -95,8 +95,11 @@ class Hub:
         """For a process of its own."""
         others = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         return others | {
-            "HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-        }  # fmt: skip
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+        }
 
     def connect(self, monkeypatch, home):
         """The same for the client in this process, which has read the environment when it was imported."""
@@ -259,9 +262,14 @@ def handler(hub: Hub, origin: str):
             oid = sha256(content)
             hub.large.setdefault(oid, content)
             return self.send(
-                b"", 302, Location=f"{hub.cdn}/{oid}", X_Linked_Etag=f'"{oid}"', X_Linked_Size=len(content),
-                X_Repo_Commit=sha, ETag='"of the pointer"',
-            )  # fmt: skip
+                b"",
+                302,
+                Location=f"{hub.cdn}/{oid}",
+                X_Linked_Etag=f'"{oid}"',
+                X_Linked_Size=len(content),
+                X_Repo_Commit=sha,
+                ETag='"of the pointer"',
+            )
 
         def cdn_routes(self, path: str):
             oid = path.strip("/")

@@ -70,11 +70,17 @@ def test_interpolation_without_a_partner_gives_the_image_back(mode):
 
 @settings(max_examples=80)
 @given(
-    n=st.integers(0, 5), channels=st.sampled_from([1, 3]), model=st.sampled_from([1, 3]),
-    size=st.tuples(st.integers(1, 40), st.integers(1, 40)), dtype=st.sampled_from(PRECISIONS),
-    mode=st.sampled_from(MODES), perturbation=st.sampled_from(sorted(PERTURBATIONS)),
-    p=st.floats(0, 1), strength=st.floats(0, 10), data=st.data(),
-)  # fmt: skip
+    n=st.integers(0, 5),
+    channels=st.sampled_from([1, 3]),
+    model=st.sampled_from([1, 3]),
+    size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    dtype=st.sampled_from(PRECISIONS),
+    mode=st.sampled_from(MODES),
+    perturbation=st.sampled_from(sorted(PERTURBATIONS)),
+    p=st.floats(0, 1),
+    strength=st.floats(0, 10),
+    data=st.data(),
+)
 def test_properties_of_batches(n, channels, model, size, dtype, mode, perturbation, p, strength, data):
     """5.4 (a) to (f): kept shapes and ranges; what is not chosen bit for bit; order, company and repetition."""
     images = torch.rand(n, channels, *size)

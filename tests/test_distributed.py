@@ -116,8 +116,8 @@ def train(faces, tmp_path, monkeypatch):
 @pytest.mark.parametrize("sampled", ["draws", "prior"])
 def test_two_processes_train_as_one_with_the_same_groups(train, sampled):
     """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
-    two, said = train("two", 144, TORCHRUN, sampled)
-    one, _ = train("grouped", 144, sampled=sampled)
+    two, said = train("two", 128, TORCHRUN, sampled)
+    one, _ = train("grouped", 128, sampled=sampled)
     assert said.count("starting at 0") == 1
     assert "in 2 processes" in said
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (two, one)]

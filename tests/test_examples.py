@@ -93,9 +93,15 @@ def test_lightning_datamodule(faces, augmented, monkeypatch):
     sampler = example.ClassBalancedSampler
     monkeypatch.setattr(sampler, "set_epoch", lambda self, epoch: epochs.append(epoch))
     classifier = example.main(
-        str(faces / "train"), epochs=2, workers=0, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
+        str(faces / "train"),
+        epochs=2,
+        workers=0,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
     assert augmented[0] > 10
     assert epochs == [0, 1], "Lightning tells the sampler the epoch"
     plain = example.Classifier(7)

@@ -44,11 +44,14 @@ def test_equals_the_plain_formula(mode, channels, label):
 @settings(max_examples=60)
 @given(
     leading=st.sampled_from([(), (1,), (3,), (2, 2), (0,), (5, 0), (0, 5)]),
-    channels=st.sampled_from([1, 3]), model=st.sampled_from([1, 3]),
+    channels=st.sampled_from([1, 3]),
+    model=st.sampled_from([1, 3]),
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
     dtype=st.sampled_from([torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]),
-    mode=st.sampled_from(MODES), perturbation=st.sampled_from(sorted(PERTURBATIONS)), strength=st.floats(0, 10),
-)  # fmt: skip
+    mode=st.sampled_from(MODES),
+    perturbation=st.sampled_from(sorted(PERTURBATIONS)),
+    strength=st.floats(0, 10),
+)
 def test_shape_dtype_range_and_input_are_kept(leading, channels, model, size, dtype, mode, perturbation, strength):
     artifact = ARTIFACTS[model]
     image = images.unit_to_tensor(torch.rand(*leading, channels, *size), dtype)

@@ -266,7 +266,7 @@ def test_files_are_known_by_names_sizes_and_times(folder, path, tmp_path):
         LatentCache.load(path, ARTIFACT, Subset(moved, range(17, -1, -1)))
     with pytest.raises(LatentsError, match="encoded with files= and is loaded without"):
         LatentCache.load(path, ARTIFACT, [moved[i] for i in range(18)])
-    with pytest.raises(ValueError, match="2 files for 18 images"):
+    with pytest.raises(ValueError, match="expected one file for each of 18 images, got 2 files"):
         LatentCache.load(path, ARTIFACT, moved, files=["a", "b"])
     os.utime(tmp_path / "moved" / "sad" / "3.png", (1, 1))
     with pytest.raises(LatentsError, match="sizes or times of its files have changed"):

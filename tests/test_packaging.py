@@ -18,8 +18,14 @@ from tests.conftest import write_folder
 
 ROOT = Path(__file__).parents[1]
 INFO = f"semantic_aug-{semantic_aug.__version__}.dist-info"
-CHECKPOINT_FILES = ("README.md", "config.json", "model.safetensors", "preview.png", "samples.png",
-                    "statistics.safetensors")  # fmt: skip
+CHECKPOINT_FILES = (
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "preview.png",
+    "samples.png",
+    "statistics.safetensors",
+)
 OF_TRAIN = {"accelerate", "lpips", "tensorboard"}
 OPTIONAL = OF_TRAIN | {"datasets", "hypothesis", "lightning", "sklearn", "skimage", "timm", "torchmetrics"}
 

@@ -17,8 +17,10 @@ LABELS = torch.tensor([0] * 90 + [1] * 9 + [5] * 1)
 @given(
     labels=st.lists(st.integers(0, 4), min_size=1, max_size=40),
     num_samples=st.one_of(st.none(), st.integers(1, 100)),
-    world_size=st.integers(1, 5), seed=st.integers(0, 3), epoch=st.integers(0, 3),
-)  # fmt: skip
+    world_size=st.integers(1, 5),
+    seed=st.integers(0, 3),
+    epoch=st.integers(0, 3),
+)
 def test_ranks_share_one_even_draw(labels, num_samples, world_size, seed, epoch):
     parts = []
     for rank in range(world_size):

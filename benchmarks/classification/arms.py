@@ -47,7 +47,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Arm:
-    """The parts of each view; one view, or two that are tied."""
+    """The parts of each view. There is one view, or two that are tied."""
 
     name: str
     views: tuple[tuple[Part, ...], ...]
@@ -65,7 +65,7 @@ class Arm:
 
     @property
     def augments(self) -> bool:
-        """Whether it alters images, so that its last epochs are left clean."""
+        """Whether it changes images, so that its last epochs are left clean."""
         return any(part.change or part.mix for part in self.parts)
 
     @property
@@ -78,7 +78,7 @@ class Arm:
         return [[part.change(context) for part in view if part.change] for view in self.views]
 
     def mix(self, context: Context) -> Mix | None:
-        """Its mix, None where it has none."""
+        """Its mix, or None."""
         return next((part.mix(context) for part in self.parts if part.mix), None)
 
 
@@ -129,7 +129,7 @@ def mix_by(transform: Callable[..., Any], name: str) -> Callable[[Context], Mix]
 
 
 def mix_remix(context: Context) -> Mix:
-    """ReMix; one lambda and one permutation a batch."""
+    """ReMix, with one lambda and one permutation per batch."""
     counts = torch.tensor(context.data.counts(), device=context.device)
     alpha = context.settings["alpha"]
 

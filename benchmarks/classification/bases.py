@@ -1,4 +1,4 @@
-"""The bases: ways to meet the imbalance, by the order of the images or by the loss.
+"""The bases: ways to handle imbalance, by the order of the images or by the loss.
 
 Post-hoc logit adjustment is no base. It is another reading of a trained network, and ``measure`` takes it from every
 run.
@@ -22,7 +22,7 @@ Loss = Callable[[Tensor, Tensor, float], Tensor]
 
 @dataclass(frozen=True)
 class Base:
-    """One way to meet the imbalance.
+    """One way to handle imbalance.
 
     Attributes:
         summary: what it is, for --help.
@@ -36,7 +36,7 @@ class Base:
 
 
 def draw_natural(labels: Tensor, seed: int) -> EndlessOrder:
-    """Every image once an epoch."""
+    """Every image once per epoch."""
     return EndlessOrder(len(labels), seed)
 
 
@@ -67,7 +67,7 @@ def class_balanced_weights(counts: Tensor) -> Tensor:
 
 
 def log_priors(counts: Tensor | Sequence[int]) -> Tensor:
-    """Logarithm of each class's share of the training images (K,)."""
+    """Logarithm of each class's fraction of the training images (K,)."""
     counts = torch.as_tensor(counts, dtype=torch.float32 if not isinstance(counts, Tensor) else counts.dtype)
     return (counts / counts.sum()).log()
 

@@ -15,7 +15,7 @@ from .dan import DAN
 
 
 class Plain(nn.Module):
-    """A trunk and a linear layer; the state is the features (N, A) between them."""
+    """A trunk and a linear layer. The state is the features (N, A) between them."""
 
     def __init__(self, trunk: nn.Module, head: nn.Linear) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Plain(nn.Module):
 
 
 def resnet34(channels: int, num_classes: int) -> Plain:
-    """torchvision's, its first convolution 3x3 with stride 1."""
+    """torchvision's network, but with a first convolution of 3x3 with stride 1."""
     network = torchvision.models.resnet34(num_classes=num_classes)
     network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")

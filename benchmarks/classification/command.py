@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(words: Sequence[str], defaults: argparse.Namespace | None = None) -> argparse.Namespace:
-    """Options that can be, as far as they tell by themselves. Raises ValueError for others."""
+    """Check options on their own. Raises ValueError for invalid ones."""
     options = _parser().parse_args(words, defaults)
     if options.queue is None:
         check_options(options)
@@ -118,7 +118,7 @@ def describe_runs(
 
 
 def do_runs(options: argparse.Namespace, deadline: float) -> int:
-    """Do those of one set of options that are missing; an exit code."""
+    """Do the missing runs of one set of options. Returns an exit code."""
     uses_checkpoint = any(parse_arm(arm).uses_checkpoint for arm in options.arms)
     data = measured = artifact = None
     if uses_checkpoint or options.plan:
@@ -175,7 +175,7 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
 
 
 def show_plan(missing: Sequence[store.Run], total: int, images: int, finished: Sequence[store.Run]) -> None:
-    """Print what is missing, and how long it takes by the rates of finished runs of the same classifier and size."""
+    """Print the missing runs and the time they need, from the rates of finished runs of the same kind."""
     known, unknown = 0.0, 0
     for run in missing:
         alike = [
@@ -192,7 +192,7 @@ def show_plan(missing: Sequence[store.Run], total: int, images: int, finished: S
 
 
 def check_digests(finished: Sequence[store.Run], digests: dict[str, str]) -> None:
-    """Raise ValueError where a finished run of the same name was trained or measured on other images."""
+    """Raise ValueError if a finished run with the same name used other images."""
     for run in finished:
         for name, found in digests.items():
             if run[name] != found:
@@ -213,7 +213,7 @@ def complain(error: Exception) -> None:
 
 
 def find_versions() -> dict[str, str]:
-    """Of what a result may depend on."""
+    """The versions on which a result may depend."""
     import torchmetrics  # a part of the extra "bench"; asked for before the first run, not after it
 
     modules = {"torch": torch, "torchvision": torchvision, "torchmetrics": torchmetrics, "semantic_aug": semantic_aug}

@@ -1,4 +1,4 @@
-"""What the parts of an arm know of their run, and the kinds of function that they are."""
+"""What the parts of an arm know about their run, and the kinds of function that they are."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,5 +30,5 @@ class Context:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """Of networks under autocast; None for none."""
+        """The dtype of networks under autocast, or None."""
         return torch.bfloat16 if self.settings["precision"] == "bf16" else None

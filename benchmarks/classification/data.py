@@ -1,4 +1,4 @@
-"""The images of a run: what it trains on, and what it is measured on."""
+"""The images of a run, for training and for measuring."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ DATA_SEED = 0  # of the held-out part
 
 
 def load(options: argparse.Namespace) -> tuple[ImageSet, ImageSet]:
-    """Images to train on and images to measure on. Raises ValueError where a class is missing in one of them."""
+    """Images to train on and images to measure on. Raises ValueError if one of them lacks a class."""
     settings = COMMON | dict(options.set)
     channels, size = (check_setting(name, settings[name]) for name in ("channels", "size"))
 
@@ -53,7 +53,7 @@ def same_source(a: str | None, b: str | None) -> bool:
 
 
 def match_classes(data: ImageSet, other: ImageSet, name: str) -> ImageSet:
-    """``other`` with the labels of ``data``. Raises ValueError with both lists where they differ."""
+    """``other`` with the labels of ``data``. Raises ValueError with both lists if they differ."""
     if not same_names(other.classes, data.classes):
         raise ValueError(f"train has the classes {data.classes}, {name} has {other.classes}")
     return other.with_classes(data.classes)

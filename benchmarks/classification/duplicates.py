@@ -47,7 +47,7 @@ def _standardised(images: Tensor) -> Tensor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Count, print, and write the counts where ``--json`` says; 0, or 2 where data is refused."""
+    """Count, print, and write the counts to ``--json``. Returns 0, or 2 if data is refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", metavar="NAME", help="what the data is called in the results")
     parser.add_argument("--train", metavar="DATA", required=True)

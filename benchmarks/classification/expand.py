@@ -49,7 +49,7 @@ IDENTITY = ("data", "test", "classifier", "arm", "seed", "steps", "batch", "lear
 
 
 def transforms(size: int, training: bool) -> v2.Compose:
-    """Grey, ``size`` x ``size``, in [-1, 1]; in training flipped and shifted by up to a twelfth."""
+    """Grey, ``size`` x ``size``, in [-1, 1]. In training, flipped and shifted by up to a twelfth."""
     vary = [v2.RandomHorizontalFlip(), v2.RandomCrop(size, padding=size // 12, padding_mode="edge")]
     return v2.Compose([
         v2.ToImage(), v2.Grayscale(), v2.Resize((size, size), antialias=True), *(vary if training else []),
@@ -134,7 +134,7 @@ def finished(path: Path) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do the runs that are missing; 0, or 2 where the arguments or the data are refused."""
+    """Do the missing runs. Returns 0, or 2 if the arguments or the data are refused."""
     options = _parser().parse_args(arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     folders = {arm: options.expanded if new else options.unbalanced for arm, (new, _) in ARMS.items()}

@@ -1,4 +1,4 @@
-"""What is measured of a trained classifier: figures as it is, and after post-hoc logit adjustment."""
+"""What is measured of a trained classifier, without and with post-hoc logit adjustment."""
 
 import base64
 from collections.abc import Sequence

@@ -80,7 +80,7 @@ def resolve(
 
 
 def check_setting(name: str, value: Any) -> Any:
-    """``value``, as a float where the setting is one: 1 and 1.0 are the same setting."""
+    """``value``, as a float if the setting is a float, so that 1 and 1.0 are the same setting."""
     allowed = ALLOWED.get(name)
     if allowed is None or value is None:
         return value

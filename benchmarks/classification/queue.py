@@ -1,4 +1,4 @@
-"""Many runs one after another: a file with one set of options a line, done from its first line to its last."""
+"""Many runs one after another, from a file with one set of options per line."""
 
 import argparse
 import os

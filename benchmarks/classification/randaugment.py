@@ -49,14 +49,14 @@ Space = Callable[[int, int], dict[str, float]]
 
 
 def randaugment_space(height: int, width: int) -> dict[str, float]:
-    """RandAugment's, as ``v2.RandAugment`` has it."""
+    """RandAugment's operations, as in ``v2.RandAugment``."""
     colour = dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), 0.9)
     translate = {"TranslateX": 150 / 331 * width, "TranslateY": 150 / 331 * height}
     return colour | translate | {"ShearX": 0.3, "ShearY": 0.3, "Rotate": 30.0, "Posterize": 4.0, "Solarize": 1.0}
 
 
 def trivialaugment_space(height: int, width: int) -> dict[str, float]:
-    """TrivialAugment's wide one, as ``v2.TrivialAugmentWide`` has it."""
+    """TrivialAugment's wide operations, as in ``v2.TrivialAugmentWide``."""
     strong = dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness", "ShearX", "ShearY"), 0.99)
     return strong | {"TranslateX": 32.0, "TranslateY": 32.0, "Rotate": 135.0, "Posterize": 6.0, "Solarize": 1.0}
 

@@ -92,7 +92,7 @@ def open_latents(context: Context) -> LatentCache:
 
 
 def latent_smote(context: Context) -> Change:
-    """An image's latent moved toward a near one of its class in the whole training set."""
+    """Move an image's latent toward a near one of its class in the whole training set."""
     artifact, settings = context.artifact, context.settings
     assert artifact is not None
     model = LatentModel.of(artifact, context.device, context.dtype)

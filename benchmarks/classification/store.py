@@ -1,4 +1,4 @@
-"""Finished runs: a JSON object a line, in a file that only grows."""
+"""Finished runs, with one JSON object per line in a file that only grows."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The training of one run, which can be cut off at any moment and goes on where it was."""
+"""The training of one run, which can be interrupted at any moment and continues where it was."""
 
 import hashlib
 import json
@@ -34,7 +34,7 @@ TRAINED_BY = ("arm", "base", "classifier", "seed", "epochs", "settings", "protoc
 
 
 class OutOfTime(Exception):
-    """The deadline has come before the end of the training; the state is kept, and the same call goes on from it."""
+    """The deadline came before the end of the training. The state is kept, and the same call continues."""
 
 
 def train(
@@ -124,7 +124,7 @@ def train(
 
 
 def one_cycle(progress: float, warm_up: float) -> float:
-    """Factor of the learning rate: 0 to 1 over ``warm_up`` of the training, then back to 0, linearly."""
+    """Factor of the learning rate. It rises linearly from 0 to 1 over ``warm_up`` of the run, and falls back to 0."""
     return min(progress / warm_up, (1 - progress) / (1 - warm_up))
 
 
@@ -135,7 +135,7 @@ def distance_of_views(features: Tensor) -> Tensor:
 
 
 def training_key(run: Run, data: ImageSet, device: torch.device, versions: Mapping[str, str]) -> str:
-    """A name for a training: the same for runs that differ only in what they are measured on."""
+    """A name for a training. It is the same for runs that differ only in what they are measured on."""
     fields = {name: run[name] for name in TRAINED_BY} | {"device": device.type, "versions": dict(versions)}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     digest.update(data.images.contiguous().numpy())
@@ -158,7 +158,7 @@ class Progress:
         self.seconds, self.began, self.saved = 0.0, time.perf_counter(), time.monotonic()
 
     def load(self) -> int:
-        """Take up the state on disk; the step to go on with, 0 where there is none that can be read."""
+        """Load the state on disk. Returns the step to continue with, or 0 if no state can be read."""
         if self.path is None or not self.path.is_file():
             return 0
         try:

@@ -1,1 +1,1 @@
-"""Tables and figures, made from the stored lines."""
+"""Tables and figures that are made from stored results."""

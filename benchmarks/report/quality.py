@@ -27,7 +27,7 @@ ROWS = {
 
 
 def table(files: list[Path]) -> str:
-    """Markdown; a figure that a file lacks is a dash."""
+    """Markdown. A value that a file does not have is a dash."""
     columns = [json.loads(file.read_text()) for file in files]
     lines = []
     for name, path in ROWS.items():

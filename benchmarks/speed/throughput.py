@@ -64,7 +64,7 @@ def synchronise(device: str) -> None:
 
 
 def seconds(runs: dict[str, Callable[[], Any]], device: str, repeats: int) -> dict[str, float]:
-    """The median seconds of each run; they take turns, after up to two rounds of warm-up."""
+    """The median time of each run in seconds. Runs take turns, after up to two rounds of warm-up."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     calls = 10 if device.startswith("cuda") else 1
     warm_up = min(repeats, 2)
@@ -81,7 +81,7 @@ def seconds(runs: dict[str, Callable[[], Any]], device: str, repeats: int) -> di
 
 
 def peak_megabytes(run: Callable[[], Any], device: str) -> float | None:
-    """The most memory of a GPU in use during a call, above that before it; None on a CPU, which cannot tell."""
+    """The peak GPU memory of a call, beyond what was in use before. None on a CPU, where it is unknown."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -107,7 +107,7 @@ def matrix_product(device: str, dtype: torch.dtype | None, size: int) -> Callabl
 
 @torch.no_grad()
 def convolutions(artifact: Artifact, device: str, dtype: torch.dtype | None, batch: int) -> Callable[[], Any]:
-    """All convolutions of E and G, on inputs of the shapes that they have there, and nothing else."""
+    """Only the convolutions of E and G, on inputs of the same shapes."""
     shapes: list[tuple[nn.Conv2d, torch.Size]] = []
     hooks = [
         layer.register_forward_hook(lambda layer, inputs, _: shapes.append((layer, inputs[0].shape)))
@@ -130,7 +130,7 @@ def convolutions(artifact: Artifact, device: str, dtype: torch.dtype | None, bat
 
 
 def latents_of(artifact: Artifact, images: Tensor) -> dict[str, Tensor]:
-    """What a cache would hold of these images, on the CPU, where a cache lies."""
+    """The content of a cache for these images, on the CPU like a cache."""
     mu = artifact.encode(model_input(images, artifact.network))
     return {"mu": mu.cpu(), "reconstruction": model_to_unit(artifact.decode(mu)).half().cpu()}
 
@@ -153,7 +153,7 @@ def plain(artifact: Artifact, mode: Any, images: Tensor) -> Contender:
 
 
 def ours(artifact: Artifact, images: Tensor, *, compiled: bool) -> dict[str, Contender]:
-    """``SemanticAugmentBatch`` in every mode and precision, with and without what a cache holds."""
+    """``SemanticAugmentBatch`` in every mode and precision, with and without a cache."""
     cache = latents_of(artifact, images)
     found: dict[str, Contender] = {}
     for mode, known in PASSES:
@@ -169,7 +169,7 @@ def ours(artifact: Artifact, images: Tensor, *, compiled: bool) -> dict[str, Con
 
 
 def others(classes: int, device: str) -> dict[str, Contender]:
-    """What users run today, as far as it is installed."""
+    """The augmentations that users run today, if they are installed."""
     rand, mixup = v2.RandAugment(), v2.MixUp(num_classes=classes)
 
     def image_by_image(images: Tensor, labels: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ def training_step(device: str, classes: int) -> Contender:
 
 
 def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, device: str, cache: Any) -> None:
-    """An epoch of the training loop as users write it."""
+    """An epoch of a typical training loop."""
     for images, labels in SemanticLoader(batches, augment, device=device, latents=cache):
         step(images, labels)
 
@@ -227,7 +227,7 @@ def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, 
 
 
 def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The table of contenders, the measured rates, and what augmenting adds to a training step."""
+    """The table of augmentations, the measured rates, and the cost of augmenting in a training step."""
     device, n, size = options.device, options.batch, options.size
     artifact = Artifact.from_pretrained("fer2013-48").to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
@@ -268,7 +268,7 @@ def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measure_steps(artifact: Artifact, step: Contender, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Training steps through ``SemanticLoader``, where a GPU can augment beside the step."""
+    """Training steps through ``SemanticLoader``, where a GPU can augment during the step."""
     device = options.device
     batches = [batch_of(options.batch, options.size, len(artifact.classes), "cpu") for _ in range(options.steps)]
     if device.startswith("cuda"):
@@ -337,7 +337,7 @@ def batch_of(n: int, size: int, classes: int, device: str) -> tuple[Tensor, Tens
 
 
 class Images(Dataset):
-    """uint8 images and labels, each image augmented as it is read."""
+    """uint8 images and labels. Each image is augmented when it is read."""
 
     def __init__(self, count: int, size: int, augment: v2.Transform | None) -> None:
         images, self.labels = batch_of(count, size, 7, "cpu")
@@ -353,7 +353,7 @@ class Images(Dataset):
 
 
 class Collate:
-    """Augment the batch where it is put together, in a worker."""
+    """Augment a batch in the worker that puts it together."""
 
     def __init__(self, augment: SemanticAugmentBatch) -> None:
         self.augment = augment
@@ -364,7 +364,7 @@ class Collate:
 
 
 def measure_workers(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images per second of a DataLoader, its persistent workers running already."""
+    """Images per second of a DataLoader whose persistent workers are already running."""
     one = partial(SemanticAugment, P, STRENGTH, mode="detail", domain_check=False)
     batch = partial(SemanticAugmentBatch, P, STRENGTH, mode="detail", domain_check=False)
     # Per sample, and where a batch is put together.
@@ -432,7 +432,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
 
 
 def plot(lines: list[dict[str, Any]], path: Path) -> None:
-    """Bars of all contenders and the scaling curves, where matplotlib is there."""
+    """Draw bars of all augmentations and the scaling curves, if matplotlib is installed."""
     try:
         import matplotlib
     except ImportError:

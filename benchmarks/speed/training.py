@@ -77,7 +77,7 @@ def _synchronise(device: str) -> None:
 
 
 def ours(config: TrainConfig, data: ImageSet, device: str) -> float:
-    """Images per second of the trainer: the second line of its own log, so that the first steps warm up."""
+    """Images per second of the trainer, from the second line of its log, so that the first steps warm up."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         train(config, data, data.subset([]), folder, device=device)
         lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]

@@ -42,7 +42,7 @@ class Images(Dataset):
 
 
 def measure(context: str, augmented: bool) -> dict[str, float]:
-    """The largest figures of a worker at the end of an epoch."""
+    """The largest memory of a worker at the end of an epoch."""
     data = Images(SemanticAugment(p=0.5, domain_check=False) if augmented else None)
     loader = DataLoader(data, batch_size=32, num_workers=2, multiprocessing_context=context)
     last = [figures.amax(0) for _, figures in loader][-2:]

@@ -1,4 +1,4 @@
-"""What the page to play with computes and shows, without Gradio: uploads, draws, walks, verdicts, and their HTML."""
+"""The computations and HTML of the interactive demo without Gradio: uploads, draws, walks and verdicts."""
 
 from collections.abc import Sequence
 from html import escape
@@ -13,6 +13,7 @@ from semantic_aug.figures import drawing, html
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
 from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.domain import Domain
 from semantic_aug.model.recommended import Mode
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
@@ -22,17 +23,16 @@ if TYPE_CHECKING:
     from semantic_aug.evaluation.classifier import Judge
 
 DRAWS = 8
-FAR = 4.0  # standard deviations above the error of a checkpoint's own images
-LARGEST = 256  # pixels an uploaded image keeps on a side
-MAX_BYTES, MAX_PIXELS = 10 << 20, 25_000_000  # of an upload
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not all that Pillow knows: some of them run programs
-UNKNOWN = "(unknown)"  # in the list of classes; stands for the pooled covariance
+LARGEST = 256  # maximum side of an uploaded image in pixels
+MAX_BYTES, MAX_PIXELS = 10 << 20, 25_000_000  # limits for an upload
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not everything that Pillow reads, since some run programs
+UNKNOWN = "(unknown)"  # stands for the pooled covariance in the list of classes
 
 
 def read_upload(path: str | Path) -> Tensor:
-    """An uploaded file => its middle square, uint8 (1 or 3, S, S) with S at most ``LARGEST``.
+    """Read the middle square of an uploaded file, uint8 (1 or 3, S, S) with S at most ``LARGEST``.
 
-    Raises ValueError, worded for the person who uploaded it, for what is too large or no image.
+    Raises ValueError, with a message for the person who uploaded it, for a file that is too large or not an image.
     """
     size = Path(path).stat().st_size
     if size > MAX_BYTES:
@@ -58,12 +58,12 @@ def read_upload(path: str | Path) -> Tensor:
 
 
 def label_of(artifact: Artifact, name: str) -> int:
-    """The index of a class by its name; ``POOLED`` for ``UNKNOWN``."""
+    """The index of a class by its name, or ``POOLED`` for ``UNKNOWN``."""
     return artifact.classes.index(name) if name in artifact.classes else POOLED
 
 
 def reconstruction(artifact: Artifact, image: Tensor, label: int = POOLED) -> tuple[Tensor, float]:
-    """What the autoencoder makes of an image uint8 (C, H, W): uint8 (c, S, S), and its L1 error on [-1, 1]."""
+    """The reconstruction, uint8 (c, S, S), of an image uint8 (C, H, W), and its L1 error on [-1, 1]."""
     x = model_input(tensor_to_unit(image)[None], artifact.network)
     decoded = artifact.decode(artifact.encode(x), torch.tensor([label], device=x.device))
     return drawing.to_bytes(decoded)[0], float((decoded - x).abs().mean())
@@ -71,8 +71,8 @@ def reconstruction(artifact: Artifact, image: Tensor, label: int = POOLED) -> tu
 
 def draws(
     artifact: Artifact, image: Tensor, label: int, *, strength: float, mode: Mode, perturbation: str, seed: int
-) -> Tensor:  # fmt: skip
-    """Augmentations of an image uint8 (C, H, W): uint8 (``DRAWS``, C, H, W). The noise comes from ``seed`` alone."""
+) -> Tensor:
+    """Augmentations, uint8 (``DRAWS``, C, H, W), of an image uint8 (C, H, W). The noise depends only on ``seed``."""
     if label == POOLED and perturbation in NEEDS_LABELS:
         raise ValueError(f"The perturbation {perturbation} needs a class; choose the class of the image.")
     noise = torch.randn(DRAWS, artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
@@ -88,14 +88,14 @@ def draws(
 
 
 def walk(artifact: Artifact, image: Tensor, label: int, deviations: Sequence[float], *, mode: Mode) -> Tensor:
-    """An image uint8 (C, H, W) moved by so many standard deviations along each leading direction of its class."""
+    """An image uint8 (C, H, W), moved along the leading directions of its class by ``deviations``."""
     model = LatentModel.of(artifact)
     noise = direction_noise(torch.tensor(deviations), model, label)
     return semantic_augment_image(image, noise, model, label, strength=1.0, mode=mode)
 
 
 def verdicts(judge: "Judge", artifact: Artifact, images: Tensor) -> Tensor:
-    """What a judge says of images uint8 (N, C, H, W): probabilities (N, K) in the artifact's order of classes."""
+    """A judge's probabilities (N, K) for images uint8 (N, C, H, W), in the artifact's order of classes."""
     return judge.probabilities(bytes_to_model(images))[:, judge.table(artifact.classes)]
 
 
@@ -103,7 +103,7 @@ def verdicts(judge: "Judge", artifact: Artifact, images: Tensor) -> Tensor:
 
 
 def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: Artifact, label: int) -> str:
-    """Pictures side by side with a text below each, and, given a judge's ``shares`` (N, K), what it takes each for."""
+    """Pictures side by side with a text below each. With a judge's ``shares`` (N, K), its prediction is added."""
     cells = []
     for number, (text, image) in enumerate(images):
         note = ""
@@ -117,10 +117,16 @@ def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: 
 
 
 def draws_html(
-    artifact: Artifact, judge: "Judge | None", image: Tensor, class_name: str, strength: float, mode: Mode,
-    perturbation: str, seed: int,
-) -> str:  # fmt: skip
-    """The source, its reconstruction, and the draws; with a judge its verdicts and their mean."""
+    artifact: Artifact,
+    judge: "Judge | None",
+    image: Tensor,
+    class_name: str,
+    strength: float,
+    mode: Mode,
+    perturbation: str,
+    seed: int,
+) -> str:
+    """The source, its reconstruction and the draws. With a judge, also its verdicts and their mean."""
     label = label_of(artifact, class_name)
     rebuilt, error = reconstruction(artifact, image, label)
     drawn = draws(artifact, image, label, strength=strength, mode=mode, perturbation=perturbation, seed=seed)
@@ -128,7 +134,8 @@ def draws_html(
     first = [("source", image), ("reconstruction", rebuilt)]
     of_first = None if judge is None else torch.cat([verdicts(judge, artifact, part[None]) for _, part in first])
     parts = [
-        f'<div class="beside">{wall(first, of_first, artifact, label)}<p>{domain(artifact, error)}</p></div>',
+        f'<div class="beside">{wall(first, of_first, artifact, label)}',
+        f"<p>{domain_html(artifact, image, error)}</p></div>",
         f"<h3>{DRAWS} augmentations</h3>",
         wall([(f"draw {number}", each) for number, each in enumerate(drawn, 1)], shares, artifact, label),
     ]
@@ -145,7 +152,7 @@ def draws_html(
 def walk_html(
     artifact: Artifact, judge: "Judge | None", image: Tensor, class_name: str, mode: Mode, deviations: Sequence[float]
 ) -> str:
-    """The image before and after a walk; with a judge its verdicts."""
+    """The image before and after a walk. With a judge, also its verdicts."""
     label = label_of(artifact, class_name)
     moved = walk(artifact, image, label, deviations, mode=mode)
     start = walk(artifact, image, label, [0.0], mode=mode)
@@ -153,13 +160,15 @@ def walk_html(
     return wall([("where it stands", start), ("after the walk", moved)], shares, artifact, label)
 
 
-def domain(artifact: Artifact, error: float) -> str:
-    """A sentence on the reconstruction error of an image beside those of the checkpoint's own held-out images."""
+def domain_html(artifact: Artifact, image: Tensor, error: float) -> str:
+    """The reconstruction error of an image uint8 (C, H, W) beside the checkpoint's own, and if it is foreign, why."""
     known = artifact.reconstruction
-    if "l1_mean" not in known:
-        return f"Reconstruction error (L1): {error:.3f}."
-    mean, std = known["l1_mean"], known["l1_std"]
-    text = f"Reconstruction error (L1): {error:.3f}; of this checkpoint's held-out images {mean:.3f} ± {std:.3f}."
-    if error > mean + FAR * std:
-        text += " <strong>This image does not look like what the checkpoint was trained on.</strong>"
+    text = f"Reconstruction error (L1): {error:.3f}."
+    if "l1_mean" in known:
+        text += f" Of this checkpoint's held-out images it is {known['l1_mean']:.3f} ± {known['l1_std']:.3f}."
+    domain = Domain(artifact)
+    domain.look(model_input(tensor_to_unit(image)[None], artifact.network), artifact)
+    complaint = domain.complaint()
+    if complaint is not None:
+        text += f" <strong>{escape(complaint[0].upper() + complaint[1:])}.</strong>"
     return text

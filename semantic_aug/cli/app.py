@@ -1,11 +1,11 @@
-"""``semantic-aug app``: a page to play with, served on this machine."""
+"""``semantic-aug app``: the interactive demo, served on this machine."""
 
 import argparse
 from pathlib import Path
 
 from semantic_aug.cli.options import CHECKPOINT, DRAWN, Add
 
-SUMMARY = "A page to play with, served on this machine (Gradio)."
+SUMMARY = "Serve the interactive demo on this machine (Gradio)."
 EXAMPLE = "app fer2013-48 faces/validation"
 
 
@@ -13,7 +13,7 @@ def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint", nargs="?", default="fer2013-48", help=f"{CHECKPOINT}; default: fer2013-48")
     add("data", nargs="?", help=DRAWN)
-    add("--judge", metavar="FILE", help="a judge, as evaluate keeps it, to say which class it sees")
+    add("--judge", metavar="FILE", help="a judge kept by evaluate, whose predictions are shown")
     add("--host", metavar="H", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     add("--port", metavar="P", type=int, help="default: the first free one from 7860 on")
     add("--share", action="store_true", help="a public link, through Gradio's servers")

@@ -1,10 +1,10 @@
-"""Completion of the command line in a shell: a script made once, so that no Python starts when Tab is pressed."""
+"""Shell completion by a script that is generated once, so that pressing Tab does not start Python."""
 
 import argparse
 from typing import Any
 
 SHELLS = ("bash", "zsh", "tcsh")
-# What shtab calls FILE, written out so that it is needed only where a script is made.
+# The value of shtab.FILE, written out so that shtab is needed only to generate a script.
 PATHS = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}
 ARE_PATHS = ("CHECKPOINT", "DATA", "DIR", "FILE", "PNG")
 
@@ -12,9 +12,12 @@ ARE_PATHS = ("CHECKPOINT", "DATA", "DIR", "FILE", "PNG")
 def add_option(parser: argparse.ArgumentParser) -> None:
     """Give ``parser`` the option ``--print-completion SHELL``, which needs the package shtab."""
     parser.add_argument(
-        "--print-completion", metavar="SHELL", choices=SHELLS, action=_Print,
+        "--print-completion",
+        metavar="SHELL",
+        choices=SHELLS,
+        action=_Print,
         help=f"print a script that completes this command in {', '.join(SHELLS)}",
-    )  # fmt: skip
+    )
 
 
 class _Print(argparse.Action):

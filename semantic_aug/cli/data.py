@@ -1,4 +1,4 @@
-"""The images that DATA names, and what is said of them."""
+"""The images that DATA names, and messages about them."""
 
 import argparse
 import sys
@@ -22,7 +22,7 @@ LISTED = 12  # classes that are named one by one
 
 
 def find(spec: str, *, file: TextIO | None = None) -> Source:
-    """What DATA names; its classes and counts are said before any image is read."""
+    """Find the source that DATA names, and print its classes and counts before any image is read."""
     source = find_source(spec)
     say(*describe(source.origin, source.classes, source.counts()), file=file)
     return source
@@ -31,10 +31,10 @@ def find(spec: str, *, file: TextIO | None = None) -> Source:
 def load(
     artifact: Artifact, spec: str, *, skip_bad: bool, same_classes: bool = True, file: TextIO | None = None
 ) -> ImageSet:
-    """The images of DATA as the artifact takes them; with ``same_classes`` their labels are mapped by name."""
+    """Load the images of DATA at the artifact's size. With ``same_classes``, their labels are mapped by name."""
     source = find(spec, file=file)
     if same_classes:
-        label_table(source.classes, artifact.classes)  # refuses other classes before any image is read
+        label_table(source.classes, artifact.classes)  # raises for other classes before any image is read
     network = artifact.network
     data = load_data(source, network.channels, network.image_size, skip_bad=skip_bad)
     say_skipped(data.skipped, file=file)
@@ -42,16 +42,16 @@ def load(
 
 
 def load_or_draw(artifact: Artifact, options: argparse.Namespace, *, skip_bad: bool) -> ImageSet:
-    """The images of DATA, or, without it, images that the artifact draws."""
+    """Load the images of DATA, or generate images with the artifact if there is no DATA."""
     if options.data is None:
-        say(f"no DATA given: the images are drawn by {options.checkpoint} itself and show nobody")
+        say(f"no DATA given, so the images are drawn by {options.checkpoint} and do not show real people")
         return draw_sources(artifact)
     data = load(artifact, options.data, skip_bad=skip_bad)
     return replace(data, name=without_folders(options.data).removeprefix("folder:"))
 
 
 def describe(name: str, classes: Sequence[str], counts: Sequence[int]) -> list[str]:
-    """A line with the images of every class, and one that names the classes of a single image, if there are any."""
+    """A line with the number of images of every class, and one with the classes that have only one image, if any."""
     images, kinds = sum(counts), len(classes)
     entries = [f"{each} {count}" for each, count in zip(classes, counts, strict=True)]
     if kinds > LISTED:
@@ -66,20 +66,20 @@ def describe(name: str, classes: Sequence[str], counts: Sequence[int]) -> list[s
 
 
 def say(*lines: str, file: TextIO | None = None) -> None:
-    """Print, in the first of several processes alone."""
+    """Print, but only in the first of several processes."""
     if rank_and_world()[0] == 0:
         for line in lines:
             print(line, file=file, flush=True)
 
 
 def say_skipped(skipped: int, *, file: TextIO | None = None) -> None:
-    """Say how many images are left out, if any."""
+    """Print how many images were skipped, if any."""
     if skipped:
         say(f"left out {skipped} image{'s' * (skipped != 1)} that cannot be read", file=file)
 
 
 def warn_of_strangers(artifact: Artifact, read: Callable[[int], Tensor], n: int) -> None:
-    """Look at some of ``n`` images, each (1, channels, S, S) in [-1, 1], and say if they are not the checkpoint's."""
+    """Look at some of ``n`` images, each (1, channels, S, S) in [-1, 1], and warn if they do not suit the artifact."""
     domain = Domain(artifact)
     for number in sorted({i * n // IMAGES for i in range(IMAGES)}):
         domain.look(read(number).to(artifact.device), artifact)

@@ -18,7 +18,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print how fast it is, and write the overview of an image of each class to ``--output``."""
+    """Print how fast the augmentation is, and write the overview of an image of each class to ``--output``."""
     from semantic_aug.cli.data import load_or_draw
     from semantic_aug.cli.pipelines import measure
     from semantic_aug.figures import drawing

@@ -1,11 +1,11 @@
-"""``semantic-aug encode``: a data set's latents, for ``LatentCache``."""
+"""``semantic-aug encode``: write a data set's latents for ``LatentCache``."""
 
 import argparse
 
 from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new, writable
 
-SUMMARY = "Encode a data set once, so that augmenting it costs the decoder alone (LatentCache)."
+SUMMARY = "Encode a data set once, so that augmenting it costs only the decoder (LatentCache)."
 EXAMPLE = "encode fer2013-48 faces/train --output latents.safetensors"
 
 
@@ -20,7 +20,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write them to ``--output``; ValueError where the images are no files, which the cache knows them by."""
+    """Write the latents to ``--output``. Raises ValueError if images are not files, by which the cache knows them."""
     from semantic_aug.cli.data import load
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.latents import LatentCache

@@ -1,4 +1,4 @@
-"""``semantic-aug evaluate``: quality of a checkpoint on held-out images."""
+"""``semantic-aug evaluate``: measure the quality of a checkpoint on held-out images."""
 
 import argparse
 import json
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from semantic_aug.evaluation.plane import Plane
     from semantic_aug.model.artifact import Artifact
 
-SUMMARY = "Quality of a checkpoint on held-out images: reconstruction, realism, diversity, class agreement."
+SUMMARY = "Measure a checkpoint on held-out images: reconstruction, realism, diversity and class agreement."
 EXAMPLE = "evaluate fer2013-48 faces/validation --train faces/train --json figures.json"
-JUDGE = "judge.safetensors"  # where it is kept unless --judge says otherwise
+JUDGE = "judge.safetensors"  # default of --judge
 
 
 def add_options(add: Add) -> None:
@@ -37,7 +37,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print the figures as JSON, and write them, the picture of verdicts and the plane where asked to."""
+    """Print the results as JSON. Write them, the picture of verdicts and the plane if asked to."""
     from semantic_aug import _distributed
     from semantic_aug._io import write_whole
     from semantic_aug.cli.data import load
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def judge_paths(options: argparse.Namespace) -> dict[str, Path]:
-    """Where the judges are kept, by architecture: ``--judge``, and for ``--plane`` one of each other beside it."""
+    """The paths of the judges by architecture: ``--judge``, and for ``--plane`` the other architectures beside it."""
     from semantic_aug.evaluation.classifier import ARCHITECTURE, ARCHITECTURES
 
     if options.judge is None and options.train is None:
@@ -102,7 +102,7 @@ def judge_paths(options: argparse.Namespace) -> dict[str, Path]:
 
 
 def check_judges(options: argparse.Namespace, artifact: "Artifact") -> None:
-    """Refuse a wrong judge, or one that is missing, before any image is read."""
+    """Raise for a wrong or missing judge before any image is read."""
     paths = judge_paths(options)
     for name, path in {"--picture": options.picture, "--plane": options.plane}.items():
         if path is not None and not paths:
@@ -117,7 +117,7 @@ def check_judges(options: argparse.Namespace, artifact: "Artifact") -> None:
 
 
 def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "dict[str, Judge]":
-    """The judges by their architecture, trained on ``--train`` where there are none yet, and kept."""
+    """The judges by their architecture. Missing ones are trained on ``--train`` and kept."""
     from semantic_aug import _distributed
     from semantic_aug.cli.data import say
     from semantic_aug.evaluation.classifier import Judge
@@ -137,7 +137,7 @@ def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSe
 
 
 def train_new_judge(architecture: str, options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "Judge":
-    """Train a judge on the images of ``--train``; ``data`` tells how good it is."""
+    """Train a judge on the images of ``--train``, and measure its accuracy on ``data``."""
     from semantic_aug.cli.data import load
     from semantic_aug.cli.devices import chosen_precision
     from semantic_aug.evaluation.classifier import train_judge
@@ -157,7 +157,7 @@ def train_new_judge(architecture: str, options: argparse.Namespace, artifact: "A
 
 
 def load_judge(path: Path, architecture: str, options: argparse.Namespace, artifact: "Artifact") -> "Judge":
-    """The judge of a file. Raises ValueError where it is not that of ``--train``, or of the artifact's classes."""
+    """Load a judge. Raises ValueError if it does not belong to ``--train`` or to the artifact's classes."""
     from semantic_aug.data.find import find_source
     from semantic_aug.evaluation.classifier import Judge
 
@@ -182,7 +182,7 @@ def load_judge(path: Path, architecture: str, options: argparse.Namespace, artif
 
 
 def examine_judge(judge: "Judge", artifact: "Artifact", data: "ImageSet") -> bool:
-    """Whether the judge can judge real images of the data; if not, that is said."""
+    """Whether the judge can judge real images of the data. If not, print so."""
     from semantic_aug.evaluation.affinity import examine
     from semantic_aug.evaluation.plane import IMAGES, draw
     from semantic_aug.evaluation.table import verdict
@@ -200,7 +200,7 @@ def measure_plane(
     judges: "dict[str, Judge]",
     perceptual: "Perceptual",
 ) -> "Plane":
-    """The plane of a seeded part of the images, with a linear probe where there are training images."""
+    """Measure the plane on a seeded subset of the images, with a linear probe if there are training images."""
     from semantic_aug.cli.data import load
     from semantic_aug.evaluation.identity import identity_embedding
     from semantic_aug.evaluation.plane import IMAGES, draw, plane
@@ -221,7 +221,7 @@ def measure_plane(
 
 
 def draw_plane(measured: "Plane", path: str) -> None:
-    """Print its table and write its figure. Raises RuntimeError where no judge can judge the images."""
+    """Print the plane's table and write its figure. Raises RuntimeError if no judge can judge the images."""
     from semantic_aug.evaluation.picture import picture
     from semantic_aug.evaluation.table import table
     from semantic_aug.figures import drawing

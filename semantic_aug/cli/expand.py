@@ -1,4 +1,4 @@
-"""``semantic-aug expand``: an expanded data set, originals and new images."""
+"""``semantic-aug expand``: write an expanded data set with originals and new images."""
 
 import argparse
 from contextlib import nullcontext
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from semantic_aug.data.source import Source
     from semantic_aug.expansion.run import Engine
 
-SUMMARY = "Write an expanded data set, originals and new images. Running the same command again goes on."
+SUMMARY = "Write an expanded data set with originals and new images. Run the same command again to continue."
 EXAMPLE = "expand fer2013-48 faces/train --output balanced --balance"
 
 
@@ -42,7 +42,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write it to ``--output``, or go on where the same command stopped, in one process or several."""
+    """Write the data set to ``--output``, or continue where the same command stopped, in one process or several."""
     from dataclasses import asdict
 
     from semantic_aug import _distributed
@@ -111,11 +111,12 @@ def run(options: argparse.Namespace) -> None:
                     raise RuntimeError(
                         f"{len(wrong)} images differ from what the manifest makes: {', '.join(wrong[:9])}"
                     )
-                print(f"made {min(options.verify, len(plan))} images again: equal bit for bit")
+                count = min(options.verify, len(plan))
+                print(f"made {count} image{'s' * (count != 1)} again, bit-for-bit identical")
 
 
 def choose_engine(name: str) -> "Engine":
-    """What runs the units of work. Raises ValueError where Ray is missing, or other processes are there already."""
+    """Choose what runs the units of work. Raises ValueError if Ray is missing, or if there are several processes."""
     from semantic_aug import _distributed
     from semantic_aug.expansion.run import in_threads
 
@@ -131,7 +132,7 @@ def choose_engine(name: str) -> "Engine":
 
 
 def find_unreadable(source: "Source", *, skip_bad: bool) -> list[int]:
-    """The numbers of the images that cannot be read. Raises DataError, unless ``skip_bad``, where there are any."""
+    """The numbers of the images that cannot be read. Raises DataError if there are any, unless ``skip_bad``."""
     from semantic_aug.data.decoding import find_readable
 
     return sorted({*range(len(source))}.difference(find_readable(source, skip_bad=skip_bad).tolist()))

@@ -1,4 +1,4 @@
-"""``semantic-aug fit``: class statistics of other classes on an existing checkpoint."""
+"""``semantic-aug fit``: fit statistics of other classes on an existing checkpoint."""
 
 import argparse
 from dataclasses import replace
@@ -7,7 +7,7 @@ from pathlib import Path
 from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new
 
-SUMMARY = "New class statistics for your own classes on an existing checkpoint; no training."
+SUMMARY = "Fit statistics of your own classes on an existing checkpoint, without training."
 EXAMPLE = "fit fer2013-48 faces/train --output my-checkpoint"
 
 
@@ -21,7 +21,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the new artifact to ``--output``; say which classes are too small, and if the images are strangers."""
+    """Write the new artifact to ``--output``. Print which classes are too small, and warn of unsuitable images."""
     from semantic_aug import _distributed
     from semantic_aug.cli.data import load, warn_of_strangers
     from semantic_aug.cli.devices import chosen_device

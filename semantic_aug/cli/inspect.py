@@ -1,11 +1,11 @@
-"""``semantic-aug inspect``: what a checkpoint holds."""
+"""``semantic-aug inspect``: show the content of a checkpoint."""
 
 import argparse
 import json
 
 from semantic_aug.cli.options import Add
 
-SUMMARY = "What a checkpoint holds: classes, counts, sizes, hashes, figures."
+SUMMARY = "Show the content of a checkpoint: classes, counts, sizes, hashes and measurements."
 EXAMPLE = "inspect fer2013-48"
 
 
@@ -15,7 +15,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print its classes, sizes, hashes and figures."""
+    """Print the checkpoint's classes, sizes, hashes and measurements."""
     from semantic_aug.model.artifact import Artifact
     from semantic_aug.model.hub import CONFIG
 

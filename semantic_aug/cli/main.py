@@ -1,4 +1,4 @@
-"""The command line: its verbs, and exit codes. No verb's module loads torch before the verb is run."""
+"""The command line with its verbs and exit codes. A verb's module does not load torch before the verb is run."""
 
 import argparse
 import os
@@ -44,12 +44,12 @@ REFUSALS = (ValueError, TypeError, FileNotFoundError, FileExistsError, ModuleNot
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; the exit code: 0 success, 1 a failure while working, 2 refused before work, 130 Ctrl-C."""
+    """Run a verb and return the exit code: 0 success, 1 failure while working, 2 refused before work, 130 Ctrl-C."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = build_parser()
     check_verb(parser, arguments)
     options = parser.parse_args(arguments)
-    if not sys.stderr.isatty():  # bars of downloads and uploads are for terminals
+    if not sys.stderr.isatty():  # progress bars of downloads and uploads are only for terminals
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     options.command = " ".join(["semantic-aug", *map(without_folders, arguments)])
     try:
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OK
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+    except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except Exception as error:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The options of every verb."""
+    """Build the parser with the options of every verb."""
     parser = argparse.ArgumentParser(prog="semantic-aug", description="Semantic data augmentation for images.")
     parser.add_argument("--version", action="version", version=f"semantic-aug {__version__}")
     completion.add_option(parser)
@@ -86,7 +86,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def check_verb(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """Exit with what was probably meant where the first word is no verb."""
+    """Exit with a suggestion if the first word is not a verb."""
     if arguments and not arguments[0].startswith("-") and arguments[0] not in VERBS:
         close = get_close_matches(arguments[0], VERBS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
@@ -94,7 +94,7 @@ def check_verb(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Non
 
 
 def leave_processes() -> None:
-    """Part from the other processes, where the verb has joined any."""
+    """Leave the other processes, if the verb has joined any."""
     from semantic_aug._distributed import leave
 
     leave()

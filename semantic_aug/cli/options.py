@@ -1,4 +1,4 @@
-"""Options that several verbs take, with the help that they share."""
+"""Options that several verbs share, with their help texts."""
 
 import argparse
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 CHECKPOINT = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
 DATA = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
-DRAWN = f"{DATA} (default: images that the checkpoint draws itself)"
+DRAWN = f"{DATA} (default: images that the checkpoint generates)"
 
 SHARED: dict[str, dict[str, Any]] = {
     "checkpoint": {"metavar": "CHECKPOINT", "help": CHECKPOINT},
@@ -20,5 +20,5 @@ Add = Callable[..., argparse.Action]
 
 
 def options_of(parser: argparse.ArgumentParser) -> Add:
-    """``add_argument`` of a verb's parser, for which an option in ``SHARED`` needs no description, but may have one."""
+    """``add_argument`` of a verb's parser. Options in ``SHARED`` need no description, but it can be overridden."""
     return lambda option, **own: parser.add_argument(option, **(SHARED.get(option, {}) | own))

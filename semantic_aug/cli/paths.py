@@ -1,6 +1,6 @@
-"""Where a verb may write, and how paths are told to others.
+"""Checks of the paths that a verb writes to, and paths as they are recorded for others.
 
-Functions that check a path return it, or raise before any work is done.
+Functions that check a path return it or raise before any work is done.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def writable(path: str) -> Path:
-    """A file in a folder that exists."""
+    """Check that a file is in a folder that exists."""
     folder = Path(path).absolute().parent
     if folder.is_file():
         raise ValueError(f"{folder} is a file; expected a folder to write {Path(path).name} to")
@@ -19,21 +19,21 @@ def writable(path: str) -> Path:
 
 
 def png(path: str, option: str) -> Path:
-    """A file that ends in .png, in a folder that exists."""
+    """Check that a file ends in .png and is in a folder that exists."""
     if Path(path).suffix.lower() != ".png":
         raise ValueError(f"{option} must end in .png, got {Path(path).name}")
     return writable(path)
 
 
 def directory(path: str | Path) -> Path:
-    """A directory, or nothing yet."""
+    """Check that a path is a directory or does not exist yet."""
     if Path(path).exists() and not Path(path).is_dir():
         raise ValueError(f"{path} is a file; --output takes a directory")
     return Path(path)
 
 
 def outside(output: Path, data: str) -> Path:
-    """An output that does not lie in the folder it is made from."""
+    """Check that an output is not inside the folder it is made from."""
     folder = Path(data.removeprefix("folder:"))
     if folder.is_dir() and output.resolve().is_relative_to(folder.resolve()):
         raise ValueError(f"{output} lies in {folder}, whose images would then change; choose another --output")
@@ -41,14 +41,14 @@ def outside(output: Path, data: str) -> Path:
 
 
 def new(path: str | Path) -> Path:
-    """Nothing yet."""
+    """Check that a path does not exist yet."""
     if Path(path).exists():
         raise FileExistsError(f"{path} exists; choose another --output")
     return Path(path)
 
 
 def without_folders(word: str) -> str:
-    """A word of the command line as artifacts and pages record it: without the folders of this machine."""
+    """A word of the command line without the folders of this machine, as artifacts and pages record it."""
     option, equals, value = word.partition("=")
     if option.startswith("-") and equals:
         return f"{option}={without_folders(value)}"

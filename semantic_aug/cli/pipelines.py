@@ -1,4 +1,4 @@
-"""The two pipelines that ``semantic-aug demo`` times: the transform for each sample, and the wrapper for each batch."""
+"""The two pipelines that ``semantic-aug demo`` times: the transform per sample, and the wrapper per batch."""
 
 import time
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from semantic_aug.data.decoding import count_cpus
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.transform import SemanticAugment, SemanticAugmentBatch
 
-WORKERS = 2  # as a training has them; no more than there are CPUs
-IMAGES = 512  # so many of DATA, repeated where it has fewer, are run through each pipeline
+WORKERS = 2  # as in training, but no more than there are CPUs
+IMAGES = 512  # number of images that run through each pipeline, repeated if DATA has fewer
 
 
 class Decoded(Dataset):
-    """Images that are in memory, each transformed as it is read."""
+    """Images in memory that are transformed when they are read."""
 
     def __init__(self, images: Tensor, labels: Tensor, transform: v2.Transform) -> None:
         self.images, self.labels, self.transform = images, labels, transform
@@ -30,9 +30,9 @@ class Decoded(Dataset):
 
 
 def measure(artifact: Artifact, images: Tensor, labels: Tensor) -> Iterator[str]:
-    """Run images uint8 (N, C, H, W) through a DataLoader with the transform, then through the wrapper; yield lines.
+    """Run images uint8 (N, C, H, W) through a DataLoader with the transform, then through the wrapper. Yields lines.
 
-    ``labels`` (N,) are those of the artifact.
+    ``labels`` (N,) are the artifact's class indices.
     """
     some = torch.linspace(0, len(images) - 1, IMAGES).long()
     to_float = v2.ToDtype(torch.float32, scale=True)
@@ -47,7 +47,7 @@ def measure(artifact: Artifact, images: Tensor, labels: Tensor) -> Iterator[str]
         for batch in DataLoader(data, batch_size=32, num_workers=workers, persistent_workers=True):
             if name == "per batch":
                 batch = augment(*batch)
-            if not count:  # the first batch pays for starting the workers
+            if not count:  # do not count the time to start the workers
                 began = time.perf_counter()
             count += len(batch[0])
         seconds = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""``semantic-aug preview``: pictures of what a checkpoint does."""
+"""``semantic-aug preview``: draw pictures of what a checkpoint does."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from semantic_aug.cli.options import DRAWN, Add
 from semantic_aug.cli.paths import writable
 
-SUMMARY = "Pictures of what a checkpoint does: one as PNG, or all of them as an HTML page that needs no network."
+SUMMARY = "Draw pictures of what a checkpoint does: one as PNG, or all as an HTML page that works offline."
 EXAMPLE = "preview fer2013-48 faces/validation --output page.html"
 
 

@@ -1,4 +1,4 @@
-"""How far long work is: a bar with the time left on a terminal, plain lines elsewhere."""
+"""Progress of long work: a bar with the time left on a terminal, and plain lines elsewhere."""
 
 import sys
 import time
@@ -8,13 +8,14 @@ SECONDS = 30  # between plain lines
 
 
 def shown(finished: Iterator[int], total: int, done: int, what: str, *, silent: bool = False) -> None:
-    """Run through ``finished``, which does the work and gives how much it did, and show it.
+    """Iterate over ``finished``, which does the work and yields amounts of finished work, and show the progress.
 
     Args:
-        finished: amounts of ``what``, ``total - done`` in all.
-        total: all of it.
-        done: what was done before.
-        silent: show nothing, as the processes other than the first do.
+        finished: amounts of ``what``, which add up to ``total - done``.
+        total: the total amount.
+        done: the amount that was done before.
+        what: the unit of the amounts, in plain lines.
+        silent: show nothing, for processes other than the first.
     """
     from tqdm import tqdm
 

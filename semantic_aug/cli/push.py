@@ -1,4 +1,4 @@
-"""``semantic-aug push``: a checkpoint to the Hugging Face Hub."""
+"""``semantic-aug push``: upload a checkpoint to the Hugging Face Hub."""
 
 import argparse
 
@@ -19,7 +19,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Upload it, and print how to load it from there."""
+    """Upload the checkpoint, and print how to load it from there."""
     from semantic_aug.model.artifact import Artifact
 
     pushed = Artifact.from_pretrained(options.checkpoint).push_to_hub(

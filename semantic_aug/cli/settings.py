@@ -1,4 +1,4 @@
-"""``--set NAME=VALUE``: any field of TrainConfig, or network.NAME of NetworkConfig."""
+"""``--set NAME=VALUE`` for any field of TrainConfig, or network.NAME for a field of NetworkConfig."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ OPTIONS = ("init", "images", "batch", "accumulate", "sampling", "precision", "se
 
 
 def parse_settings(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields of TrainConfig, and those of NetworkConfig, that ``NAME=VALUE`` set. Raises ValueError for others."""
+    """The fields of TrainConfig and those of NetworkConfig that ``NAME=VALUE`` sets. Raises ValueError for others."""
     settings: dict[str, Any] = {}
     network: dict[str, Any] = {}
     for assignment in assignments:
@@ -31,7 +31,7 @@ def parse_settings(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str
 
 
 def _parse_value(name: str, text: str, default: Any) -> Any:
-    """``text`` as a value of the kind of ``default``; None stands for a bool that is decided later."""
+    """Parse ``text`` as a value of the type of ``default``. None stands for a bool that is resolved later."""
     if isinstance(default, str):
         return text
     try:

@@ -1,4 +1,4 @@
-"""``semantic-aug train``: a checkpoint from images."""
+"""``semantic-aug train``: train a checkpoint on images."""
 
 import argparse
 from dataclasses import replace
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from semantic_aug.data.dataset import ImageSet
     from semantic_aug.model.networks import NetworkConfig
 
-SUMMARY = "Train a checkpoint. Running the same command again goes on where it stopped."
+SUMMARY = "Train a checkpoint. Run the same command again to continue where it stopped."
 EXAMPLE = "train faces/train --output runs/faces --preset fer2013-48 --minutes 60"
-# Of the bundled checkpoints' images the reconstruction error has a standard deviation of a quarter of its mean; over 30
-# images the mean is then known to 5 %.
+# For the bundled checkpoints, the reconstruction error of an image has a standard deviation of a quarter of its mean.
+# With 30 images, the mean is then known to 5 %.
 FEW = 30
 
 
@@ -51,7 +51,7 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train in ``--output``, or go on where the same command stopped; settings are checked before any image is read."""
+    """Train in ``--output``, or continue where the same command stopped. Settings are checked before any images."""
     from semantic_aug import _distributed
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.cli.settings import parse_settings
@@ -129,7 +129,7 @@ def settings_of(options: argparse.Namespace, device: str) -> dict[str, Any]:
     }
     if options.batch is not None:
         settings["batch"] = options.batch
-    if options.images is not None:  # a short run also wants its lines and snapshots
+    if options.images is not None:  # a short run also needs log lines and snapshots
         settings |= {
             "images": options.images,
             "log_images": min(TrainConfig.log_images, -(-options.images // 20)),
@@ -141,9 +141,9 @@ def settings_of(options: argparse.Namespace, device: str) -> dict[str, Any]:
 def load_images(
     options: argparse.Namespace, device: str, network: "NetworkConfig"
 ) -> "tuple[ImageSet, ImageSet | None]":
-    """The images of DATA, cut to a long tail where asked for, and those of ``--validation`` with the same classes.
+    """Load the images of DATA, cut to a long tail if asked for, and those of ``--validation`` with the same classes.
 
-    Raises ValueError where they are not of the same classes, or where no class has two images.
+    Raises ValueError if the classes differ, or if no class has two images.
     """
     from semantic_aug import _distributed
     from semantic_aug.cli.data import describe, find, say, say_skipped
@@ -172,7 +172,7 @@ def load_images(
 
 
 def say_of_few(held_out: "ImageSet", *, own: bool) -> None:
-    """Say what a few held-out images cannot tell."""
+    """Warn if there are too few held-out images for exact errors."""
     from semantic_aug.cli.data import say
 
     if len(held_out) < FEW:

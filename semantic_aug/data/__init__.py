@@ -1,1 +1,1 @@
-"""Where labelled images come from, and how they are held in memory."""
+"""Sources of labelled images, and image sets in memory."""

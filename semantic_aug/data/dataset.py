@@ -25,9 +25,9 @@ class ImageSet:
         images: uint8 (N, C, S, S).
         labels: class index of every image, int64 (N,).
         classes: names in label order.
-        files: where every image came from, as in ``Source``.
-        skipped: how many images were left out because they could not be read.
-        name: what figures call the data set; None for images that a checkpoint drew itself.
+        files: the origin of every image, as in ``Source``.
+        skipped: number of images that were skipped because they could not be read.
+        name: name of the data set in figures. None for images that a checkpoint generated.
     """
 
     images: Tensor
@@ -49,7 +49,7 @@ class ImageSet:
         return bytes_to_model(self.images[indices])
 
     def with_classes(self, classes: Sequence[str]) -> "ImageSet":
-        """The same images, their labels those of ``classes`` by name. Raises ValueError as ``label_table``."""
+        """The same images with labels in the order of ``classes``, matched by name. Raises as ``label_table``."""
         return replace(self, labels=label_table(self.classes, classes)[self.labels], classes=list(classes))
 
     def subset(self, indices: Sequence[int] | Tensor) -> "ImageSet":
@@ -71,20 +71,20 @@ def load_data(
 
     Args:
         spec: a ``Source``, or one of
-            an image folder ``DIR/<class>/*.png, jpg, webp, ...``, not the folder above its splits (``folder:DIR`` is
-            taken as it is, even if its classes are called "train" and "test");
+            an image folder ``DIR/<class>/*.png, jpg, webp, ...``, but not the folder above its splits (``folder:DIR``
+            is not checked for that, in case its classes are really called "train" and "test");
             a folder written by ``Dataset.save_to_disk``, or by ``DatasetDict.save_to_disk`` (its split "train";
             ``DIR/SPLIT`` is another one), with one column of type Image and one of type ClassLabel;
-            ``PREFIX:NAME[/SPLIT][@ROOT]``, where SPLIT is by default the training split and ROOT ``data``:
-            ``torchvision:CIFAR10``, ``torchvision:FashionMNIST/test@/data`` (downloaded where it is not in ROOT),
+            ``PREFIX:NAME[/SPLIT][@ROOT]``, where SPLIT defaults to the training split and ROOT to ``data``:
+            ``torchvision:CIFAR10``, ``torchvision:FashionMNIST/test@/data`` (downloaded if it is not in ROOT),
             ``rafdb:basic/test@ROOT``, ``affectnet:7/val@ROOT`` or ``affectnet:8@ROOT`` (the published layouts);
-            ``fer2013.csv`` or ``fer2013.csv/SPLIT``, FER2013's one file, with the splits train, validation and test.
-        skip_bad: leave out, and count, images that cannot be read.
-        cache: directory that keeps the decoded images of the last two data sets, memory-mapped when they are used
-            again. Not used for torchvision's data sets, most of which are in memory already.
+            ``fer2013.csv`` or ``fer2013.csv/SPLIT``, FER2013's single file, with the splits train, validation and test.
+        skip_bad: skip and count images that cannot be read.
+        cache: directory that keeps the decoded images of the last two data sets. They are memory-mapped when they are
+            used again. It is not used for torchvision's data sets, because most of them are already in memory.
 
-    Classes without any image are left out. Raises DataError for data that cannot be used, and, unless ``skip_bad``,
-    one that names the first unreadable image and counts them all.
+    Classes without images are dropped. Raises DataError for data that cannot be used. Unless ``skip_bad`` is set, it
+    also raises one for unreadable images, which names the first and says how many there are.
     """
     source = spec if isinstance(spec, Source) else find_source(spec)
     if cache is None or not source.stamped:
@@ -100,22 +100,23 @@ def load_data(
 
 
 def load_folder(folder: str | Path, channels: int, size: int, *, skip_bad: bool = False) -> ImageSet:
-    """``load_data`` of an image folder, whatever it and its sub-folders are called."""
+    """Load an image folder as ``load_data`` does, whatever the names of it and its sub-folders."""
     return load_data(open_folder(folder), channels, size, skip_bad=skip_bad)
 
 
 def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Split into (training, held out) by a seeded draw; at least one image on each side where there are two."""
+    """Split into (training, held out) by a seeded draw. Each part gets at least one image if there are two."""
     order = torch.randperm(len(data), generator=seeded(seed, "held out"))
     n = min(max(round(len(data) * fraction), 1), len(data) - 1) if fraction else 0
     return data.subset(order[n:].sort().values), data.subset(order[:n].sort().values)
 
 
 def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
-    """A long tail (as CIFAR-LT, arXiv 1901.05555): class k of K keeps ``ratio ** (-k / (K - 1))`` of the largest count.
+    """Cut to a long tail as in CIFAR-LT (arXiv 1901.05555).
 
-    A class that has fewer images keeps them all, and each at least one. They are drawn by ``seed``, those of a higher
-    ratio among those of a lower one, and stay in order. Raises ValueError for a ratio below 1.
+    Class k of K keeps ``ratio ** (-k / (K - 1))`` times the largest count. A class with fewer images keeps all of them,
+    and every class keeps at least one. The images are drawn with ``seed`` and stay in order. A higher ratio keeps a
+    subset of what a lower one keeps. Raises ValueError for a ratio below 1.
     """
     if not ratio >= 1:
         raise ValueError(f"the imbalance ratio must be at least 1 (equal classes), got {ratio}")

@@ -1,4 +1,4 @@
-"""Decode the images of a source, on all processors, and find those that cannot be decoded."""
+"""Decode the images of a source on all processors, and find those that cannot be decoded."""
 
 import os
 from collections.abc import Callable
@@ -9,15 +9,16 @@ from torch import Tensor
 
 from semantic_aug.data.source import DataError, Source
 
-CHUNK = 16  # images that a thread reads at a time: few enough to stop soon, many enough to be worth a call
+CHUNK = 16  # images that a thread reads at a time, so that it can stop soon and the overhead stays small
 
 
 def decode(
     source: Source, channels: int, size: int, *, skip_bad: bool = False, threads: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Images uint8 (n, channels, size, size), and the numbers int64 (n,) they have in ``source``, in its order.
+    """Images uint8 (n, channels, size, size) and their numbers in ``source``, int64 (n,), in its order.
 
-    ``threads`` (None: one per CPU of this process) changes nothing but the time. Raises DataError as ``load_data``.
+    ``threads`` (None: one per CPU of this process) changes only the time it takes. Raises DataError as ``load_data``
+    does.
     """
     images = torch.empty((len(source), channels, size, size), dtype=torch.uint8)
 
@@ -29,12 +30,15 @@ def decode(
 
 
 def find_readable(source: Source, *, skip_bad: bool = False, threads: int | None = None) -> Tensor:
-    """Numbers int64 (n,) of the images that can be read, each tried. Raises DataError as ``load_data``."""
+    """Try to read every image. Returns the numbers, int64 (n,), of those that can be read.
+
+    Raises DataError as ``load_data`` does.
+    """
     return _read_all(source, lambda number: source.read(number, None, None), skip_bad, threads)
 
 
 def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, threads: int | None) -> Tensor:
-    """Call ``read`` with the number of every image; int64 (n,) those for which it did not fail."""
+    """Call ``read`` with the number of every image. Returns the numbers, int64 (n,), for which it did not fail."""
     total = len(source)
 
     def attempt(numbers: range) -> list[tuple[int, str]]:
@@ -44,7 +48,7 @@ def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, thr
                 read(number)
             except (DataError, MemoryError):
                 raise
-            except Exception as error:  # whatever a damaged file makes Pillow raise
+            except Exception as error:  # a damaged file can make Pillow raise anything
                 failed.append((number, str(error) or type(error).__name__))
         return failed
 

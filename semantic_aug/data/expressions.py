@@ -1,4 +1,4 @@
-"""Data sets of facial expressions as published: RAF-DB, AffectNet and FER2013."""
+"""Data sets of facial expressions in their published layouts: RAF-DB, AffectNet and FER2013."""
 
 import csv
 import re
@@ -19,11 +19,11 @@ AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", 
 
 FER2013_SIDE = 48  # pixels
 FER2013_COLUMNS = ("emotion", "pixels", "Usage")
-FER2013_SPLITS = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}  # what Usage calls them
+FER2013_SPLITS = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}  # in the column Usage
 
 
 def open_rafdb(name: str, split: str | None, root: Path) -> Source:
-    """RAF-DB's basic emotions as published; ``root`` has ``EmoLabel/`` and ``Image/``, or ``basic/`` that has them."""
+    """RAF-DB's basic emotions as published. ``root`` has ``EmoLabel/`` and ``Image/``, directly or in ``basic/``."""
     split = _one_of("rafdb", name, ["basic"], split, ["train", "test"])
     root = root / "basic" if (root / "basic").is_dir() else root
     listing = root / "EmoLabel" / "list_patition_label.txt"  # sic
@@ -48,9 +48,9 @@ def open_rafdb(name: str, split: str | None, root: Path) -> Source:
 def open_affectnet(name: str, split: str | None, root: Path) -> Source:
     """AffectNet, the first 7 expressions or all 8, in either published layout.
 
-    ``train_set/images/*.jpg`` with ``train_set/annotations/*_exp.npy`` (``val_set`` likewise), or ``training.csv``
-    (``validation.csv``), in ``root`` or its ``Manually_Annotated_file_lists``, with the images it lists in ``root``
-    or its ``Manually_Annotated_Images``. Other labels (no expression, uncertain, no face) are left out.
+    One layout is ``train_set/images/*.jpg`` with ``train_set/annotations/*_exp.npy`` (and the same in ``val_set``). The
+    other is ``training.csv`` (``validation.csv``) in ``root`` or its ``Manually_Annotated_file_lists``. It lists images
+    in ``root`` or its ``Manually_Annotated_Images``. Other labels (no expression, uncertain, no face) are skipped.
     """
     split = _one_of("affectnet", name, ["7", "8"], split, ["train", "val"])
     folder = root / f"{split}_set"
@@ -83,7 +83,7 @@ def _affectnet_folder(folder: Path) -> list[tuple[Path, int]]:
 
 def _affectnet_table(table: Path, images: Path) -> list[tuple[Path, int]]:
     rows = list(_read_table(table))
-    path, expression = 0, 6  # the published columns, where the header is missing
+    path, expression = 0, 6  # the published columns, used if there is no header
     if rows and "expression" in rows[0][1]:
         _, header = rows.pop(0)
         if "subDirectory_filePath" not in header:
@@ -98,10 +98,10 @@ def _affectnet_table(table: Path, images: Path) -> list[tuple[Path, int]]:
 
 
 def open_fer2013(table: Path, split: str | None) -> Source:
-    """A split of FER2013's one file, ``fer2013.csv``, whose columns are ``emotion,pixels,Usage``.
+    """A split of FER2013's single file, ``fer2013.csv``, whose columns are ``emotion,pixels,Usage``.
 
-    "train", "validation" and "test" are the Usage "Training", "PublicTest" and "PrivateTest"; None is "train". An image
-    is a row of 48 x 48 grey values from 0 to 255; one that is damaged cannot be read, as a damaged file.
+    "train", "validation" and "test" stand for the Usage "Training", "PublicTest" and "PrivateTest". None means "train".
+    An image is a row of 48 x 48 grey values from 0 to 255. A damaged row is treated like a damaged file.
     """
     split = split or "train"
     if split not in FER2013_SPLITS:
@@ -134,12 +134,12 @@ def open_fer2013(table: Path, split: str | None) -> Source:
         return pil_to_bytes(PIL.Image.frombytes("L", (FER2013_SIDE, FER2013_SIDE), values), channels, size)
 
     files = [table / str(line) for line in lines]
-    # The second file is none: its name tells the splits apart, for which the first is the same.
+    # The second path does not exist. It tells the splits apart, because the first path is the same for all of them.
     return Source(f"{table}/{split}", classes, labels, files, read, [table, table / split])
 
 
 def _read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Rows of a CSV file that are not empty, and the line each ends on; a byte order mark is no part of the first."""
+    """The non-empty rows of a CSV file and the line on which each ends. A byte order mark is ignored."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
         reader = csv.reader(file)
         try:
@@ -151,7 +151,7 @@ def _read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _listed(origin: str, files: list[Path], labels: list[int], names: Sequence[str]) -> Source:
-    """Files that a list names: one that is not there is an image that cannot be read."""
+    """Files named in a list. A missing file counts as an image that cannot be read."""
     classes, labels = name_classes(origin, labels, names)
 
     def read(number: int, channels: int | None, size: int | None) -> Tensor:

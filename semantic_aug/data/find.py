@@ -1,4 +1,4 @@
-"""Which source of images a text names."""
+"""Find the source of images that a text names."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,10 @@ SPLITS = {"train", "training", "val", "valid", "validation", "dev", "test", "tes
 
 
 def find_source(spec: str | Path) -> Source:
-    """What ``spec`` names, see ``load_data``; a folder or file that exists comes before a prefix. Raises DataError."""
+    """The source that ``spec`` names, see ``load_data``. An existing folder or file takes precedence over a prefix.
+
+    Raises DataError.
+    """
     path, text = Path(spec), str(spec)
     if path.is_dir():
         return open_saved(path) if is_saved(path) else open_folder(refuse_splits(path))
@@ -35,7 +38,7 @@ def find_source(spec: str | Path) -> Source:
 
 
 def refuse_splits(folder: Path) -> Path:
-    """``folder``. Raises DataError where its sub-folders are the splits of a data set, and so no classes."""
+    """Return ``folder``. Raises DataError if its sub-folders are the splits of a data set and not classes."""
     classes = class_folders(folder)
     splits = [name for name in classes if name.casefold() in SPLITS]
     if splits and (len(splits) > 1 or splits == classes):

@@ -1,4 +1,4 @@
-"""Image folders: a sub-folder for each class, images in it or anywhere below."""
+"""Image folders, with a sub-folder for each class that has images in it or anywhere below."""
 
 import os
 from pathlib import Path
@@ -22,7 +22,7 @@ def open_folder(folder: str | Path) -> Source:
         try:
             return file_to_bytes(str(files[number]), channels, size)
         except FileNotFoundError as error:
-            if os.path.lexists(files[number]):  # a link to nowhere
+            if os.path.lexists(files[number]):  # a broken link
                 raise
             raise DataError(
                 f"{files[number]}: gone since {folder} was listed; nothing may change it meanwhile"
@@ -32,7 +32,7 @@ def open_folder(folder: str | Path) -> Source:
 
 
 def scan_folder(folder: str | Path) -> tuple[list[str], list[Path], list[int]]:
-    """Classes (sub-folders by name), image files and their labels. Raises DataError where there is nothing to use."""
+    """Classes (the names of the sub-folders), image files and their labels. Raises DataError if there are none."""
     root = Path(folder)
     classes = class_folders(root)
     if not classes:
@@ -49,7 +49,7 @@ def scan_folder(folder: str | Path) -> tuple[list[str], list[Path], list[int]]:
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the sub-folders that are not hidden, sorted. Raises DataError where ``root`` is no folder."""
+    """The sorted names of the sub-folders that are not hidden. Raises DataError if ``root`` is not a folder."""
     if root.is_file():
         raise DataError(f"{root}: is a file; expected an image folder, one sub-folder per class")
     if not root.is_dir():
@@ -58,18 +58,18 @@ def class_folders(root: Path) -> list[str]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file is called like an image, and is not hidden (macOS leaves ``._name.jpg``)."""
+    """Whether a file has the name of an image and is not hidden (macOS leaves files such as ``._name.jpg``)."""
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
 
 
 def _images_below(folder: Path) -> list[Path]:
-    """In the order of torchvision's ``ImageFolder``, behind links too, without hidden folders."""
+    """The images in the order of torchvision's ``ImageFolder``. Links are followed, and hidden folders are skipped."""
     found: dict[str, list[Path]] = {}
     seen: set[str] = set()
     for directory, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(directory)
         folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        if real not in seen:  # a link may lead to where one has been
+        if real not in seen:  # a link may lead back to a folder that was already visited
             found[directory] = [Path(directory, name) for name in sorted(names) if is_image(name)]
         seen.add(real)
     return [path for directory in sorted(found) for path in found[directory]]

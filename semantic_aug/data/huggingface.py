@@ -32,7 +32,7 @@ def open_saved(folder: Path) -> Source:
         rows = datasets.load_from_disk(str(folder)).with_format(None)
     except DataError:
         raise
-    except Exception as error:  # whatever a damaged file makes json, pyarrow and datasets raise
+    except Exception as error:  # a damaged file can make json, pyarrow and datasets raise anything
         raise DataError(f"{folder}: cannot be read as a Hugging Face data set ({one_line(error)})") from error
     image = _column_of(rows, datasets.Image, folder)
     label = _column_of(rows, datasets.ClassLabel, folder)

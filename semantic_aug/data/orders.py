@@ -1,4 +1,4 @@
-"""The order in which a training visits images: an endless stream that can start anywhere."""
+"""The order in which training visits images: an endless stream that can start at any position."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from semantic_aug.sampling import ClassBalancedSampler
 
 
 class EndlessOrder:
-    """Positions of an endless stream over ``n`` images, a new permutation each epoch, that can start anywhere."""
+    """An endless stream over ``n`` images, with a new permutation in each epoch. It can start at any position."""
 
     def __init__(self, n: int, seed: int) -> None:
         self.n, self.seed = n, seed
@@ -33,7 +33,7 @@ class EndlessOrder:
 
 
 class BalancedOrder(EndlessOrder):
-    """An endless stream in which every class is equally frequent; an epoch has as many positions as images."""
+    """An endless stream in which every class is equally frequent. An epoch has as many positions as images."""
 
     def __init__(self, labels: Sequence[int] | Tensor, seed: int) -> None:
         super().__init__(len(labels), seed)

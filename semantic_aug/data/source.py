@@ -1,4 +1,4 @@
-"""Labelled images of which none is decoded yet: the record that every source of data returns."""
+"""Labelled images that have not been decoded yet. Every source of data returns this record."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,21 +11,21 @@ from torch import Tensor
 
 
 class DataError(ValueError):
-    """The data cannot be used; the message names the folder or file."""
+    """The data cannot be used. The message names the folder or file."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Labelled images of which none is decoded yet.
+    """Labelled images that have not been decoded yet.
 
     Args:
-        origin: what messages call it.
-        classes: names in label order; each has an image.
+        origin: name of the source in messages.
+        classes: names in label order. Each class has at least one image.
         labels: class index of every image.
-        files: where every image is; ``origin/number`` for one that has no file of its own.
-        read: (number, channels, size) => uint8 (channels, size, size), from several threads at once; None: the image's
-            own channels (1 or 3) or size.
-        stamped: files whose sizes and times tell whether an image has changed; empty where nothing does.
+        files: path of every image, or ``origin/number`` for an image that has no file of its own.
+        read: (number, channels, size) => uint8 (channels, size, size). It may be called from several threads at once.
+            None keeps the image's own number of channels (1 or 3) or its size.
+        stamped: files whose sizes and times show whether an image has changed. Empty if there are no such files.
     """
 
     origin: str
@@ -44,7 +44,7 @@ class Source:
         return [times[label] for label in range(len(self.classes))]
 
     def without(self, numbers: Iterable[int]) -> "Source":
-        """The same classes, without the images that have these numbers; the others keep their order."""
+        """The same classes without the images that have these numbers. The others keep their order."""
         kept = sorted({*range(len(self))}.difference(numbers))
         return replace(
             self,
@@ -55,10 +55,10 @@ class Source:
 
 
 def name_classes(origin: str, labels: Sequence[Any], names: Sequence[str] | None) -> tuple[list[str], list[int]]:
-    """Names (None: numbers) of the classes that have an image, and the labels counted among those.
+    """The names of the classes that have an image, and the labels renumbered to match them.
 
-    Names that differ at most in case get their label added: classes are compared without case. Raises DataError for
-    no labels at all, for one that is no class index, and for one without a name.
+    Without ``names``, the numbers are the names. Classes are compared without case, so names that differ only in case
+    get their label appended. Raises DataError if there are no labels, or if one is not a class index or has no name.
     """
     if not len(labels):
         raise DataError(f"{origin}: has no images")
@@ -79,5 +79,5 @@ def name_classes(origin: str, labels: Sequence[Any], names: Sequence[str] | None
 
 
 def one_line(error: Exception) -> str:
-    """The text of an error without line breaks; its type where it has none."""
+    """The text of an error without line breaks, or its type if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__

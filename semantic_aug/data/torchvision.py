@@ -1,4 +1,4 @@
-"""torchvision's own data sets, by the names of their classes."""
+"""torchvision's own data sets, found by the names of their Python classes."""
 
 import inspect
 from numbers import Integral
@@ -14,7 +14,7 @@ from semantic_aug.images import pil_to_bytes
 
 
 def open_torchvision(name: str, split: str | None, root: Path) -> Source:
-    """A data set of torchvision; downloaded to ``root`` where it is not there and torchvision can."""
+    """A data set of torchvision. If it is not in ``root``, it is downloaded there if torchvision can do so."""
     from torchvision import datasets
 
     known = {
@@ -42,7 +42,7 @@ def open_torchvision(name: str, split: str | None, root: Path) -> Source:
 
     names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
     names = names or (FER2013 if name == "FER2013" else None)
-    if names is not None:  # of ImageNet a tuple of synonyms each
+    if names is not None:  # ImageNet has a tuple of synonyms for each class
         names = [each if isinstance(each, str) else ", ".join(each) for each in names]
     classes, labels = name_classes(origin, _find_labels(dataset), names)
 
@@ -56,7 +56,7 @@ def open_torchvision(name: str, split: str | None, root: Path) -> Source:
 
 
 def _parameters(kind: type) -> dict[str, inspect.Parameter]:
-    """Parameters of a constructor, and of its base class's where it hands ``**kwargs`` on."""
+    """Parameters of a constructor, and of its base class's constructor if it passes ``**kwargs`` on."""
     found: dict[str, inspect.Parameter] = {}
     for base in kind.__mro__:
         if "__init__" in vars(base):
@@ -70,7 +70,7 @@ def _parameters(kind: type) -> dict[str, inspect.Parameter]:
 def _construct(kind: type, arguments: dict[str, Any], downloads: bool, origin: str) -> Any:
     try:
         return kind(**arguments, **({"download": False} if downloads else {}))
-    except Exception as error:  # torchvision raises RuntimeError or OSError for missing files, anything for others
+    except Exception as error:  # torchvision raises RuntimeError or OSError for missing files, and anything otherwise
         if not (downloads and isinstance(error, RuntimeError | OSError)):
             raise DataError(f"{origin} cannot be loaded from {arguments['root']}: {one_line(error)}") from error
     try:
@@ -88,7 +88,7 @@ def _find_labels(dataset: Any) -> list[Any]:
         if isinstance(known, list) and known and isinstance(known[0], Integral):
             return known
     labels = []
-    for number in range(len(dataset)):  # decodes the image as well, but is right for all
+    for number in range(len(dataset)):  # this also decodes the images, but works for every data set
         labels.append(dataset[number][1])
         if not isinstance(labels[-1], Integral):
             break

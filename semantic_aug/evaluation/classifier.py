@@ -1,4 +1,4 @@
-"""The judge: a classifier trained on real images alone, asked which class an augmented image shows."""
+"""The judge: a classifier that is trained only on real images and then classifies augmented images."""
 
 import copy
 import json
@@ -24,20 +24,20 @@ from semantic_aug.labels import label_table, same_names
 
 FORMAT = "semantic-aug-judge/1"
 WIDTH = 32  # channels of the first convolution, half of ResNet-18's
-HIDDEN, GRID = 256, 3  # of the VGG: units of the dense layer, and the map (GRID, GRID) that it takes
-SHIFT = 1 / 12  # largest translation in training, a fraction of the size
+HIDDEN, GRID = 256, 3  # the VGG's dense layer has HIDDEN units and takes a map of (GRID, GRID)
+SHIFT = 1 / 12  # largest translation in training, as a fraction of the size
 WARM_UP = 0.2  # fraction of the training over which the learning rate rises
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
 
 class JudgeError(ValueError):
-    """A file is no judge that can be used; the message names it and says why."""
+    """A file is not a usable judge. The message names the file and says why."""
 
 
 def resnet18(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequential:
     """ResNet-18 (He et al. 2016, arXiv 1512.03385) for small images: (N, channels, S, S) => logits (N, num_classes).
 
-    The first convolution is 3x3 with stride 1, the max pool is kept; ``width`` 64 is torchvision's. The last module
+    The first convolution is 3x3 with stride 1, and the max pool is kept. torchvision's ``width`` is 64. The last module
     is the linear layer on the features, which are 8 ``width`` wide.
     """
     stem = nn.Conv2d(channels, width, 3, padding=1, bias=False)
@@ -58,9 +58,9 @@ def resnet18(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequenti
 def vgg(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequential:
     """A small VGG (Simonyan and Zisserman 2015, arXiv 1409.1556): (N, channels, S, S) => logits (N, num_classes).
 
-    As unlike the ResNet as a convolutional network gets: four convolutions without shortcuts, each followed by a
-    maximum over 2x2, and a dense layer on a grid of ``GRID`` x ``GRID`` maxima, so that it matters where something is
-    seen. The last module is the linear layer on its ``HIDDEN`` features.
+    It is as different from the ResNet as a convolutional network can be. It has four convolutions without shortcuts,
+    each followed by a maximum over 2x2, and a dense layer on a grid of ``GRID`` x ``GRID`` maxima, so that positions
+    matter. The last module is the linear layer on its ``HIDDEN`` features.
     """
     layers: list[nn.Module] = []
     before = channels
@@ -76,21 +76,21 @@ def vgg(channels: int, num_classes: int, width: int = WIDTH) -> nn.Sequential:
     )
 
 
-# Two networks that share as little as possible, so that what fools one need not fool the other; files name them.
+# The two networks share as little as possible, so that what fools one need not fool the other. Files store these names.
 ARCHITECTURES: dict[str, Callable[[int, int], nn.Sequential]] = {"resnet18-half": resnet18, "vgg-small": vgg}
 ARCHITECTURE = "resnet18-half"
 
 
 @dataclass(kw_only=True)
 class Judge:
-    """A trained classifier, what it takes, and what it was trained on.
+    """A trained classifier, with a description of its input and its training.
 
     Attributes:
         network: a network of ``architecture``, float32, in eval mode, without gradients.
         classes: names in the order of the logits.
-        channels, size: of the images it was trained on; images of others are converted.
-        images, epochs, seed: of the training.
-        accuracy: on held-out images, or None.
+        channels, size: shape of the images it was trained on. Other images are converted.
+        images, epochs, seed: number of training images, and settings of the training.
+        accuracy: accuracy on held-out images, or None.
         architecture: a name in ``ARCHITECTURES``.
     """
 
@@ -113,7 +113,7 @@ class Judge:
         return next(self.network.parameters()).device
 
     def to(self, device: str | torch.device) -> "Judge":
-        """A copy with its network on ``device``; this judge itself where it is there already."""
+        """A copy with its network on ``device``, or this judge itself if it is already there."""
         if torch.device(device) == self.device:
             return self
         return replace(self, network=copy.deepcopy(self.network).to(device))
@@ -128,11 +128,11 @@ class Judge:
         return self.network[-1](self.features(images))
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Images (N, 1 or 3, H, W) in [-1, 1] => (N, K), each row of sum 1."""
+        """Images (N, 1 or 3, H, W) in [-1, 1] => (N, K), with rows that sum to 1."""
         return self.logits(images).softmax(1)
 
     def table(self, classes: Sequence[str]) -> Tensor:
-        """Index among the judge's classes of each of ``classes``, compared without case: int64 (K,).
+        """The index among the judge's classes of each of ``classes``, ignoring case, int64 (K,).
 
         Raises ValueError with both lists unless they hold the same names.
         """
@@ -144,7 +144,7 @@ class Judge:
         return label_table(classes, self.classes)
 
     def save(self, path: str | Path) -> Path:
-        """Write one safetensors file, whole or not at all."""
+        """Write a safetensors file atomically."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         meta = {"format": FORMAT, "network": self.architecture} | {name: getattr(self, name) for name in FIELDS}
@@ -154,7 +154,7 @@ class Judge:
 
     @classmethod
     def load(cls, path: str | Path) -> "Judge":
-        """Read a judge, checking everything. Raises FileNotFoundError, or JudgeError for a file of anything else."""
+        """Read and check a judge. Raises FileNotFoundError, or JudgeError if the file is not a judge."""
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file; expected a judge, as Judge.save writes it")
@@ -172,9 +172,14 @@ class Judge:
 
 
 FIELDS: dict[str, tuple[type, ...]] = {
-    "classes": (list,), "channels": (int,), "size": (int,), "images": (int,), "epochs": (int,), "seed": (int,),
+    "classes": (list,),
+    "channels": (int,),
+    "size": (int,),
+    "images": (int,),
+    "epochs": (int,),
+    "seed": (int,),
     "accuracy": (float, NoneType),
-}  # fmt: skip
+}
 
 
 def train_judge(
@@ -190,17 +195,20 @@ def train_judge(
     precision: str = "fp32",
     say: Callable[[str], object] = print,
 ) -> Judge:
-    """Train a judge on real images; on a CPU the same arguments give the same weights bit for bit.
+    """Train a judge on real images. On a CPU, the same arguments give the same weights bit for bit.
 
     Args:
-        data: images to train on; mirrored and shifted at random.
-        held_out: images of the same classes, for its accuracy alone.
+        data: images to train on. They are mirrored and shifted at random.
+        held_out: images of the same classes, used only to measure the accuracy.
         architecture: a name in ``ARCHITECTURES``.
-        epochs, batch, learning_rate: of SGD with Nesterov momentum; the rate rises from 0 and falls to 0 linearly.
-        precision: "fp32", or "bf16" for autocast, about twice as fast where the processor has bfloat16 units.
-        say: gets a line per epoch.
+        epochs, batch, learning_rate: settings of SGD with Nesterov momentum. The rate rises linearly from 0 and then
+            falls linearly to 0.
+        seed: seed of the weights, the order and the random changes.
+        device: where to train.
+        precision: "fp32", or "bf16" for autocast, which is about twice as fast on a processor with bfloat16 units.
+        say: called with a line of text after each epoch.
 
-    Raises ValueError for settings or images that nothing can be trained with, RuntimeError where the loss diverges.
+    Raises ValueError for settings or images that cannot be used for training, and RuntimeError if the loss diverges.
     """
     if not len(data) or epochs < 1 or batch < 1:
         raise ValueError(f"expected images, epochs and batch of at least 1, got {len(data)}, {epochs} and {batch}")
@@ -240,9 +248,15 @@ def train_judge(
                 raise RuntimeError(f"the judge's loss is {mean} after {seen} images; lower its learning rate")
             say(f"judge: epoch {seen // len(data)} of {epochs}, loss {mean:.4f}")
     judge = Judge(
-        network=network, architecture=architecture, classes=data.classes, channels=channels, size=size,
-        images=len(data), epochs=epochs, seed=seed,
-    )  # fmt: skip
+        network=network,
+        architecture=architecture,
+        classes=data.classes,
+        channels=channels,
+        size=size,
+        images=len(data),
+        epochs=epochs,
+        seed=seed,
+    )
     if held_out and held_out_table is not None:
         judge.accuracy = _accuracy(judge, held_out, held_out_table)
         say(f"judge: accuracy {judge.accuracy:.4f} on {len(held_out)} held-out images")

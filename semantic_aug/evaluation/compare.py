@@ -1,4 +1,4 @@
-"""What the plane says of one perturbation against another: curves along the strength, read at equal diversity."""
+"""Compare perturbations on the plane, with curves along the strength that are read at equal diversity."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ BASE = "isotropic"  # the perturbation that others are compared with
 
 @dataclass(frozen=True, kw_only=True)
 class Ahead:
-    """Affinity of a point minus that of isotropic noise in the same mode at equal diversity, as one judge sees it."""
+    """The affinity of a point minus that of isotropic noise in the same mode at equal diversity, for one judge."""
 
     point: Point
     judge: str
@@ -26,10 +26,10 @@ class Ahead:
 
 @dataclass(frozen=True, kw_only=True)
 class Reach:
-    """How diverse draws are at the strength at which a judge's agreement has fallen to ``AGREE``.
+    """How diverse draws are at the strength where a judge's agreement has fallen to ``AGREE``.
 
-    Where it has not at the largest strength measured, ``strength`` and ``diversity`` are those of that strength and
-    ``reached`` is False: they are lower bounds.
+    If it has not fallen that far at the largest strength measured, ``strength`` and ``diversity`` are those of this
+    strength, and ``reached`` is False. They are then lower bounds.
     """
 
     mode: Mode
@@ -41,10 +41,10 @@ class Reach:
 
 
 def compare(measured: Mapping[str, Measured], judges: Sequence[str]) -> tuple[list[Ahead], list[Reach]]:
-    """``Ahead`` of every point and ``Reach`` of every mode and perturbation, as each judge sees them.
+    """``Ahead`` of every point, and ``Reach`` of every mode and perturbation, for each judge.
 
-    A point is left out where the isotropic points of its mode do not reach its diversity, a curve where not even
-    strength 0 agrees so much.
+    A point is skipped if the isotropic points of its mode do not reach its diversity. A curve is skipped if the
+    agreement is below ``AGREE`` even at strength 0.
     """
     lines = curves(measured)
     points = [each.point for each in measured.values() if each.point is not None]
@@ -65,9 +65,9 @@ def compare(measured: Mapping[str, Measured], judges: Sequence[str]) -> tuple[li
 
 
 def curves(measured: Mapping[str, Measured]) -> dict[tuple[Mode, str], list[Measured]]:
-    """Mode and perturbation => their points by rising strength.
+    """Mode and perturbation => their points in order of increasing strength.
 
-    First comes strength 0, where detail gives the real image and decode its reconstruction.
+    The first is strength 0, where detail gives the real image and decode its reconstruction.
     """
     lines: dict[tuple[Mode, str], list[Measured]] = {}
     for each in sorted(measured.values(), key=lambda each: each.strength):
@@ -94,9 +94,13 @@ def _reach(line: Sequence[Measured], mode: Mode, perturbation: str, judge: str) 
     if agree[0].value < AGREE:
         return
     images = len(agree[0].influence)
-    steps = [exact(math.sqrt(each.strength), images) for each in line]  # diversity follows the root of the strength
+    steps = [exact(math.sqrt(each.strength), images) for each in line]  # diversity grows with the square root
     at, step = (read_off(list(zip(agree, values, strict=True)), exact(AGREE, images)) for values in (diversity, steps))
     yield Reach(
-        mode=mode, perturbation=perturbation, judge=judge, reached=step is not None,
-        strength=(step or steps[-1]).value ** 2, diversity=at or diversity[-1],
-    )  # fmt: skip
+        mode=mode,
+        perturbation=perturbation,
+        judge=judge,
+        reached=step is not None,
+        strength=(step or steps[-1]).value ** 2,
+        diversity=at or diversity[-1],
+    )

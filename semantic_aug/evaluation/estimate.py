@@ -1,7 +1,7 @@
-"""Figures with standard errors: means over images, and values read off curves through such means.
+"""Values with standard errors: means over images, and values read off curves through such means.
 
-An ``Estimate`` keeps how much each image moves it. Sums and differences of estimates on the same images are therefore
-paired: their errors take into account that both saw the same images.
+An ``Estimate`` keeps the influence of each image. Sums and differences of estimates on the same images are therefore
+paired, and their errors account for that.
 """
 
 import math
@@ -17,12 +17,12 @@ QUANTILE = 1.96  # of the normal distribution, for intervals of 95 %
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure measured on n images, and its standard error.
+    """A value measured on n images, and its standard error.
 
     Attributes:
-        value: the figure.
-        influence: float64 (n,), of mean 0: n times what each image adds to the value (Hampel 1974). For a mean these
-            are the deviations from it.
+        value: the measured value.
+        influence: float64 (n,), with mean 0: n times the contribution of each image to the value (Hampel 1974). For a
+            mean, these are the deviations from it.
     """
 
     value: float
@@ -30,7 +30,7 @@ class Estimate:
 
     @property
     def error(self) -> float | None:
-        """Standard error of ``value``; None where a single image was measured."""
+        """Standard error of ``value``, or None if only one image was measured."""
         n = len(self.influence)
         return math.sqrt(float(self.influence.square().sum()) / (n * (n - 1))) if n > 1 else None
 
@@ -62,7 +62,7 @@ def mean(values: Tensor) -> Estimate:
 def balanced_mean(values: Tensor, labels: Tensor) -> Estimate:
     """The mean over the classes in ``labels`` of the mean over each class's images; both (n,).
 
-    The spread within one image is not known, so a class of one image is taken to spread as all images do.
+    A single image has no spread, so a class with one image is assumed to spread as all images do.
     """
     values, labels = values.double().cpu(), labels.cpu()
     present = labels.unique()
@@ -77,9 +77,9 @@ def balanced_mean(values: Tensor, labels: Tensor) -> Estimate:
 
 
 def read_off(curve: Sequence[tuple[Estimate, Estimate]], at: Estimate) -> Estimate | None:
-    """y where x first equals ``at`` on a piecewise linear curve of points (x, y); None where it never does.
+    """The y at which x first equals ``at`` on a piecewise linear curve of points (x, y), or None if it never does.
 
-    The errors of x, y and ``at`` all count: the result's error is that of the delta method.
+    The error of the result comes from the errors of x, y and ``at`` by the delta method.
     """
     for (x0, y0), (x1, y1) in pairwise(curve):
         if x0.value != x1.value and min(x0.value, x1.value) <= at.value <= max(x0.value, x1.value):
@@ -91,7 +91,7 @@ def read_off(curve: Sequence[tuple[Estimate, Estimate]], at: Estimate) -> Estima
 
 
 def wilson_low(successes: int, trials: int) -> float:
-    """Lower end of the 95 % interval of a share (Wilson 1927), which also holds for few trials and shares near 1."""
+    """Lower end of the 95 % interval of a proportion (Wilson 1927). It also holds for few trials or close to 1."""
     share, spread = successes / trials, QUANTILE**2 / trials
     half = QUANTILE * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
     return (share + spread / 2 - half) / (1 + spread)

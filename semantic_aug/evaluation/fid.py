@@ -1,7 +1,7 @@
-"""How far generated images are from real ones, between the features that a network has of them.
+"""How far generated images are from real ones, measured between features of a network.
 
-The usual network, Inception, has to be downloaded; the ones used here are the trunk of LPIPS and the judge. Figures
-compare only where they were taken on the same network, the same real images and the same number of them.
+The usual network, Inception, has to be downloaded. The networks used here are the trunk of LPIPS and the judge. Values
+can be compared only if they come from the same network, the same real images and the same number of them.
 """
 
 import torch
@@ -17,15 +17,17 @@ LEAST = 4  # images: two of each kind
 def distances(real: Tensor, generated: Tensor, seed: int) -> dict[str, float]:
     """``fid``, ``kid_mean`` and ``kid_std`` (over subsets) between features (N, F) and (N, F) of the same N images.
 
-    The two sides of a comparison are always disjoint halves of the N, drawn from ``seed``: image i of one side may be
-    made from image i of the other, and such pairs would pass for realism. So ``distances(x, x)`` is what real images
-    have among themselves: a KID of 0 but for chance, and the FID's bias at this number of images.
+    The two sides of a comparison are always disjoint halves of the N images, drawn with ``seed``. Image i of one side
+    may be made from image i of the other, and such pairs would look like realism. So ``distances(x, x)`` is the
+    distance between real images: a KID of 0 up to chance, and the bias of the FID at this number of images.
     Raises ValueError for fewer than 4 images.
     """
     n, _ = real.shape
     if n < LEAST or generated.shape != real.shape:
-        raise ValueError(f"expected features of {LEAST} or more images, got {tuple(real.shape)} real ones, "
-                         f"{tuple(generated.shape)} generated ones")  # fmt: skip
+        raise ValueError(
+            f"expected features of {LEAST} or more images, got {tuple(real.shape)} real ones, "
+            f"{tuple(generated.shape)} generated ones"
+        )
     half = torch.randperm(n, generator=seeded(seed, "fid"))
     m = min(SUBSET, n // 2)
     draws = [torch.randperm(n, generator=seeded(seed, "kid", draw)) for draw in range(SUBSETS)]
@@ -42,13 +44,13 @@ def fid(x: Tensor, y: Tensor) -> Tensor:
     x, y = x.double(), y.double()
     r1, r2 = root_of_covariance(x), root_of_covariance(y)
     # With C = R^T R, the eigenvalues of C1 C2 are those of (R1 R2^T) (R1 R2^T)^T, so their roots are singular values.
-    # The root of an eigenvalue that should be 0 would be in error by 1e-8 of the covariance, a singular value by 1e-16.
+    # Where it should be 0, the root of an eigenvalue is off by 1e-8 of the covariance, and a singular value by 1e-16.
     roots = torch.linalg.svdvals(r1 @ r2.T)
     return (x.mean(0) - y.mean(0)).square().sum() + r1.square().sum() + r2.square().sum() - 2 * roots.sum()
 
 
 def root_of_covariance(x: Tensor) -> Tensor:
-    """R (min(N, F), F) with R^T R the unbiased covariance of features (N, F), without computing the covariance."""
+    """R (min(N, F), F), where R^T R is the unbiased covariance of features (N, F), which is not computed."""
     return torch.linalg.qr(x - x.mean(0), mode="r").R / (len(x) - 1) ** 0.5
 
 
@@ -66,7 +68,7 @@ def kid(x: Tensor, y: Tensor) -> Tensor:
 
 
 def trunk_name(perceptual: Perceptual) -> str:
-    """The network whose features ``trunk_features`` returns, as torchvision calls it: "squeezenet1_1"."""
+    """torchvision's name of the network whose features ``trunk_features`` returns, such as "squeezenet1_1"."""
     return WEIGHTS[perceptual.metric.pnet_type].split("-")[0]
 
 

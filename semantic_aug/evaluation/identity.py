@@ -1,4 +1,4 @@
-"""Whose face it is: a face recognition network, where the packages that bring one are installed."""
+"""Identity of a face, measured by a face recognition network if the packages for it are installed."""
 
 import importlib.util
 from collections.abc import Callable
@@ -15,10 +15,10 @@ Embed = Callable[[Tensor], Tensor]  # images (N, C, S, S) in [-1, 1] => (N, F)
 
 
 def identity_embedding() -> Embed | None:
-    """Vectors that lie near each other for one person, as a function; None where the packages are not there.
+    """A function that embeds faces so that vectors of one person are close, or None if the packages are missing.
 
-    They are installed by ``pip install dlib-bin face_recognition_models``. The network takes a face that fills the
-    image; for images of anything else its figures mean nothing. It takes about 0.1 s an image on one core.
+    Install them with ``pip install dlib-bin face_recognition_models``. The network expects a face that fills the image.
+    For images of anything else, its vectors mean nothing. It takes about 0.1 s per image on one core.
     """
     if not all(importlib.util.find_spec(name) for name in ("dlib", "face_recognition_models")):
         return None

@@ -11,10 +11,10 @@ WEIGHTS = {"squeeze": "squeezenet1_1-b8a52dc0.pth", "alex": "alexnet-owt-7be5be7
 
 
 class Perceptual(nn.Module):
-    """LPIPS distance of each pair of images; gradients flow to the images alone.
+    """LPIPS distance of each pair of images. Gradients flow only to the images.
 
-    Raises FileNotFoundError that names the missing file where the trunk's weights can neither be found nor
-    downloaded: a random trunk would train something else.
+    Raises FileNotFoundError, which names the missing file, if the trunk's weights can neither be found nor downloaded.
+    A random trunk would train something else.
     """
 
     def __init__(self, net: str = "squeeze") -> None:
@@ -25,7 +25,7 @@ class Perceptual(nn.Module):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # lpips calls torchvision by arguments of an older version
                 self.metric = lpips.LPIPS(net=net, verbose=False).eval().requires_grad_(False)
-        except Exception as error:  # no network, or a file broken in one of many ways
+        except Exception as error:  # no network, or a file that is broken in one of many ways
             path = Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS[net]
             home = "TORCH_HOME is set" if "TORCH_HOME" in os.environ else "or set TORCH_HOME"
             raise FileNotFoundError(

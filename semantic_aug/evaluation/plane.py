@@ -1,8 +1,8 @@
 """The plane: how well augmentations keep the class (affinity) against how much they differ (diversity).
 
-After Gontijo-Lopes et al. 2020, arXiv 2002.08973. Affinity is what judges, classifiers trained on real images alone,
-say of augmented images; diversity is the LPIPS distance between two augmentations of one image. RandAugment and
-isotropic noise are the points to compare with.
+This follows Gontijo-Lopes et al. 2020, arXiv 2002.08973. Affinity says how judges, which are classifiers trained only
+on real images, classify augmented images. Diversity is the LPIPS distance between two augmentations of one image.
+RandAugment and isotropic noise are there for comparison.
 """
 
 from collections import defaultdict
@@ -27,24 +27,25 @@ from semantic_aug.labels import label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.runtime import LatentModel
 
-IMAGES = 420  # held-out images that take about two minutes of one core
-PROBED = 5_000  # training images whose latents the probe sees, at most
-FACES = 48  # images whose identity is compared, at most: embeddings of faces are slow
+IMAGES = 420  # held-out images, which take about two minutes on one core
+PROBED = 5_000  # maximum number of training images for the probe
+FACES = 48  # maximum number of images whose identity is compared, because face embeddings are slow
 
 Distance = Callable[[Tensor, Tensor], Tensor]  # two batches (N, C, S, S) in [-1, 1] => (N,)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plane:
-    """All that ``plane`` measures.
+    """The result of ``plane``.
 
     Attributes:
         images, seed: number of held-out images, and the seed of all draws.
-        judges: by name.
-        measured: by name: "real", "reconstruction", "RandAugment", and each point as "detail covariance 0.35".
-        ahead: points of other perturbations against isotropic noise at equal diversity.
+        judges: the competence of each judge, by its name.
+        measured: what was measured, by name: "real", "reconstruction", "RandAugment", and each point with a name such
+            as "detail covariance 0.35".
+        ahead: comparison of other perturbations with isotropic noise at equal diversity.
         reach: diversity at an agreement of ``compare.AGREE``.
-        probe: None without training images.
+        probe: result of the linear probe, or None without training images.
     """
 
     images: int
@@ -56,7 +57,7 @@ class Plane:
     probe: Probe | None
 
     def to_json(self) -> dict[str, Any]:
-        """Nested plain numbers; an estimate is ``{"value": ..., "error": ...}``, the error one standard error."""
+        """Nested plain numbers. An estimate is ``{"value": ..., "error": ...}`` with one standard error."""
         return _plain(self)
 
 
@@ -77,21 +78,23 @@ def plane(
     """Measure an artifact on the plane.
 
     Args:
-        artifact: on the device to work on; ``lpips`` must work there too.
-        held_out: two or more images of the artifact's size and channels. Its classes must be the artifact's, by name.
-        judges: by the name that their figures get. Two of different architectures are a good choice.
-        lpips: the distance that diversity is measured by, such as ``Perceptual()``.
-        points: None: ``default_points(artifact)``.
-        training: images that the artifact was trained on, for the linear probe; a seeded part of them is used.
-        embed: of faces, such as ``identity_embedding()``; it is asked about a seeded part of the images.
-        seed: of all draws, which depend on an image's position in ``held_out``, not on ``batch``.
-        say: gets a line as each batch is done.
+        artifact: the artifact, on the device to work on. ``lpips`` must work there too.
+        held_out: two or more images of the artifact's size and channels. The names of their classes must be known to
+            the artifact.
+        judges: judges by name. Two judges with different architectures are a good choice.
+        lpips: the distance that measures diversity, such as ``Perceptual()``.
+        points: the points to measure (None: ``default_points(artifact)``).
+        training: images that the artifact was trained on, for the linear probe. A seeded subset of them is used.
+        embed: an embedding of faces, such as ``identity_embedding()``. It is applied to a seeded subset of the images.
+        seed: seed of all draws. A draw depends on an image's position in ``held_out``, but not on ``batch``.
+        batch: number of images computed at a time.
+        say: called with a line of text after each batch.
 
-    Every point makes two augmentations of each image, from the same noise as all other points, rounded to bytes as a
-    training would see them. Judgements are averaged within an image; standard errors are over images.
+    Every point makes two augmentations of each image, from the same noise as all other points, and rounds them to bytes
+    as in training. Judgements are averaged within an image, and standard errors are over images.
 
-    Raises ValueError for fewer than two images, images of another shape, and classes that the artifact lacks or that
-    are not a judge's.
+    Raises ValueError for fewer than two images, images of another shape, and classes that the artifact or a judge does
+    not know.
 
     >>> found = plane(artifact, held_out, {"resnet": judge}, Perceptual())  # doctest: +SKIP
     >>> found.measured["detail covariance 0.35"].affinity["resnet"].agree.value  # doctest: +SKIP
@@ -103,7 +106,7 @@ def plane(
     on_device = {name: judge.to(artifact.device) for name, judge in judges.items()}
     points = list(dict.fromkeys(default_points(artifact) if points is None else points))
     faces = torch.randperm(len(held_out), generator=seeded(seed, "faces"))[:FACES].sort().values
-    rows: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))  # kind of image => what of it
+    rows: dict[str, dict[str, list[Tensor]]] = defaultdict(lambda: defaultdict(list))  # kind of image => measure
     latents = []
     model = LatentModel.of(artifact)
     for part in _batches(len(held_out), batch):
@@ -123,13 +126,18 @@ def plane(
     kinds = {kind: measured(by_name.get(kind), found[kind], real, able) for kind in (*REFERENCES, *by_name)}
     ahead, reach = compare(kinds, list(able))
     return Plane(
-        images=len(held_out), seed=seed, judges=competences, measured=kinds, ahead=ahead, reach=reach,
+        images=len(held_out),
+        seed=seed,
+        judges=competences,
+        measured=kinds,
+        ahead=ahead,
+        reach=reach,
         probe=None if training is None else _probe(artifact, training, torch.cat(latents), labels, seed, batch),
-    )  # fmt: skip
+    )
 
 
 def draw(data: ImageSet, images: int, seed: int) -> ImageSet:
-    """At most so many of the images, in their order."""
+    """A seeded draw of at most ``images`` of the images, in their order."""
     return data.subset(torch.randperm(len(data), generator=seeded(seed, "held out"))[:images].sort().values)
 
 

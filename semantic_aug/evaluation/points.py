@@ -1,4 +1,4 @@
-"""Ways to augment images, and the images that they make of a batch."""
+"""Ways to augment images, and the images that they make from a batch."""
 
 import math
 from collections import defaultdict
@@ -18,7 +18,7 @@ from semantic_aug.model.runtime import LatentModel
 from semantic_aug.perturb import PERTURBATIONS
 
 REAL, RECONSTRUCTION, RANDAUGMENT = "real", "reconstruction", "RandAugment"
-REFERENCES = (REAL, RECONSTRUCTION, RANDAUGMENT)  # kinds of image that are no points
+REFERENCES = (REAL, RECONSTRUCTION, RANDAUGMENT)  # kinds of image that are not points
 STRENGTHS = (0.1, 0.35, 1.0)
 COMPARED = ("covariance", "isotropic")  # the perturbations of the default points
 DRAWS = 2  # augmentations of each image
@@ -52,21 +52,21 @@ class Point:
 def default_points(
     artifact: Artifact, perturbations: Sequence[str] = COMPARED, strengths: Sequence[float] = STRENGTHS
 ) -> list[Point]:
-    """Both modes with each perturbation at each strength, and at the one that the artifact recommends."""
+    """Both modes with each perturbation, at each strength and at the one that the artifact recommends."""
     rising = sorted({*strengths, artifact.recommended.strength} - {0})
     return [Point(mode, name, strength) for mode in MODES for name in perturbations for strength in rising]
 
 
 class Batch:
-    """Images of a model's size with what all points need of them.
+    """Images at a model's size, with everything that all points need.
 
     Args:
-        model: of the artifact, on the device to work on.
+        model: model of the artifact, on the device to work on.
         images: uint8 (n, C, S, S).
         labels: class indices of the artifact, (n,).
-        start: position of the first image in its data set: the noise of an image depends on its position and the
-            seed alone, and is the same for all points.
-        seed: of all that is drawn.
+        start: position of the first image in its data set. The noise of an image depends only on its position and the
+            seed, and is the same for all points.
+        seed: seed of all draws.
     """
 
     def __init__(self, model: LatentModel, images: Tensor, labels: Tensor, start: int, seed: int) -> None:
@@ -79,7 +79,7 @@ class Batch:
         self.noise = torch.stack(noise, dim=1).to(model.device)  # (DRAWS, n, d)
 
     def make(self, points: Sequence[Point]) -> Iterator[tuple[str, Tensor]]:
-        """Every kind of image by its name: uint8 (DRAWS, n, C, S, S); of what is not drawn at random (1, n, C, S, S).
+        """Every kind of image by its name, uint8 (DRAWS, n, C, S, S), or (1, n, C, S, S) if nothing is drawn at random.
 
         The kinds are ``REFERENCES`` and the points.
         """
@@ -102,7 +102,7 @@ class Batch:
         return model_to_unit(self.model.decode(z, self.labels))
 
     def _randaugment(self, draw: int) -> Tensor:
-        """torchvision's RandAugment with its defaults, drawn for each image on its own."""
+        """torchvision's RandAugment with its defaults, drawn independently for each image."""
         augment = v2.RandAugment()
         views = []
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""A linear probe: how much of the class a linear classifier reads off latents (Alain and Bengio, arXiv 1610.01644)."""
+"""A linear probe: how well a linear classifier predicts the class from latents (Alain and Bengio, arXiv 1610.01644)."""
 
 from dataclasses import dataclass
 
@@ -8,15 +8,15 @@ from torch.nn.functional import cross_entropy
 
 from semantic_aug.evaluation.estimate import Estimate, balanced_mean, mean
 
-PENALTY = 1.0  # of half the squared weights, beside the sum of the losses; scikit-learn's 1 / C
+PENALTY = 1.0  # weight of half the squared weights relative to the sum of the losses, like scikit-learn's 1 / C
 STEPS = 300
 
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """What a linear classifier, trained on the latents of ``images`` training images, says of held-out latents.
+    """The performance on held-out latents of a linear classifier trained on the latents of ``images`` training images.
 
-    ``accuracy`` is the share that it gets right, ``balanced`` the mean recall of the held-out classes.
+    ``accuracy`` is the fraction that it gets right, and ``balanced`` is the mean recall of the held-out classes.
     """
 
     images: int
@@ -25,9 +25,9 @@ class Probe:
 
 
 def linear_probe(latents: Tensor, labels: Tensor, held_out: Tensor, held_out_labels: Tensor) -> Probe:
-    """Train on latents (N, d) with labels (N,), measure on held-out latents (M, d) with labels (M,)."""
+    """Train on latents (N, d) with labels (N,), and measure on held-out latents (M, d) with labels (M,)."""
     deviation, centre = torch.std_mean(latents.double(), dim=0, correction=0)
-    deviation = torch.where(deviation > 0, deviation, 1.0)  # a dimension that never changes says nothing
+    deviation = torch.where(deviation > 0, deviation, 1.0)  # a constant dimension carries no information
 
     def standardise(x: Tensor) -> Tensor:
         return (x.double() - centre) / deviation

@@ -25,7 +25,7 @@ from semantic_aug.model.statistics import POOLED
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
 COMPARED = 2000
-HIGHEST_PSNR = 100.0  # dB: of a perfect reconstruction, for JSON knows no infinity
+HIGHEST_PSNR = 100.0  # dB, for a perfect reconstruction, because JSON has no infinity
 
 
 @torch.no_grad()
@@ -34,7 +34,7 @@ def reconstruction(
 ) -> dict[str, float]:
     """Mean and standard deviation over images of the L1 on [-1, 1] between x and G(mu(x)), and of LPIPS if given.
 
-    Several processes take a share of the images each, here and in ``quality``; all must call.
+    With several processes, each takes a share of the images, here and in ``quality``, and all must call the function.
     Keys: ``images``, ``l1_mean``, ``l1_std``, ``lpips_mean``, ``lpips_std``.
     """
     errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
@@ -58,31 +58,33 @@ def quality(
     """Reconstruction, diversity, class agreement and realism of an artifact, as nested plain numbers (JSON-ready).
 
     Args:
-        artifact: on the device to work on; ``perceptual`` must be there too.
-        data: held-out images, of the artifact's size and channels. Its classes are found by name among the
-            artifact's; images of others are perturbed by the pooled covariance, and cannot be judged.
-        judge: None leaves out ``agreement``, and its features from ``realism``.
-        perceptual: None leaves out LPIPS, ``diversity``, and its features from ``realism``.
-        strengths: s of the augmentations.
-        compared: at most so many of the images, a seeded draw, are augmented, judged and compared with each other;
-            the reconstruction error is that of all.
-        seed: of the noise (which depends on an image's position in ``data``, not on ``batch``) and of the subsets.
-        say: gets a line as each kind of image is done.
+        artifact: the artifact, on the device to work on. ``perceptual`` must be there too.
+        data: held-out images with the artifact's size and channels. Classes are matched by name. Images of classes that
+            the artifact does not know are perturbed with the pooled covariance and cannot be judged.
+        judge: a judge. Without one, there is no ``agreement``, and ``realism`` does not use its features.
+        perceptual: LPIPS. Without it, there is no LPIPS or ``diversity``, and ``realism`` does not use its features.
+        strengths: strengths s of the augmentations.
+        compared: maximum number of images, in a seeded draw, that are augmented, judged and compared with each other.
+            The reconstruction error is measured on all images.
+        seed: seed of the noise and of the subsets. The noise of an image depends on its position in ``data``, but not
+            on ``batch``.
+        batch: number of images computed at a time.
+        say: called with a line of text after each kind of image.
 
-    The kinds of image: ``real``; ``reconstruction``, G(mu(x)); ``sample``, new ones of the same classes (where the
-    artifact knows these), as ``Artifact.sample`` draws them; ``decode`` and ``detail``, augmentations, with an entry
-    for each strength, written "0.35". All are rounded to bytes, as a training would see them. Keys:
+    The kinds of image are ``real``, ``reconstruction`` (G(mu(x))), ``sample`` (new images of the same classes, if the
+    artifact knows them, drawn as by ``Artifact.sample``), and the augmentations ``decode`` and ``detail``, with an
+    entry for each strength, such as "0.35". All are rounded to bytes as in training. Keys:
 
-    - ``images``, ``compared``, ``seed``, and ``unknown_classes``: those of ``data`` that the artifact lacks.
-    - ``judge``: what is known of it.
+    - ``images``, ``compared``, ``seed``, and ``unknown_classes``: classes of ``data`` that the artifact does not know.
+    - ``judge``: a description of the judge.
     - ``reconstruction``: ``l1_mean`` on [-1, 1], ``psnr_mean`` in dB, ``lpips_mean``, and ``_std`` over images.
-    - ``diversity``: kind => mean LPIPS between two images made from the same one (of a reconstruction: 0).
+    - ``diversity``: kind => mean LPIPS between two images made from the same one (0 for a reconstruction).
     - ``agreement``: kind => ``accuracy`` and ``balanced_accuracy`` (mean recall of the classes in ``data``) of the
       judge against the class of the source.
-    - ``realism``: network whose features were taken => kind => as ``fid.distances`` to the real images.
+    - ``realism``: network that provides the features => kind => ``fid.distances`` to the real images.
 
-    Raises ValueError for fewer than 4 images, a negative strength, images of another shape, and, with a judge, for
-    classes that the artifact lacks or that are not the judge's.
+    Raises ValueError for fewer than 4 images, a negative strength or images of another shape. With a judge, it also
+    raises ValueError for classes that the artifact or the judge does not know.
     """
     _check(artifact, data, strengths)
     errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
@@ -93,14 +95,22 @@ def quality(
     labels = _labels(artifact, data, known=judge is not None)
     missing = sorted({data.classes[label] for label in data.labels[labels == POOLED].tolist()})
     result: dict[str, Any] = {
-        "images": images, "compared": len(data), "seed": seed, "unknown_classes": missing,
-    }  # fmt: skip
+        "images": images,
+        "compared": len(data),
+        "seed": seed,
+        "unknown_classes": missing,
+    }
     judged = labels
     if judge:
         judged = judge.table(artifact.classes)[labels]
         judge = judge.to(artifact.device)
-        result["judge"] = {"network": judge.architecture, "accuracy": judge.accuracy, "images": judge.images,
-                           "epochs": judge.epochs, "seed": judge.seed}  # fmt: skip
+        result["judge"] = {
+            "network": judge.architecture,
+            "accuracy": judge.accuracy,
+            "images": judge.images,
+            "epochs": judge.epochs,
+            "seed": judge.seed,
+        }
     result["reconstruction"] = _mean_std(errors)
     real: dict[str, Tensor] = {}
     model = LatentModel.of(artifact)
@@ -136,9 +146,9 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 def picture(
     artifact: Artifact, data: ImageSet, judge: Judge, *, strengths: Sequence[float] = drawing.STRENGTHS, seed: int = 0
 ) -> Image.Image:
-    """``drawing.overview`` of the first image of each class, with the judge's verdict below each, red if another class.
+    """``drawing.overview`` of the first image of each class, with the judge's verdict below each picture.
 
-    Raises ValueError as ``quality`` does with a judge.
+    A verdict for another class is red. Raises ValueError as ``quality`` does with a judge.
     """
     _check(artifact, data, strengths, least=1)
     labels = _labels(artifact, data, known=True)
@@ -160,7 +170,7 @@ Kind = tuple[str, ...]  # ("real",) or ("decode", "0.35")
 
 
 def _kinds(strengths: Sequence[float], samples: bool) -> dict[Kind, dict[str, Any] | None]:
-    """Kind of image => how ``semantic_augment_image`` makes it; None: it is as it is."""
+    """Kind of image => how ``semantic_augment_image`` makes it, or None for real images."""
     kinds: dict[Kind, dict[str, Any] | None] = {("real",): None}
     kinds["reconstruction",] = {"mode": "decode", "strength": 0.0}
     if samples:
@@ -180,8 +190,10 @@ def _look(
     seed: int,
     batch: int,
 ) -> dict[str, Tensor]:
-    """One kind of image of each image of ``data`` => on the CPU, a row per image: ``predicted``, ``diversity``, and the
-    features under the name of each network. Rows depend on their image alone, so processes can share the images out.
+    """Measure one kind of image made from ``data``. The results are on the CPU, with a row per image.
+
+    They are ``predicted``, ``diversity``, and the features under the name of each network. A row depends only on its
+    image, so processes can share the images.
     """
     names = [*(("judge", "predicted") if judge else ())]
     if perceptual:
@@ -218,7 +230,7 @@ def _noise(indices: range, dim: int, seed: int) -> Tensor:
 def _errors(
     artifact: Artifact, data: ImageSet, labels: Tensor, perceptual: Perceptual | None, batch: int
 ) -> dict[str, Tensor]:
-    """Of each image's reconstruction: ``l1`` on [-1, 1], ``psnr``, and ``lpips`` if asked for; each (N,)."""
+    """The errors of each image's reconstruction: ``l1`` on [-1, 1], ``psnr``, and ``lpips`` if given, each (N,)."""
     errors: dict[str, dict[int, Tensor]] = {name: {} for name in ("l1", "psnr", *(("lpips",) if perceptual else ()))}
     for part in _distributed.shares(len(data), batch):
         x = data.batch(part).to(artifact.device)
@@ -251,7 +263,7 @@ def _check(artifact: Artifact, data: ImageSet, strengths: Sequence[float], least
 
 
 def _labels(artifact: Artifact, data: ImageSet, *, known: bool) -> Tensor:
-    """Class index in the artifact of each image; of others ``POOLED``, or a ValueError where they must be known."""
+    """The artifact's class index of each image. Unknown classes give ``POOLED``, or ValueError if ``known`` is set."""
     names = {class_key(name) for name in artifact.classes}
     strangers = torch.tensor([class_key(name) not in names for name in data.classes])
     if known or not strangers.any():

@@ -11,7 +11,7 @@ NOT_MEASURED = "not measured"
 
 
 def table(plane: Plane) -> str:
-    """Every kind of image, the comparisons, the judges and the probe; shares in percent, ± one standard error."""
+    """Every kind of image, the comparisons, the judges and the probe, in percent ± one standard error."""
     judges = [name for name, judge in plane.judges.items() if judge.can_judge]
     head = ["images", "draws (LPIPS)"]
     for name in judges:
@@ -33,12 +33,12 @@ def table(plane: Plane) -> str:
 
 
 def percent(estimate: Estimate) -> str:
-    """A share: "71.9 ±2.2"."""
+    """A proportion in percent, such as "71.9 ±2.2"."""
     return _with_error(estimate, 100, 1)
 
 
 def distance(estimate: Estimate) -> str:
-    """A distance: "0.086 ±0.002"."""
+    """A distance, such as "0.086 ±0.002"."""
     return _with_error(estimate, 1, 3)
 
 
@@ -59,7 +59,7 @@ def _of_affinity(affinity: Affinity | Ahead) -> list[str]:
 
 
 def verdict(name: str, judge: Competence) -> str:
-    """How well a judge does on real images, in a sentence or two."""
+    """One or two sentences on how well a judge does on real images."""
     known, chance = f"Judge {name}, trained on {judge.images} images,", f"{100 * judge.chance:.1f}"
     if judge.can_judge:
         right = f"{percent(judge.accuracy)} % of the real images (balanced {percent(judge.balanced)})"
@@ -77,9 +77,11 @@ def _ahead_row(ahead: Ahead) -> list[str]:
 def _reach_row(reach: Reach) -> list[str]:
     bound = "" if reach.reached else "above "
     return [
-        f"{reach.mode} {reach.perturbation}", reach.judge, f"{bound}{reach.strength:.2f}",
+        f"{reach.mode} {reach.perturbation}",
+        reach.judge,
+        f"{bound}{reach.strength:.2f}",
         f"{bound}{distance(reach.diversity)}",
-    ]  # fmt: skip
+    ]
 
 
 def _markdown(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

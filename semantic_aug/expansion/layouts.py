@@ -1,7 +1,7 @@
-"""How an expanded data set lies on disk: an image folder, or tar shards as the package webdataset reads them.
+"""The layout of an expanded data set on disk: an image folder, or tar shards for the package webdataset.
 
-A layout is written in units, a block of new images or a shard. Every unit can be written at any time, in any process
-and again, and comes out the same. Files appear whole, by renaming.
+A layout is written in units, which are blocks of new images or shards. A unit can be written at any time, in any
+process and more than once, with the same result. Files are written atomically by renaming.
 """
 
 import hashlib
@@ -29,26 +29,32 @@ from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, png
 from semantic_aug.labels import class_key, folder_name
 from semantic_aug.model.artifact import Artifact
 
-WORK = ".expand"  # below the output while it is being written: the lock, finished lines, files that are not whole
-SHARD = 1024  # samples, about
+WORK = ".expand"  # folder below the output during the work, for the lock, finished lines and incomplete files
+SHARD = 1024  # approximate number of samples
 Line = dict[str, Any]
 How = Literal["link", "copy", "symlink"]
 
 
 class Layout(ABC):
-    """Where originals and new images lie below ``directory``, and what writes them; the base of both layouts."""
+    """The places of originals and new images below ``directory``, and how to write them. Base of both layouts."""
 
     def __init__(
-        self, directory: Path, originals: Source, plan: Plan, artifact: Artifact, recipe: Recipe,
-        device: str = "cpu", how: How = "link",
-    ) -> None:  # fmt: skip
+        self,
+        directory: Path,
+        originals: Source,
+        plan: Plan,
+        artifact: Artifact,
+        recipe: Recipe,
+        device: str = "cpu",
+        how: How = "link",
+    ) -> None:
         self.directory, self.originals, self.plan = directory, originals, plan
         self.artifact, self.recipe, self.device, self.how = artifact, recipe, device, how
         self.blocks = -(-len(plan) // BLOCK)
         self.maker: Maker | None = None
 
     def start(self) -> "Layout":
-        """Load the networks onto the device; in the process that writes, before the first unit."""
+        """Load the networks onto the device. The process that writes must call this before the first unit."""
         self.maker = Maker(self.artifact, self.recipe, self.device)
         return self
 
@@ -62,15 +68,15 @@ class Layout(ABC):
 
     @abstractmethod
     def place(self, numbers: Iterable[int]) -> None:
-        """Put originals where they belong, as far as they lie outside the units."""
+        """Put those originals in place that are not part of a unit."""
 
     @abstractmethod
     def write(self, unit: int) -> list[Line]:
-        """Make a unit and write it; its lines of the manifest."""
+        """Make and write a unit. Returns its lines of the manifest."""
 
     @abstractmethod
     def intact(self, unit: int, lines: dict[int, Line]) -> bool:
-        """Whether a unit is there, every new image with the hash in its line."""
+        """Whether a unit is complete, with the right hash for every new image."""
 
     @abstractmethod
     def original(self, number: int) -> str:
@@ -81,7 +87,7 @@ class Layout(ABC):
         """The path of a new image below the directory."""
 
     def make(self, block: int) -> list[tuple[Line, bytes]]:
-        """A block of new images, as lines of the manifest and PNG files."""
+        """Make a block of new images, as lines of the manifest and PNG files."""
         assert self.maker is not None, "start() comes first"
         numbers = self.block(block)
         sources = self.plan.sources[numbers].tolist()
@@ -93,9 +99,14 @@ class Layout(ABC):
         for number, source, name, copy, image in zip(numbers, sources, classes, copies, made, strict=True):
             content = png(image)
             line = {
-                "number": number, "file": self.new(number), "class": name, "source": self.original(source),
-                "copy": copy, **asdict(self.recipe), "sha256": _digest(content),
-            }  # fmt: skip
+                "number": number,
+                "file": self.new(number),
+                "class": name,
+                "source": self.original(source),
+                "copy": copy,
+                **asdict(self.recipe),
+                "sha256": _digest(content),
+            }
             pairs.append((line, content))
         return pairs
 
@@ -104,29 +115,29 @@ class Layout(ABC):
         return list(range(block * BLOCK, min((block + 1) * BLOCK, len(self.plan))))
 
     def read(self, number: int) -> Tensor:
-        """An original, uint8 (1 or 3, H, W). Raises RuntimeError where it could be read before and cannot now."""
+        """Read an original, uint8 (1 or 3, H, W). Raises RuntimeError if it can no longer be read."""
         try:
             return self.originals.read(number, None, None)
         except Exception as error:
             raise RuntimeError(f"{self.originals.files[number]}: cannot be read any more ({error})") from error
 
     def write_file(self, name: str, content: bytes) -> None:
-        """Write a file below the directory, whole."""
+        """Write a file below the directory atomically."""
         write_by_way_of(self.temporary(), content, self.directory / name)
 
     def temporary(self) -> Path:
-        """A new name for a file that is not whole yet."""
+        """A new path for an incomplete file."""
         return self.directory / WORK / f"{uuid.uuid4().hex}.part"
 
 
 class Folder(Layout):
-    """``DIR/<class>/``: the originals by their own names, the new images beside them; a unit is a block."""
+    """``DIR/<class>/``: originals with their own names, and new images beside them. A unit is a block."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.folders = folder_names(self.originals.classes)
         self.names = _file_names(self.originals)
-        self.prefix = "augmented-"  # which the originals have where an expanded folder is expanded
+        self.prefix = "augmented-"  # the originals may already have it, if an expanded folder is expanded again
         while any(name.casefold().startswith(self.prefix) for name in self.names):
             self.prefix = f"re-{self.prefix}"
 
@@ -139,16 +150,16 @@ class Folder(Layout):
         return self.block(unit)
 
     def original(self, number: int) -> str:
-        """By its own name."""
+        """The path with the original's own name."""
         return f"{self.folders[self.originals.labels[number]]}/{self.names[number]}"
 
     def new(self, number: int) -> str:
-        """Counted in its class."""
+        """The path with the number of the new image in its class."""
         label = self.originals.labels[int(self.plan.sources[number])]
         return f"{self.folders[label]}/{self.prefix}{int(self.plan.copies[number]):06d}.png"
 
     def place(self, numbers: Iterable[int]) -> None:
-        """Link or copy the originals; those without a file of their own are written as PNG."""
+        """Link or copy the originals. Those without a file of their own are written as PNG."""
         for folder in self.folders:
             (self.directory / folder).mkdir(exist_ok=True)
         for number in numbers:
@@ -169,7 +180,7 @@ class Folder(Layout):
             try:
                 os.link(source, target)
                 return
-            except OSError:  # another file system, or one without hard links, or somebody else's file
+            except OSError:  # another file system, one without hard links, or a file of another user
                 pass
         temporary = self.temporary()
         try:
@@ -179,14 +190,14 @@ class Folder(Layout):
             temporary.unlink(missing_ok=True)
 
     def write(self, unit: int) -> list[Line]:
-        """A file each."""
+        """Write one file per image."""
         pairs = self.make(unit)
         for line, content in pairs:
             self.write_file(line["file"], content)
         return [line for line, _ in pairs]
 
     def intact(self, unit: int, lines: dict[int, Line]) -> bool:
-        """Every file is read."""
+        """Read every file and compare its hash."""
         return all(
             number in lines and lines[number]["sha256"] == _digest_of(self.directory / self.new(number))
             for number in self.numbers(unit)
@@ -194,11 +205,11 @@ class Folder(Layout):
 
 
 class Shards(Layout):
-    """``DIR/shard-000000.tar``, ...: samples of all classes in random order; a unit is a shard.
+    """``DIR/shard-000000.tar``, ...: samples of all classes in random order. A unit is a shard.
 
-    A sample is three files of one name: the image, ``.cls`` (the class index, as text), and ``.json`` (class and file
-    name, of a new image its line of the manifest). Plain ``tarfile`` writes them: the format is a naming rule, and the
-    bytes must repeat.
+    A sample is three files with the same stem: the image, ``.cls`` (the class index as text), and ``.json`` (class and
+    file name, or the line of the manifest for a new image). ``tarfile`` is enough to write them, because the format is
+    only a naming rule. The bytes must be reproducible.
     """
 
     def __init__(self, *arguments: Any) -> None:
@@ -206,7 +217,7 @@ class Shards(Layout):
         n, seed = len(self.originals), self.recipe.seed
         self.count = -(-(n + len(self.plan)) // SHARD)
         order = torch.randperm(n, generator=seeded(seed, "originals"))
-        self.samples: list[list[int]] = []  # of every shard: originals by number, new images by n + number
+        self.samples: list[list[int]] = []  # for every shard, the originals by number and new images by n + number
         self.keys: dict[int, str] = {}
         for shard in self.units():
             new = [n + number for number in self.numbers(shard)]
@@ -220,7 +231,7 @@ class Shards(Layout):
         return range(self.count)
 
     def numbers(self, unit: int) -> list[int]:
-        """The new images of every so many-th block."""
+        """The new images of every ``count``-th block."""
         return [number for block in range(unit, self.blocks, self.count) for number in self.block(block)]
 
     def original(self, number: int) -> str:
@@ -233,10 +244,10 @@ class Shards(Layout):
         return self.keys[len(self.originals) + number] + ".png"
 
     def place(self, numbers: Iterable[int]) -> None:
-        """Nothing to do: they lie in the shards."""
+        """Do nothing, because the originals are in the shards."""
 
     def write(self, unit: int) -> list[Line]:
-        """One tar file; the new images of a shard are in memory until it is written."""
+        """Write one tar file. The new images of a shard are kept in memory until then."""
         n = len(self.originals)
         made = {
             n + line["number"]: (line, content)
@@ -252,7 +263,7 @@ class Shards(Layout):
                 stem = name.split(".")[0]
                 about = json.dumps(line).encode()
                 for member, data in ((name, content), (f"{stem}.cls", str(label).encode()), (f"{stem}.json", about)):
-                    info = tarfile.TarInfo(member)  # no time and no owner, so that the bytes repeat
+                    info = tarfile.TarInfo(member)  # without time and owner, so that the bytes are reproducible
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
         self.write_file(_shard(unit), file.getvalue())
@@ -265,7 +276,7 @@ class Shards(Layout):
         return {"file": self.original(number), "class": name, "original": path.name}, content
 
     def intact(self, unit: int, lines: dict[int, Line]) -> bool:
-        """The shard is read once."""
+        """Read the shard once and compare all hashes."""
         found: dict[str, str] = {}
         try:
             with tarfile.open(self.directory / _shard(unit)) as tar:
@@ -299,12 +310,12 @@ def _digest_of(path: Path) -> str | None:
 
 
 def keeps_file(path: Path) -> bool:
-    """Whether an original is a file that every library reads, and is taken over as it is; others become PNG."""
+    """Whether an original is in a format that every library reads. Such files are kept, and others become PNG."""
     return path.suffix.lower() in IMG_EXTENSIONS
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
-    """A folder for every class. Raises ValueError for two alike."""
+    """The name of each class's folder. Raises ValueError if two are alike."""
     names = [folder_name(name) for name in classes]
     if len({class_key(name) for name in classes}) < len(names):
         raise ValueError(f"classes {list(classes)} cannot be told apart as folders")
@@ -312,7 +323,7 @@ def folder_names(classes: Sequence[str]) -> list[str]:
 
 
 def _file_names(originals: Source) -> list[str]:
-    """The name of every original in the folder of its class: its own, with its number where that is taken."""
+    """The file name of every original in the folder of its class. Its number is added if the name is taken."""
     taken: set[tuple[int, str]] = set()
     names = []
     for number, (path, label) in enumerate(zip(originals.files, originals.labels, strict=True)):

@@ -1,4 +1,4 @@
-"""What an expanded data set consists of: how many new images, and what each is made from."""
+"""The plan of an expanded data set: how many new images it has, and from which original each is made."""
 
 from collections.abc import Sequence
 
@@ -10,13 +10,13 @@ from semantic_aug.labels import indices_by_class
 
 
 class Plan:
-    """Which original every new image is made from; the sources of a class are used evenly.
+    """The original from which each new image is made. The originals of a class are used evenly.
 
-    New images are numbered in a random order, so that unfinished data sets, blocks and shards are mixed.
+    New images are numbered in random order, so that classes are mixed in unfinished data sets, blocks and shards.
 
     Attributes:
         sources: number of the original of each new image, int64 (n,).
-        copies: which new image of its class each one is, int64 (n,).
+        copies: number of each new image within its class, int64 (n,).
     """
 
     def __init__(self, originals: Source, new: Sequence[int], seed: int) -> None:
@@ -36,9 +36,10 @@ class Plan:
 def new_images(
     counts: Sequence[int], *, balance: bool = False, per_class: int | None = None, times: int | None = None
 ) -> list[int]:
-    """How many new images each class gets: up to the largest, up to ``per_class``, or ``times`` as many in all.
+    """How many new images each class gets.
 
-    A class that has more already gets none. Exactly one of the three is to be given, else ValueError.
+    A class grows to the size of the largest class, to ``per_class`` images, or to ``times`` as many. A class that
+    already has more gets none. Raises ValueError unless exactly one of the three is given.
     """
     if balance + (per_class is not None) + (times is not None) != 1:
         raise ValueError("expected one of --balance, --per-class N and --times K")

@@ -1,4 +1,4 @@
-"""Units of work over the machines of a Ray cluster, through Ray Data."""
+"""Distribute units of work over the machines of a Ray cluster with Ray Data."""
 
 import json
 import logging
@@ -10,15 +10,15 @@ from typing import Any
 from semantic_aug.expansion.layouts import Layout, Line
 from semantic_aug.expansion.recipe import one_thread
 
-BLOCKS = 2000  # at most so many blocks of units: each is one task for Ray, and all of it is done again by a retry
+BLOCKS = 2000  # maximum number of blocks of units; each is a task for Ray, and a retry repeats all of it
 
 
 def in_actors(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
-    """As ``expand.in_threads``, by Ray actors that hold the model: one for every CPU, or GPU if that is the device.
+    """Do the same as ``run.in_threads`` with Ray actors that hold the model, one per CPU, or per GPU on a GPU.
 
-    What an actor was at when it died is done again by another. The data and the output must lie on a file system that
-    all machines see, under the same paths. Joins the cluster at RAY_ADDRESS, or starts Ray on this machine.
-    Raises RuntimeError where a unit fails for another reason than the death of its actor.
+    If an actor dies, another one repeats its work. The data and the output must be on a file system that all machines
+    see under the same paths. Joins the cluster at RAY_ADDRESS, or starts Ray on this machine. Raises RuntimeError if a
+    unit fails for another reason than the death of its actor.
     """
     import ray
 
@@ -32,9 +32,12 @@ def in_actors(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
         finished = ray.data.from_items(
             [{"unit": unit} for unit in units], override_num_blocks=min(len(units), BLOCKS)
         ).map_batches(
-            _Writer, fn_constructor_args=[layout], batch_size=1, compute=ray.data.ActorPoolStrategy(size=actors),
+            _Writer,
+            fn_constructor_args=[layout],
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=actors),
             **({"num_gpus": 1} if kind == "GPU" else {"num_cpus": 1}),
-        )  # fmt: skip
+        )
         for row in finished.iter_rows():
             if row["error"]:
                 raise RuntimeError(row["error"])
@@ -50,12 +53,12 @@ class _Writer:
 
     def __init__(self, layout: Layout) -> None:
         ExitStack().enter_context(one_thread())  # for as long as the process lives
-        layout.device = layout.device.split(":")[0]  # Ray shows an actor its own GPU alone
+        layout.device = layout.device.split(":")[0]  # an actor sees only its own GPU
         self.layout = layout.start()
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[str]]:
         (unit,) = batch["unit"]
         try:
             return {"lines": [json.dumps(self.layout.write(int(unit)))], "error": [""]}
-        except Exception as error:  # as a result: Ray would make a page of it
+        except Exception as error:  # returned as a result, because Ray would print a page of traceback
             return {"lines": ["[]"], "error": [str(error)]}

@@ -1,8 +1,8 @@
-"""One new image of an expanded data set: all that determines it, so that it can be made again bit for bit.
+"""A new image of an expanded data set, with everything that determines it, so that it can be made again bit for bit.
 
-The bits that a network puts out depend on the size of the batch and on the number of threads that share an operation,
-though not on what else stands in the batch. Of 64 images by fer2013-48, 3 differ by a grey level between batches of 1
-and of 32 on a CPU. So every image is made in a batch of ``BLOCK``, in a row of its own choice, by one thread.
+The output bits of a network depend on the batch size and on the number of threads that share an operation, but not on
+the other images in the batch. With fer2013-48 on a CPU, 3 of 64 images differ by a grey level between batches of 1 and
+of 32. So every image is made in a batch of ``BLOCK``, in a fixed row, by one thread.
 """
 
 import io
@@ -30,12 +30,12 @@ from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import Shrinkage
 from semantic_aug.perturb import PERTURBATIONS
 
-BLOCK = 32  # 224 images/s on one core with fer2013-48, alone 93, 64 at a time 199
+BLOCK = 32  # with fer2013-48 on one core, 224 images/s, compared with 93 one at a time and 199 for batches of 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What all new images of a run have in common; the fields are those of ``SemanticAugment``.
+    """The settings that all new images of a run share, with the same meaning as in ``SemanticAugment``.
 
     ``artifact`` is the fingerprint of the checkpoint. Raises ValueError for settings out of range.
     """
@@ -51,7 +51,7 @@ class Recipe:
     def of(
         cls, artifact: Artifact, *, strength: float | None = None, mode: Mode | None = None, **settings: Any
     ) -> "Recipe":
-        """A recipe for ``artifact``, with its own recommendation where nothing else is given."""
+        """A recipe for ``artifact``. Settings that are not given come from its recommendation."""
         recommended = artifact.recommended
         return cls(
             artifact=artifact.fingerprint,
@@ -66,15 +66,15 @@ class Recipe:
             raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {self.mode!r}")
-        known = [name for name in PERTURBATIONS if name != "interpolate"]  # whose result depends on the batch
+        known = [name for name in PERTURBATIONS if name != "interpolate"]  # its result depends on the batch
         if self.perturbation not in known:
             raise ValueError(f"perturbation must be one of {', '.join(known)}, got {self.perturbation!r}")
 
 
 class Maker:
-    """Makes new images from their sources on one device; to be called ``with one_thread():``.
+    """Makes new images from their sources on one device. Call it inside ``with one_thread():``.
 
-    Raises ValueError where ``artifact`` is not the recipe's.
+    Raises ValueError if ``artifact`` is not the recipe's.
     """
 
     def __init__(self, artifact: Artifact, recipe: Recipe, device: str | torch.device = "cpu") -> None:
@@ -94,10 +94,11 @@ class Maker:
         """New images, each of the size and the channels of its source.
 
         Args:
-            images: the sources, uint8 (1 or 3, H, W) each, of any sizes; at most ``BLOCK``.
-            classes: the class of each.
-            copies: which new image of its class each is; with the seed and the class it chooses the noise.
-            rows: where each stands in the batch; the other rows are filled up.
+            images: at most ``BLOCK`` sources, each uint8 (1 or 3, H, W), of any sizes.
+            classes: class name of each image.
+            copies: number of each new image within its class. Together with the seed and the class, it determines the
+                noise.
+            rows: row of each image in the batch. The other rows are padding.
         """
         model, recipe, d = self.model, self.recipe, self.model.network.latent_dim
         units = [tensor_to_unit(image)[None] for image in images]
@@ -121,7 +122,7 @@ class Maker:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Each operation on one thread, and deterministic convolutions on a GPU: the same bits on every run."""
+    """Run each operation on one thread, with deterministic convolutions on a GPU, to get the same bits in every run."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -132,11 +133,11 @@ def one_thread() -> Iterator[None]:
 
 
 def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, device: str = "cpu") -> bytes:
-    """The PNG file of one line of ``DIR/manifest.jsonl``, made again from its source in ``directory``.
+    """Make the PNG file of one line of ``DIR/manifest.jsonl`` again from its source in ``directory``.
 
-    Equal to the file there bit for bit with the same versions of torch, torchvision and Pillow on the same kind of
-    processor (``DIR/expand.json`` says which); on others a few pixels may differ by a grey level.
-    Raises ValueError where ``artifact`` is not the checkpoint that it was made with.
+    The result is bit-for-bit identical to the existing file with the same versions of torch, torchvision and Pillow on
+    the same kind of processor (``DIR/expand.json`` says which). With others, a few pixels may differ by a grey level.
+    Raises ValueError if the file was made with another checkpoint than ``artifact``.
     """
     recipe = Recipe(**{name: line[name] for name in Recipe.__dataclass_fields__})
     with PIL.Image.open(io.BytesIO(read_file(directory, line["source"]))) as file:
@@ -148,7 +149,7 @@ def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, d
 
 
 def read_file(directory: str | Path, name: str) -> bytes:
-    """A file of an expanded data set: ``class/file``, or ``shard.tar/file``."""
+    """Read a file of an expanded data set, named ``class/file`` or ``shard.tar/file``."""
     path = Path(directory) / name
     if path.is_file():
         return path.read_bytes()
@@ -160,5 +161,5 @@ def read_file(directory: str | Path, name: str) -> bytes:
 
 
 def png(image: Tensor) -> bytes:
-    """An image uint8 (1 or 3, H, W) as the bytes of a PNG file."""
+    """Encode an image uint8 (1 or 3, H, W) as PNG."""
     return png_bytes(F.to_pil_image(image))

@@ -1,8 +1,7 @@
-"""Write an expanded data set: every class raised to a size, originals included, for any framework to train on.
+"""Write an expanded data set with originals and new images, on which any framework can train.
 
-What is finished stays finished: a run may be killed at any moment, and the same run again makes what is missing. While
-it works, ``DIR/.expand`` holds a lock and the lines of finished units; ``DIR/manifest.jsonl`` appears last, when
-everything is there.
+A run may be killed at any moment. Running it again makes only what is missing. During the work, ``DIR/.expand`` holds a
+lock and the lines of finished units. ``DIR/manifest.jsonl`` appears last, when everything is there.
 """
 
 import errno
@@ -35,29 +34,29 @@ Engine = Callable[[Layout, Sequence[int]], Iterable[list[Line]]]
 
 
 def made_with(device: str) -> dict[str, str]:
-    """What the bits of an image depend on beside its recipe."""
+    """Everything that the bits of an image depend on besides its recipe."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.device(device).type
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
     packages = {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
     return {"device": name, "processor": processor} | packages
 
 
-# --- A run: begun once, gone on with, finished ------------------------------------------------------------------
+# --- A run: begin, continue, finish -----------------------------------------------------------------------------
 
 
 @contextmanager
 def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) -> Iterator[None]:
-    """Hold ``directory`` for this run alone, and record the run there, or find it recorded.
+    """Lock ``directory`` for this run and record the run there, or check that it is already recorded.
 
     Args:
-        directory: a new one, an empty one, or one that the same run has begun.
-        run: its settings, which JSON can hold.
-        check: called for a new run, before anything is written: the numbers of images to leave out.
+        directory: a new or empty directory, or one in which the same run was begun.
+        run: settings of the run, which must be JSON-serialisable.
+        check: called for a new run before anything is written. It returns the numbers of the images to skip.
 
-    Raises FileExistsError for a directory with other things in it, and ValueError for one of another run (with what
-    differs) or one that another process works on.
+    Raises FileExistsError for a directory with other things in it. Raises ValueError if the directory belongs to
+    another run (with the differences), or if another process is working on it.
     """
-    from filelock import FileLock, Timeout  # which torch brings along
+    from filelock import FileLock, Timeout  # torch depends on it
 
     run = {"format": FORMAT} | json.loads(json.dumps(run))
     if not directory.exists() or not set(os.listdir(directory)) - {WORK}:
@@ -78,7 +77,7 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) 
         else:
             text = json.dumps(run, indent=1) + "\n"
             write_by_way_of(directory / WORK / f"{RUN}.part", text.encode(), directory / RUN, sync=True)
-        for left in (directory / WORK).glob("*.part"):  # by a process that was killed
+        for left in (directory / WORK).glob("*.part"):  # left by a process that was killed
             left.unlink()
         yield
     finally:
@@ -88,7 +87,7 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) 
 
 
 def recorded(directory: Path) -> dict[str, Any]:
-    """The run that a directory is of: its settings, and the numbers of the images that it leaves out, ``skipped``."""
+    """The settings of the run recorded in a directory, with the numbers of the images to skip, ``skipped``."""
     return json.loads((directory / RUN).read_text(encoding="utf-8"))
 
 
@@ -104,7 +103,7 @@ def _compare(directory: Path, run: dict[str, Any]) -> None:
 
 
 def in_threads(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
-    """Write ``units``, as many at a time as torch has threads; the lines of each, as they are finished."""
+    """Write ``units``, as many at a time as torch has threads. Yields the lines of each unit when it is finished."""
     workers = torch.get_num_threads()
     layout.start()
     with one_thread(), ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -126,10 +125,10 @@ def in_threads(layout: Layout, units: Sequence[int]) -> Iterator[list[Line]]:
 def work(
     layout: Layout, *, rank: int = 0, world_size: int = 1, engine: Engine = in_threads
 ) -> tuple[int, int, Iterator[int]]:
-    """Do this process's share of what is missing.
+    """Do this process's share of the missing work.
 
-    Returns how many new images its share has, how many of them are there already, and an iterator that does the work
-    and gives the number of new images in each unit. Lines are kept as soon as their files are there.
+    Returns the number of new images in its share, how many of them already exist, and an iterator. The iterator does
+    the work and yields the number of new images in each unit. Lines are stored as soon as their files exist.
     """
     directory = layout.directory
     lines = _lines(directory)
@@ -148,9 +147,9 @@ def work(
 
 
 def finish(layout: Layout) -> int:
-    """Write the manifest, ordered by number, once all processes are through; the number of its lines.
+    """Write the manifest, ordered by number, after all processes have finished. Returns the number of its lines.
 
-    Raises RuntimeError where new images are missing.
+    Raises RuntimeError if new images are missing.
     """
     directory = layout.directory
     lines = _lines(directory)
@@ -166,13 +165,14 @@ def finish(layout: Layout) -> int:
 
 
 def differing(directory: Path, artifact: Artifact, count: int, seed: int = 0, device: str = "cpu") -> list[str]:
-    """Make ``count`` images of the manifest, drawn by ``seed``, again; the files that are not equal bit for bit."""
+    """Make ``count`` images of the manifest again, drawn with ``seed``. Returns the files that are not identical."""
     lines = list(_read_lines(directory / MANIFEST))
     chosen = random.Random(seed).sample(lines, min(count, len(lines)))
     return [
-        line["file"] for line in chosen
+        line["file"]
+        for line in chosen
         if remake(line, directory, artifact, device) != read_file(directory, line["file"])
-    ]  # fmt: skip
+    ]
 
 
 def _lines(directory: Path) -> dict[int, Line]:
@@ -182,7 +182,7 @@ def _lines(directory: Path) -> dict[int, Line]:
 
 
 def _read_lines(path: Path) -> Iterator[Line]:
-    """The lines of a file, without one that was cut off."""
+    """The lines of a file, except for one that was cut off."""
     for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []:
         with suppress(ValueError):
             line = json.loads(text)
@@ -191,7 +191,7 @@ def _read_lines(path: Path) -> Iterator[Line]:
 
 
 def _append(path: Path, lines: list[Line]) -> None:
-    """Add lines as one write, on lines of their own even where the last write was cut off."""
+    """Append lines in one write. They start on a new line even if the last write was cut off."""
     text = "\n" + "".join(json.dumps(line) + "\n" for line in lines)
     with path.open("ab") as file:
         file.write(text.encode())

@@ -1,4 +1,4 @@
-"""Drawing: labelled grids of images, bar charts, and the two grids that a training and the demo write."""
+"""Drawing of labelled grids of images, bar charts, and the two grids that training and the demo write."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,10 +24,10 @@ BAR, BAR_LENGTH, BAR_MARGIN, BAR_COLOUR = 26, 480, 60, "#3b6ea8"
 def overview(
     artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
 ) -> Image.Image:
-    """One row per image: source, reconstruction, augmentations at rising strength in both modes, a new sample.
+    """One row per image: source, reconstruction, augmentations at increasing strength in both modes, and a new sample.
 
-    ``images`` (N, C, H, W) uint8, ``labels`` (N,) class indices of the artifact.
-    The noise is drawn anew for every cell, from ``seed``.
+    ``images`` are (N, C, H, W) uint8, and ``labels`` (N,) are class indices of the artifact. Every cell has its own
+    noise, drawn with ``seed``.
     """
     columns = overview_columns(artifact, images, labels, strengths=strengths, seed=seed)
     return grid(columns, [artifact.classes[label] for label in labels.tolist()])
@@ -56,7 +56,7 @@ def overview_columns(
 
 
 def samples(artifact: Artifact, *, columns: int = 10, temperature: float = 1.0, seed: int = 0) -> Image.Image:
-    """One row per class: so many new images of it, drawn as ``Artifact.sample`` does."""
+    """One row per class with ``columns`` new images of it, drawn by ``Artifact.sample``."""
     return grid(samples_columns(artifact, columns=columns, temperature=temperature, seed=seed), artifact.classes)
 
 
@@ -84,7 +84,7 @@ def grid(
 ) -> Image.Image:
     """Draw named columns of images, each (N, C, H, W) uint8, with the row names on the left.
 
-    ``captions``: a text and its colour to write below each image, in columns of the same names.
+    ``captions`` holds a text and its colour to write below each image, by the names of the columns.
     """
     height, width = next(iter(columns.values())).shape[-2:]
     scale = max(1, 96 // max(height, width))
@@ -111,7 +111,7 @@ def grid(
 
 
 def bars(values: Mapping[str, int]) -> Image.Image:
-    """Draw a bar for each number, which stands at its end, with the names on the left, in the order given."""
+    """Draw a bar for each value in the given order, with its name on the left and its number at the end."""
     longest = max(1, *values.values())
     picture = Image.new("RGB", (MARGIN + BAR_LENGTH + BAR_MARGIN, HEADER + BAR * len(values)), "white")
     draw = ImageDraw.Draw(picture)
@@ -130,12 +130,12 @@ def first_of_each_class(labels: Tensor, per_class: int = 1) -> Tensor:
 
 
 def save(picture: Image.Image, path: str | Path) -> None:
-    """Write a PNG by way of a temporary file, so that a viewer never sees half of one."""
+    """Write a PNG atomically, so that a viewer never sees an incomplete file."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(png_bytes(picture), path)
 
 
 def to_bytes(images: Tensor) -> Tensor:
-    """Images in [-1, 1], as networks give them => uint8."""
+    """Images in [-1, 1], as networks return them => uint8."""
     return unit_to_tensor(model_to_unit(images), torch.uint8)

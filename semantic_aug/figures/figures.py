@@ -1,7 +1,7 @@
-"""The figures of an artifact at work: class counts, augmentations, strengths, directions, as data that can be drawn.
+"""Figures that show an artifact at work, such as class counts, augmentations, strengths and directions.
 
-``FIGURES`` are functions of an artifact and of images whose labels are the artifact's; all they draw at random comes
-from ``seed``. The paper is arXiv 2411.17254.
+``FIGURES`` are functions of an artifact and of images with the artifact's labels. They return data that can be drawn.
+``seed`` determines everything that is drawn at random. The paper is arXiv 2411.17254.
 """
 
 from collections.abc import Callable
@@ -31,7 +31,7 @@ DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)
 class Grid:
     """Named columns of images, each (N, C, H, W) uint8, and the names of their rows.
 
-    ``group``: so many rows belong together; a page may put groups side by side. None: all.
+    ``group`` is the number of rows that belong together (None: all). A page may put groups side by side.
     """
 
     title: str
@@ -65,27 +65,28 @@ def counts(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: i
     else:
         found, where = torch.bincount(sources.labels, minlength=len(artifact.classes)), f"in {sources.name}"
     most_first = found.argsort(descending=True, stable=True).tolist()
+    ratio = f"{imbalance(found):.3g}"
+    balance = f"The largest class has {ratio} times as many as the smallest."
     return Bars(
         title="Images per class",
-        caption=f"Images of each class {where}. The largest class has {imbalance(found):.3g} times as many as the "
-        f"smallest.",
+        caption=f"Images of each class {where}. {'The classes are balanced.' if ratio == '1' else balance}",
         values={artifact.classes[label]: int(found[label]) for label in most_first},
     )
 
 
 def imbalance(count: Tensor) -> float:
-    """Images of the largest class to those of the smallest that has any."""
+    """The ratio of the largest class to the smallest class that has images."""
     return int(count.max()) / int(count[count > 0].min())
 
 
 def overview(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """Source, reconstruction, augmentations at rising strength in both modes, a new sample."""
+    """Source, reconstruction, augmentations at increasing strength in both modes, and a new sample."""
     images, labels = _first(sources, per_class)
     return Grid(
         title="Overview",
-        caption="From left to right: the source; what the autoencoder makes of it; augmentations at rising strength, "
-        "decoded as in the paper (decode) and added to the source as a change alone (detail); and a new sample of the "
-        "class, which has nothing to do with the source. The noise differs from cell to cell.",
+        caption="From left to right: the source, its reconstruction, augmentations at increasing strength in both "
+        "modes, and a new sample of the class. Mode decode shows the decoded image, as in the paper. Mode detail adds "
+        "only the change to the source. The new sample does not depend on the source. Every cell has its own noise.",
         columns=drawing.overview_columns(artifact, images, labels, seed=seed),
         rows=_names(artifact, labels),
     )
@@ -99,15 +100,15 @@ def augmentations(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, 
     drawn = [_augment(model, images, labels, generator) for _ in range(DRAWS)]
     return Grid(
         title="Several augmentations of an image",
-        caption=f"Each row starts with a source; the other {DRAWS} are augmentations of it, {_settings(artifact)}. "
-        f"What the image shows may change, its class should not.",
+        caption=f"Each row starts with a source. The other {DRAWS} are augmentations of it, {_settings(artifact)}. "
+        f"The content of the image may change, but its class should not.",
         columns={"source": images} | drawing.numbered(drawn),
         rows=_names(artifact, labels),
     )
 
 
 def pairs(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """Originals of each class, each with one augmentation on its right."""
+    """Originals of each class, each with one augmentation to its right."""
     model = LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     chosen, labels = _random(sources, PAIRS, generator)
@@ -117,7 +118,7 @@ def pairs(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: in
         columns[f"augmented\n{number}"] = _augment(model, sources.images[index], labels, generator)
     return Grid(
         title="Originals and augmentations",
-        caption=f"Images of each class picked at random, and on the right of each one augmentation of it, "
+        caption=f"Images of each class, picked at random, each with one augmentation to its right, "
         f"{_settings(artifact)}.",
         columns=columns,
         rows=_names(artifact, labels),
@@ -132,15 +133,15 @@ def balanced(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed:
     drawn = [_augment(model, sources.images[index], labels, generator) for index in chosen.T]
     return Grid(
         title="Balanced augmentations",
-        caption=f"What a classifier sees when classes are balanced: augmentations of images picked at random, equally "
-        f"many of every class, {_settings(artifact)}.",
+        caption=f"What a classifier sees when classes are balanced: augmentations of randomly picked images, with the "
+        f"same number for every class, {_settings(artifact)}.",
         columns=drawing.numbered(drawn),
         rows=_names(artifact, labels),
     )
 
 
 def strengths(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """One image and one draw of noise a row, the strength rising from left to right."""
+    """One image and one draw of noise per row, with the strength increasing from left to right."""
     model = LatentModel.of(artifact)
     images, labels = _first(sources, per_class)
     noise = torch.randn(len(images), artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
@@ -157,7 +158,7 @@ def strengths(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed
 
 
 def directions(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """Walks along the leading directions of each class's covariance, through the mean of its latents."""
+    """Walks along the leading directions of each class's covariance through the mean of its latents."""
     steps = torch.tensor(DEVIATIONS, dtype=torch.float64)[:, None, None]
     k = min(DIRECTIONS, artifact.network.latent_dim)
     walks = []
@@ -179,17 +180,17 @@ def directions(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, see
 
 
 def samples(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """New images of each class, from no source."""
+    """New images of each class without a source image."""
     return Grid(
         title="New samples",
-        caption="Decoded from the normal distribution of each class's latents, from no source image.",
+        caption="Decoded from the normal distribution of each class's latents, without a source image.",
         columns=drawing.samples_columns(artifact, seed=seed),
         rows=artifact.classes,
     )
 
 
 Figure = Grid | Bars
-# In the order of a page: what there is, what is done to it, how it comes about.
+# In the order of a page.
 FIGURES: dict[str, Callable[..., Figure]] = {
     "counts": counts,
     "augmentations": augmentations,
@@ -211,7 +212,7 @@ def _augment(
     noise: Tensor | None = None,
     strength: float | None = None,
 ) -> Tensor:
-    """With the artifact's recommended settings, but for ``strength`` where it is given."""
+    """Augment with the artifact's recommended settings, except for ``strength`` if it is given."""
     if noise is None:
         noise = torch.randn(len(images), model.network.latent_dim, generator=generator)
     return semantic_augment_image(images, noise, model, labels, strength=strength)
@@ -223,7 +224,7 @@ def _first(sources: ImageSet, per_class: int) -> tuple[Tensor, Tensor]:
 
 
 def _random(sources: ImageSet, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Indices (K, n) of images of every class there is, all different where it has n, and the classes (K,)."""
+    """Indices (K, n) of images of every class present, and the classes (K,). They differ if a class has n images."""
     labels = sources.labels.unique()
     chosen = []
     for members in filter(len, indices_by_class(sources.labels)):

@@ -1,6 +1,6 @@
 """An artifact: the VAE (E and G), the latent statistics of each class and the class names.
 
-It is trained once, kept as a directory (``format``) or on the Hub (``hub``), and used by the transforms.
+It is trained once, stored in a directory (``format``) or on the Hub (``hub``), and used by the transforms.
 """
 
 import copy
@@ -28,26 +28,32 @@ from semantic_aug.model.networks import NO_LABEL, Encoder, Generator, NetworkCon
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import ClassStatistics
 
-PICTURES = ("preview.png", "samples.png")  # of the card
+PICTURES = ("preview.png", "samples.png")  # shown in the model card
 
 
 @dataclass(kw_only=True, eq=False)
 class Artifact:
-    """Networks, statistics and class names, loaded; and the plain eager float32 path through the networks.
+    """A loaded checkpoint: networks, statistics and class names. It runs the networks eagerly in float32.
 
     Attributes:
         encoder: E, float32, in eval mode, without gradients, channels last.
         generator: G, in the same state.
-        network: the sizes of both.
-        statistics: of the latents of each class.
+        network: sizes of both networks.
+        statistics: statistics of the latents of each class.
         classes: names in label order.
         recommended: the settings that did best on validation data.
         reconstruction: mean and standard deviation of the L1 (and LPIPS) of held-out images, or empty.
         training: what the networks were trained on and with, or empty.
-        directory: where it was loaded from or saved to, absolute, or None. Worker processes load it from there. A copy
-            by ``dataclasses.replace`` has none, so it travels to them whole. Set it to None after changing anything in
-            place.
+        directory: absolute path of the directory that it was loaded from or saved to, or None. Worker processes load
+            it from there. A copy made by ``dataclasses.replace`` has no directory, so it is sent to them whole. Set
+            it to None after changing anything in place.
         card: the text of the model card (README.md).
+
+    Example::
+
+        artifact = Artifact.from_pretrained("fer2013-48")
+        faces = artifact.sample(artifact.classes.index("happy"), 4)  # (4, 1, 48, 48) in [-1, 1]
+        artifact.save("my-checkpoint")
     """
 
     encoder: Encoder
@@ -82,17 +88,17 @@ class Artifact:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of all weights and statistics, as they are in memory."""
+        """SHA-256 of all weights and statistics in memory."""
         digest = hashlib.sha256(json.dumps([self.network.to_dict(), self.classes]).encode())
         parts = [self.encoder.state_dict(), self.generator.state_dict(), self.statistics.to_tensors()]
         for tensors in parts:
             for name, tensor in sorted(tensors.items()):
-                if not name.endswith("num_batches_tracked"):  # which is not stored
-                    digest.update(name.encode() + tensor.cpu().numpy().tobytes())  # in C order, whatever the strides
+                if not name.endswith("num_batches_tracked"):  # not stored
+                    digest.update(name.encode() + tensor.cpu().numpy().tobytes())  # in C order whatever the strides
         return digest.hexdigest()
 
     def to(self, device: str | torch.device) -> "Artifact":
-        """A copy with its networks on ``device``; this artifact itself where they are there already."""
+        """A copy with its networks on ``device``, or this artifact itself if they are already there."""
         if on_device(device) == on_device(self.device):
             return self
         encoder, generator = copy.deepcopy(self.encoder).to(device), copy.deepcopy(self.generator).to(device)
@@ -109,9 +115,9 @@ class Artifact:
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents (N, d) => images (N, channels, S, S) in [-1, 1].
 
-        ``labels`` (N,) are class indices on the device of ``latents``, -1 where a class is not known (None: for all).
-        An unconditional artifact decodes alike whatever the label. Raises ValueError for a label that is no class of
-        a conditional one, where that can be seen without waiting for a device.
+        ``labels`` (N,) are class indices on the device of ``latents``, -1 if a class is not known (None: all unknown).
+        An unconditional artifact ignores them. A conditional one raises ValueError for a label that is not one of its
+        classes, but checks this only if it does not require waiting for a device.
         """
         if not self.conditional or labels is None:
             return self.generator(latents)
@@ -125,14 +131,14 @@ class Artifact:
         return self.generator(latents, labels)
 
     def unconditional(self) -> "Artifact":
-        """A copy whose generator has forgotten the classes: it decodes as this one does without a label."""
+        """A copy with an unconditional generator. It decodes as this artifact does without labels."""
         if not self.conditional:
             return self
         network = replace(self.network, num_classes=0)
         with torch.device("meta"):
             generator = Generator(network)
         d = network.latent_dim
-        state = {  # the columns behind the latent's embed the label
+        state = {  # the columns after the first d embed the label
             name: value[:, :d].clone() if name.endswith("modulation.weight") else value.clone()
             for name, value in self.generator.state_dict().items()
         }
@@ -142,9 +148,10 @@ class Artifact:
     def sample(
         self, label: int, n: int, generator: torch.Generator | None = None, *, temperature: float = 1.0
     ) -> Tensor:
-        """``n`` new images (n, channels, S, S) in [-1, 1] of a class, decoded from N(mean_c, temperature^2 Sigma_c).
+        """Draw ``n`` new images (n, channels, S, S) in [-1, 1] of a class.
 
-        A temperature below 1 gives more typical and less varied images. Raises ValueError for an unknown label.
+        They are decoded from N(mean_c, temperature^2 Sigma_c). A temperature below 1 gives more typical and less
+        varied images. Raises ValueError for an unknown label.
         """
         self.statistics.check_label(label)
         mean = self.statistics.mean[label].float()
@@ -164,26 +171,31 @@ class Artifact:
         local_files_only: bool = False,
         force_download: bool = False,
     ) -> "Artifact":
-        """Load a bundled checkpoint, a directory or a repository of the Hugging Face Hub, checking everything.
+        """Load and check a bundled checkpoint, a directory or a repository on the Hugging Face Hub.
 
-        Loading draws nothing from any random generator.
+        Loading does not use any random generator.
 
         Args:
-            checkpoint: a bundled name, a directory, or ``user/repo`` or ``user/repo@revision``; looked for in this
-                order, so a directory ``user/repo`` wins over the Hub. A ``Path`` is always a directory.
-            revision: of the Hub repository: a branch, a tag or the 40 digits of a commit, which alone never change.
-            token: of the Hub (None: ``HF_TOKEN`` or what ``hf auth login`` stored; False: none).
+            checkpoint: a bundled name, a directory, or ``user/repo`` or ``user/repo@revision``. They are looked up in
+                this order, so a directory ``user/repo`` takes precedence over the Hub. A ``Path`` is always a
+                directory.
+            revision: a branch, a tag or the 40 digits of a commit in the Hub repository. Only a commit never changes.
+            token: token for the Hub (None: ``HF_TOKEN`` or the one that ``hf auth login`` stored; False: no token).
             cache_dir: where downloads are kept (None: huggingface_hub's cache, which ``HF_HOME`` moves).
-            local_files_only: use what was downloaded before and ask nothing; so does ``HF_HUB_OFFLINE=1``.
-            force_download: download again, such as files that were damaged in the cache.
+            local_files_only: use only files in the cache and make no requests, as ``HF_HUB_OFFLINE=1`` does.
+            force_download: download files again, for example if they are damaged in the cache.
 
-        Raises FileNotFoundError, with the reason, where there is no such checkpoint to be had, and ArtifactError for
-        anything wrong with it. Where the Hub does not answer, what was downloaded before is used, with a UserWarning.
+        Raises FileNotFoundError, with the reason, if the checkpoint cannot be found, and ArtifactError for anything
+        wrong with it. If the Hub does not answer, files in the cache are used, with a UserWarning.
         """
         path = resolve(
-            checkpoint, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+            checkpoint,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
             force_download=force_download,
-        )  # fmt: skip
+        )
         config = read_config(path)
         encoder, generator = read_networks(path, config)
         artifact = cls(
@@ -201,16 +213,16 @@ class Artifact:
         return artifact
 
     def save(self, directory: str | Path, *, overwrite: bool = False, half: bool = False) -> Path:
-        """Write the artifact; a crash at any moment leaves the old artifact or the new one, never half of one.
+        """Write the artifact. A crash at any moment leaves either the old artifact or the new one.
 
-        ``half`` stores the networks in float16, and rounds those in memory alike. Files in an old artifact's directory
-        that are no part of the format stay. Raises FileExistsError where ``directory`` exists and ``overwrite`` is
-        False, ArtifactError for weights that are not finite (in float16, with ``half``), and OSError where the disk is
-        full; an old artifact is then intact.
+        ``half`` stores the networks in float16 and rounds those in memory in the same way. Files in an old artifact's
+        directory that are not part of the format are kept. Raises FileExistsError if ``directory`` exists and
+        ``overwrite`` is False, ArtifactError for weights that are not finite (in float16, with ``half``), and OSError
+        if the disk is full. An old artifact then stays intact.
         """
-        absolute = Path(directory).absolute()  # known now: the current directory itself may be replaced
+        absolute = Path(directory).absolute()  # resolved first, because the current directory may be replaced
         replace_directory(absolute.resolve(), lambda folder: self._write(folder, half), overwrite=overwrite)
-        if half:  # so that what loads ``directory``, as workers do, computes the same
+        if half:  # so that a worker that loads ``directory`` computes the same
             for network in (self.encoder, self.generator):
                 for value in network.state_dict().values():
                     if value.is_floating_point():
@@ -228,23 +240,23 @@ class Artifact:
         token: str | bool | None = None,
         commit_message: str | None = None,
     ) -> str:
-        """Upload the artifact, its card and the card's pictures to a Hub repository, made where there is none.
+        """Upload the artifact, its card and the card's pictures to a Hub repository. It is created if necessary.
 
-        The pictures are ``preview.png`` and ``samples.png`` in ``directory``; nothing else there is uploaded. An
-        artifact without a card gets one with its classes and measured figures, unless the repository has one already.
-        Networks that float16 holds exactly are stored so, as they were before they were loaded.
+        The pictures are ``preview.png`` and ``samples.png`` in ``directory``. Nothing else there is uploaded. An
+        artifact without a card gets one with its classes and measured figures, unless the repository already has one.
+        Networks that float16 can represent exactly are stored in float16.
 
         Args:
             repo_id: ``user/repo``.
             private: make a new repository private (None: as the account's or organisation's settings say).
-            tag: a new name for this state of the repository, such as "v1.0".
-            license: for the card that is written, such as "apache-2.0" (None: "unknown").
-            token: with write access (None: ``HF_TOKEN`` or what ``hf auth login`` stored).
-            commit_message: what the commit says.
+            tag: a new tag for this state of the repository, such as "v1.0".
+            license: license for a new card, such as "apache-2.0" (None: "unknown").
+            token: a token with write access (None: ``HF_TOKEN`` or the one that ``hf auth login`` stored).
+            commit_message: message of the commit.
 
-        Returns ``user/repo@commit``, which loads exactly this. Raises ValueError for ``license`` beside a card of the
-        artifact's own, where ``private`` is asked for and the repository is public, and where the tag exists;
-        PermissionError where the token may not write, and ConnectionError where the Hub cannot be reached or fails.
+        Returns ``user/repo@commit``, which loads exactly this artifact. Raises ValueError if ``license`` is given
+        although the artifact has a card, if ``private`` is set but the repository is public, or if the tag exists.
+        Raises PermissionError if the token may not write, and ConnectionError if the Hub cannot be reached or fails.
         """
         if license is not None and self.card:
             raise ValueError(
@@ -257,9 +269,14 @@ class Artifact:
             pictures = {name: path for name, path in pictures.items() if path.is_file()}
             config = json.loads(files[CONFIG].read_text(encoding="utf-8"))
             return push(
-                files | pictures, repo_id, card=model_card(repo_id, config, list(pictures), license or "unknown"),
-                private=private, tag=tag, token=token, commit_message=commit_message,
-            )  # fmt: skip
+                files | pictures,
+                repo_id,
+                card=model_card(repo_id, config, list(pictures), license or "unknown"),
+                private=private,
+                tag=tag,
+                token=token,
+                commit_message=commit_message,
+            )
 
     def _fits_half(self) -> bool:
         values = [*self.encoder.state_dict().values(), *self.generator.state_dict().values()]
@@ -282,7 +299,7 @@ class Artifact:
 
 
 def on_device(device: str | torch.device) -> torch.device:
-    """``device`` with its index, so that "cuda" and "cuda:0" are the same where that is the current one."""
+    """``device`` with its index, so that "cuda" equals "cuda:0" if that is the current device."""
     device = torch.device(device)
     if device.type == "cpu":
         return torch.device("cpu")

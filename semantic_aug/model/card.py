@@ -1,4 +1,4 @@
-"""The model card of an artifact that has none of its own, from its ``config.json``."""
+"""The model card for an artifact that has none, made from its ``config.json``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,8 @@ tags: [data-augmentation, vae-gan, long-tailed]
 ---
 # {name}
 
-A VAE-GAN of {size}-pixel {colour} images with the latent covariance of each of {classes} classes, for semantic-aug:
+This is a VAE-GAN of {size}-pixel {colour} images with the latent covariance of each of {classes} classes, for use with
+semantic-aug:
 
 ```python
 from semantic_aug import SemanticAugmentBatch
@@ -34,9 +35,9 @@ augment = SemanticAugmentBatch(checkpoint="{repo_id}", classes=dataset.classes)
 
 ## Data, use, limits
 
-Meant for augmentation of training images like those that it was trained on; other images get a warning. Who made this
-artifact has not stated here where its training images come from, their terms, or their biases: the augmentations
-inherit all three.
+This artifact is meant for augmenting training images like those that it was trained on. Other images get a warning. Its
+author has not stated here where its training images come from, what their terms are, or what biases they have. The
+augmentations inherit all three.
 """
 
 
@@ -71,7 +72,7 @@ def _figures(measured: Mapping[str, float]) -> str:
 
 
 def _training(training: Mapping[str, Any]) -> str:
-    """What is known of it that fits a line each; all settings stand in ``config.json``."""
+    """One line for each simple value. All settings are in ``config.json``."""
     known = {name: value for name, value in training.items() if isinstance(value, str | int | float)}
     lines = [f"- {name}: {f'`{value}`' if isinstance(value, str) else value}" for name, value in known.items()]
     return "\n".join(lines) or "Not stated."

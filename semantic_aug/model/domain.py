@@ -1,4 +1,4 @@
-"""Whether images look like those that a checkpoint was trained on, told by their latents and their reconstructions."""
+"""Whether images look like those that a checkpoint was trained on, judged by their latents and reconstructions."""
 
 import torch
 from torch import Tensor
@@ -6,29 +6,30 @@ from torch import Tensor
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.runtime import LatentModel
 
-IMAGES = 64  # looked at before a verdict
-# Of the training's images 1. With fer2013-48: images of its rarest class alone 3, crops with black borders 11; other
-# data sets from 12 to 130. Natural photographs in soft light are not told from faces by it (4).
+IMAGES = 64  # number of images to look at before the verdict
+# The distance is 1 for the training images. With fer2013-48 it is 3 for images of only its rarest class, 11 for crops
+# with black borders, and 12 to 130 for other data sets. It does not tell natural photographs in soft light (4) from
+# faces.
 FAR = 15.0
 
 
 class Domain:
-    """What E and G of an artifact make of the first ``IMAGES`` images."""
+    """The outputs of an artifact's E and G for the first ``IMAGES`` images."""
 
     def __init__(self, artifact: Artifact) -> None:
         self._mean, self._covariance = artifact.statistics.total()
         self._measured = bool(artifact.reconstruction)
         self._latents: list[Tensor] = []
-        self._error = self._spread = 0.0  # L1 to the reconstruction and to an even grey, summed over images
+        self._error = self._spread = 0.0  # L1 to the reconstruction and to a uniform grey, summed over images
 
     @property
     def missing(self) -> int:
-        """How many images are still to be looked at."""
+        """How many more images are needed."""
         return IMAGES - len(self._latents)
 
     @torch.no_grad()
     def look(self, images: Tensor, model: Artifact | LatentModel) -> None:
-        """Take in images (N, channels, S, S) in [-1, 1], on the device of ``model``, the artifact or a model of it."""
+        """Add images (N, channels, S, S) in [-1, 1] on the device of ``model``, the artifact or a model made of it."""
         mu = model.encode(images)
         self._latents += mu.cpu().double().unbind()
         grey = images.mean(dim=(1, 2, 3), keepdim=True)
@@ -36,31 +37,35 @@ class Domain:
         self._spread += float((images - grey).abs().mean(dim=(1, 2, 3)).sum())
 
     def complaint(self) -> str | None:
-        """A sentence on why the images are none of the checkpoint's, or None where nothing speaks against them.
+        """A sentence that says why the images do not suit the checkpoint, or None if they may do.
 
-        Nothing speaks against any image where the checkpoint was never measured, so that it has no images of its own.
+        A checkpoint whose reconstruction was never measured accepts all images.
         """
         reason = self._reason() if self._measured and self._latents else None
-        return reason and f"these images do not look like what the checkpoint was trained on: {reason}"
+        return reason and f"{self._subject()} not look like what the checkpoint was trained on: {reason}"
+
+    def _subject(self) -> str:
+        return "this image does" if len(self._latents) == 1 else "these images do"
 
     def _reason(self) -> str | None:
         n = len(self._latents)
         if self._error >= self._spread:
             errors = f"L1 {self._error / n:.3f}, of the grey {self._spread / n:.3f}"
-            return f"their reconstructions are no nearer to them than an even grey is ({errors})"
+            return f"reconstruction comes no nearer than an even grey does ({errors})"
         far = distance(torch.stack(self._latents), self._mean, self._covariance)
         if far > FAR:
-            return f"their latents lie far from those of its training images (distance {far:.3g}, usual is 1)"
+            return f"the latents lie far from those of its training images (distance {far:.3g}, usual is 1)"
         return None
 
 
 def distance(mu: Tensor, mean: Tensor, covariance: Tensor) -> float:
-    """How far the mean of latents (N, d) lies from that of the training images: n (m - M)^T Sigma^-1 (m - M) / d.
+    """How far the mean of latents (N, d) is from that of the training images: n (m - M)^T Sigma^-1 (m - M) / d.
 
-    All float64 on the CPU; ``mean`` M (d,) and ``covariance`` Sigma (d, d) as ``ClassStatistics.total`` gives them.
+    All arguments are float64 on the CPU. ``mean`` M (d,) and ``covariance`` Sigma (d, d) come from
+    ``ClassStatistics.total``.
 
-    Hotelling's T^2 per dimension: about 1 for images of the training's distribution. n counts an image that is there
-    several times less, as far as it tells less.
+    This is Hotelling's T^2 per dimension, about 1 for images from the training distribution. In n, duplicates of an
+    image count less because they carry less information.
     """
     same = torch.cdist(mu, mu, compute_mode="donot_use_mm_for_euclid_dist") < 1e-3 * covariance.trace().sqrt()
     n = len(mu) ** 2 / float(same.sum())

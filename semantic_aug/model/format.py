@@ -1,10 +1,10 @@
-"""An artifact's files: reading them with every check, and writing them so that a crash leaves the old ones whole.
+"""An artifact's files: reading them with all checks, and writing them so that a crash leaves the old ones intact.
 
-The formats are specified in the README: ``config.json``, ``model.safetensors``, ``statistics.safetensors`` and
+The README specifies the formats of ``config.json``, ``model.safetensors``, ``statistics.safetensors`` and
 ``README.md``. Format 2 is format 1 with a G that is conditional on the class. An unconditional artifact is written as
 format 1.
 
-Nothing in it is executable or pickled. What a file claims is checked before memory is allocated for it.
+Nothing in an artifact is executable or pickled. The header of a file is checked before memory is allocated for it.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class ArtifactError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """What ``config.json`` says, checked: all of an artifact but its tensors and its card."""
+    """The checked content of ``config.json``: everything in an artifact except its tensors and its card."""
 
     network: NetworkConfig
     classes: list[str]
@@ -78,7 +78,7 @@ def read_config(directory: Path) -> Config:
 
 
 def read_networks(directory: Path, config: Config) -> tuple[Encoder, Generator]:
-    """E and G in float32 on the CPU. Raises ArtifactError for anything wrong with their file."""
+    """Read E and G in float32 on the CPU. Raises ArtifactError for anything wrong with their file."""
     with torch.device("meta"):
         encoder, generator = Encoder(config.network), Generator(config.network)
     tensors = _read_tensors(directory, MODEL, _model_spec(encoder, generator), config)
@@ -92,7 +92,7 @@ def read_networks(directory: Path, config: Config) -> tuple[Encoder, Generator]:
 
 
 def read_statistics(directory: Path, config: Config) -> ClassStatistics:
-    """The statistics of the latents of each class. Raises ArtifactError for anything wrong with their file."""
+    """Read the statistics of each class's latents. Raises ArtifactError for anything wrong with their file."""
     k, d = len(config.classes), config.network.latent_dim
     spec: Spec = {"count": ((k,), ("I64",)), "mean": ((k, d), ("F32",)), "covariance": ((k, d, d), ("F32",))}
     tensors = _read_tensors(directory, STATISTICS, spec, config)
@@ -104,7 +104,7 @@ def read_statistics(directory: Path, config: Config) -> ClassStatistics:
 
 
 def read_card(directory: Path) -> str:
-    """The text of the model card; empty where there is none."""
+    """The text of the model card, empty if there is none."""
     card = directory / CARD
     return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
 
@@ -121,17 +121,18 @@ def write_files(
     *,
     half: bool,
 ) -> None:
-    """Write all files into ``directory``, and wait until they are on disk.
+    """Write all files into ``directory`` and wait until they are on disk.
 
-    ``config`` is what ``config.json`` holds beside the format and the fingerprints of the files; ``networks`` have the
-    names "encoder" and "generator". Raises ArtifactError for weights that are not finite (in float16, with ``half``).
+    ``config`` is the content of ``config.json`` without the format and the fingerprints of the files. ``networks`` have
+    the names "encoder" and "generator". Raises ArtifactError for weights that are not finite (in float16, with
+    ``half``).
     """
     dtype = torch.float16 if half else torch.float32
     model = {
         f"{prefix}.{name}": value.detach().cpu().to(dtype).contiguous()
         for prefix, module in networks.items()
         for name, value in module.state_dict().items()
-        if value.is_floating_point()  # batch norm's counters of batches serve training alone
+        if value.is_floating_point()  # batch norm's counters are needed only for training
     }
     for name, tensors in ((MODEL, model), (STATISTICS, statistics.to_tensors())):
         _check_finite(directory / name, tensors)
@@ -150,10 +151,10 @@ def write_files(
 
 
 def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite: bool) -> None:
-    """Put an artifact at ``target`` by way of a directory beside it: a crash leaves the old one or the new one.
+    """Write an artifact to a directory beside ``target`` and rename it, so that a crash leaves the old or the new one.
 
-    ``write`` fills the new directory. Files in the old one that are no part of the format are kept. Raises
-    FileExistsError where ``target`` exists and ``overwrite`` is False.
+    ``write`` fills the new directory. Files in the old one that are not part of the format are kept. Raises
+    FileExistsError if ``target`` exists and ``overwrite`` is False.
     """
     _restore(target)
     if target.exists() and not overwrite:
@@ -163,13 +164,13 @@ def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite:
         with workplace(target) as place:
             new, old = place / "new", previous(target)
             new.mkdir()
-            if target.exists():  # the pictures of its card, and whatever else is there
+            if target.exists():  # keep the pictures of its card and any other files
                 shutil.copytree(target, new, dirs_exist_ok=True, ignore=_own_files(target))
             write(new)
             for file in (MODEL, STATISTICS):
-                (new / file).chmod(0o644)  # safetensors' 0600 would lock other users out
+                (new / file).chmod(0o644)  # safetensors writes 0600, which would lock other users out
             if target.exists():
-                shutil.rmtree(old, ignore_errors=True)  # what a crash, or a file in use, left of the one before
+                shutil.rmtree(old, ignore_errors=True)  # left by a crash, or by a file in use
                 os.replace(target, old)
             os.replace(new, target)
             shutil.rmtree(old, ignore_errors=True)
@@ -178,12 +179,12 @@ def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite:
 
 
 def _own_files(target: Path) -> Callable[[str, list[str]], list[str]]:
-    """For ``copytree``: leave out the files of the format at the top of ``target``, which are written anew."""
+    """For ``copytree``: ignore the files of the format at the top of ``target``, because they are written again."""
     return lambda folder, names: [name for name in names if Path(folder) == target and name in FILES]
 
 
 def _restore(target: Path) -> None:
-    """Undo a replacement that was cut off between its two renames."""
+    """Undo a replacement that was interrupted between its two renames."""
     if not target.exists() and previous(target).exists():
         with suppress(FileNotFoundError):  # another process did it
             os.replace(previous(target), target)
@@ -226,8 +227,17 @@ def _format_advice(found: Any) -> str:
 
 
 def _check_types(path: Path, config: dict[str, Any]) -> None:
-    types = {"network": dict, "classes": list, "counts": list, "recommended": dict, "reconstruction": dict,
-             "training": dict, "files": dict, "image_size": int, "channels": int}  # fmt: skip
+    types = {
+        "network": dict,
+        "classes": list,
+        "counts": list,
+        "recommended": dict,
+        "reconstruction": dict,
+        "training": dict,
+        "files": dict,
+        "image_size": int,
+        "channels": int,
+    }
     for key, expected in types.items():
         if not isinstance(config.get(key), expected):
             raise ArtifactError(f"{path}: {key!r} is {config.get(key)!r:.80}, expected a {expected.__name__}")
@@ -280,12 +290,15 @@ def _model_spec(encoder: nn.Module, generator: nn.Module) -> Spec:
 
 
 def _read_tensors(directory: Path, name: str, spec: Spec, config: Config) -> dict[str, Tensor]:
-    """Read a safetensors file that must hold exactly the tensors of ``spec``: header, then hash, then data."""
+    """Read a safetensors file that must hold exactly the tensors of ``spec``.
+
+    The header is checked first, then the hash, and then the data is read.
+    """
     path = directory / name
     if not path.is_file():
         raise ArtifactError(f"{path}: missing; {CONFIG} lists {sorted(config.files)}")
     try:
-        with safe_open(path, "pt") as file:  # maps the file and reads its header alone
+        with safe_open(path, "pt") as file:  # maps the file and reads only its header
             _check_header(path, file, spec)
             expected = config.files.get(name)
             found = _fingerprint(path)

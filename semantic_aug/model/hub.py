@@ -1,7 +1,7 @@
-"""Where a checkpoint lives: a bundled name, a directory or a Hugging Face Hub repository => a local directory.
+"""Find the local directory of a checkpoint, which is a bundled name, a directory or a repository on the Hub.
 
-And the way back, to a Hub repository. A Hub id is ``user/repo``, or ``user/repo@revision`` with a branch, a tag or the
-40 digits of a commit. It names a model repository whose top level has the files of an artifact.
+This module also pushes a checkpoint to the Hub. A Hub id is ``user/repo``, or ``user/repo@revision`` with a branch, a
+tag or the 40 digits of a commit. It names a model repository whose top level has the files of an artifact.
 """
 
 import json
@@ -13,30 +13,30 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parents[1]
-# In a wheel the checkpoints lie inside the package, in a source tree (an editable install) beside it.
+# The checkpoints are inside the package in a wheel, and beside it in a source tree (an editable install).
 BUNDLED = (PACKAGE / "checkpoints", PACKAGE.parent / "checkpoints")
 CONFIG, MODEL, STATISTICS, CARD = "config.json", "model.safetensors", "statistics.safetensors", "README.md"
 NEEDED = (CONFIG, MODEL, STATISTICS)
 HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>.+))?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MOMENT = 0.1  # seconds, far longer than two renames take
-TIMEOUT = 5.0  # seconds that the Hub has to answer whether it knows a repository
+TIMEOUT = 5.0  # seconds to wait for the Hub's answer about a repository
 
 
 def bundled() -> dict[str, Path]:
-    """The checkpoints that came with the package: name => directory."""
-    # The first place that a name is found in wins: beside a copy of the package, `checkpoints` may be somebody else's.
+    """The checkpoints that come with the package: name => directory."""
+    # The first match wins, because a `checkpoints` folder beside a copy of the package may belong to somebody else.
     found = [path.parent for root in BUNDLED for path in sorted(root.glob("*/config.json"))]
     return {path.name: path for path in reversed(found)}
 
 
 def resolve(checkpoint: str | Path, *, revision: str | None = None, **download_options: Any) -> Path:
-    """The local directory of ``checkpoint``: a bundled name, a directory, or a Hub id, looked for in this order.
+    """The local directory of ``checkpoint``: a bundled name, a directory or a Hub id, looked up in this order.
 
-    So a directory ``user/repo`` below the current one wins over the repository ``user/repo`` of the Hub, and a
-    ``Path`` is never looked for there. ``revision`` is another way to write ``user/repo@revision``;
-    ``download_options`` are those of ``download``. Raises FileNotFoundError that says what there is instead, and
-    ValueError for a revision of what is no Hub repository, or for two of them.
+    A directory ``user/repo`` below the current one therefore takes precedence over the Hub repository ``user/repo``. A
+    ``Path`` is never looked up on the Hub. ``revision`` is another way to write ``user/repo@revision``, and
+    ``download_options`` are those of ``download``. Raises FileNotFoundError with a list of what there is, and
+    ValueError if two revisions are given, or one for something that is not a Hub repository.
     """
     local = _local(checkpoint)
     if local is not None:
@@ -52,15 +52,15 @@ def resolve(checkpoint: str | Path, *, revision: str | None = None, **download_o
         raise ValueError(f"{checkpoint!r} names a revision already; got revision={revision!r} too")
     try:
         return download(match["repo"], revision or match["revision"], **download_options)
-    except (FileNotFoundError, ValueError) as error:  # a ValueError: no name that the Hub allows
+    except (FileNotFoundError, ValueError) as error:  # ValueError means that the Hub does not allow the name
         raise FileNotFoundError(f"{missing} on the Hub: {error}") from error
 
 
 def pin(checkpoint: str | Path) -> str | Path:
-    """``checkpoint`` in words that mean the same files in every process from now on.
+    """A name of ``checkpoint`` that refers to the same files in every process from now on.
 
-    A Hub id is downloaded, where it is not in the cache, and becomes ``user/repo@commit``, which is then found in the
-    cache without a request. A directory becomes absolute, a bundled name stays. Raises as ``resolve`` does.
+    A Hub id is downloaded unless it is in the cache, and becomes ``user/repo@commit``, which is then found in the cache
+    without a request. A directory becomes absolute, and a bundled name stays the same. Raises as ``resolve`` does.
     """
     directory = resolve(checkpoint)
     if checkpoint in bundled():
@@ -79,12 +79,12 @@ def _local(checkpoint: str | Path) -> Path | None:
     old = previous(directory.resolve())
     if not old.is_dir():
         return None
-    time.sleep(MOMENT)  # another process may be between its two renames; else it was stopped there
+    time.sleep(MOMENT)  # another process may be between its two renames, or it was stopped there
     return directory if directory.is_dir() else old
 
 
 def previous(directory: Path) -> Path:
-    """Where a directory is while another takes its place, until that is there."""
+    """Where a directory is kept while it is being replaced."""
     return directory.with_name(f".{directory.name}.previous")
 
 
@@ -104,21 +104,20 @@ def download(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> Path:
-    """The directory of a Hub repository's artifact in the cache, downloaded where need be; its name is the commit.
+    """The cached directory of a Hub repository's artifact, downloaded if necessary. Its name is the commit.
 
-    Only the files of an artifact are downloaded. A commit's 40 digits that are in the cache cost no request. Where the
-    Hub does not answer, the cached state of the revision is used, with a UserWarning.
+    Only the files of an artifact are downloaded. A commit (40 digits) that is in the cache needs no request. If the Hub
+    does not answer, the cached state of the revision is used, with a UserWarning.
 
     Args:
         repo_id: ``user/repo``.
         revision: a branch, a tag or the 40 digits of a commit (None: the branch "main").
-        token: of the Hub (None: ``HF_TOKEN`` or what ``hf auth login`` stored; False: none).
-        cache_dir: None: huggingface_hub's, which ``HF_HOME`` moves.
-        local_files_only: use what is in the cache and ask nothing; so does ``HF_HUB_OFFLINE=1``.
-        force_download: download again what is in the cache, such as a file that was damaged there.
+        token: token for the Hub (None: ``HF_TOKEN`` or the one that ``hf auth login`` stored; False: no token).
+        cache_dir: where downloads are kept (None: huggingface_hub's cache, which ``HF_HOME`` moves).
+        local_files_only: use only files in the cache and make no requests, as ``HF_HUB_OFFLINE=1`` does.
+        force_download: download cached files again, for example if they are damaged.
 
-    Raises FileNotFoundError, with the reason, where there is no artifact to be had, and OSError where the cache
-    cannot be written.
+    Raises FileNotFoundError, with the reason, if no artifact can be found, and OSError if the cache cannot be written.
     """
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -133,7 +132,7 @@ def download(
         cached = None
     if pinned and cached is not None:
         return cached
-    # The calls below would wait for ever for a Hub that accepts and never answers; this one keeps to its timeout.
+    # If the Hub accepts a connection but never answers, the calls below would wait forever. This one has a timeout.
     try:
         info = HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT)
     except (OSError, HTTPError, json.JSONDecodeError) as error:
@@ -153,22 +152,26 @@ def download(
         raise FileNotFoundError(f"the repository is there, but no artifact of this library: no {min(lacking)} in it")
     try:
         directory = snapshot_download(
-            repo_id, revision=info.sha, token=token, cache_dir=cache_dir, force_download=force_download,
+            repo_id,
+            revision=info.sha,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
             allow_patterns=[*NEEDED, CARD],
-        )  # fmt: skip
-        # The cache's note of the commit that a branch or tag is at moves only now that all files are there: moved
-        # before, a download that breaks off would hide the older commit that is whole.
+        )
+        # The cache's reference from a branch or tag to a commit is updated only now that all files are there.
+        # Otherwise an interrupted download would hide the older commit that is complete.
         if not pinned:
             hf_hub_download(repo_id, CONFIG, revision=revision, token=token, cache_dir=cache_dir)
     except (HTTPError, LocalEntryNotFoundError, ConnectionError, RuntimeError) as error:
-        if _answered(error):  # of a gated repository all may read the list of files, but not the files
+        if _answered(error):  # anyone may list the files of a gated repository, but not read them
             raise FileNotFoundError(_refusal(error, revision)) from error
         raise FileNotFoundError(f"the download broke off ({_summary(error)}); try again") from error
     return Path(directory)
 
 
 def _cached(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
-    """The directory of a revision as the cache knows it, where all files of an artifact are in it."""
+    """The cached directory of a revision, or None unless it has all files of an artifact."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -178,17 +181,17 @@ def _cached(repo_id: str, revision: str | None, cache_dir: str | Path | None) ->
         )
     except LocalEntryNotFoundError:
         return None
-    # Of a cache that was filled file by file the client does not know whether it is whole.
+    # The client does not know whether a cache that was filled file by file is complete.
     return Path(found) if all((Path(found) / name).is_file() for name in NEEDED) else None
 
 
 def _names(info: Any) -> set[str]:
-    """The files of a repository, of what the Hub says about it."""
+    """The names of a repository's files, from the Hub's information about it."""
     return {file.rfilename for file in info.siblings or []}
 
 
 def _answered(error: Exception) -> bool:
-    """Whether the Hub itself said no, rather than being away, broken or busy."""
+    """Whether the Hub itself refused, rather than being unreachable, broken or busy."""
     status = _status(error)
     return status is not None and status < 500 and status != 429
 
@@ -212,7 +215,7 @@ def _refusal(error: Exception, revision: str | None) -> str:
 
 
 def _summary(error: BaseException) -> str:
-    """An error in one line, which is not long."""
+    """An error as one short line."""
     return f"{type(error).__name__}: {' '.join(str(error).split()):.200}".removesuffix(": ")
 
 
@@ -229,23 +232,23 @@ def push(
     token: str | bool | None = None,
     commit_message: str | None = None,
 ) -> str:
-    """Put the files of an artifact (name => path), and nothing else, into a Hub repository, in one commit.
+    """Upload the files of an artifact (name => path), and nothing else, to a Hub repository in one commit.
 
-    The repository is made where there is none. Files that have not changed are not sent; nothing changed, there is no
-    commit.
+    The repository is created if necessary. Files that have not changed are not sent. If nothing has changed, there is
+    no commit.
 
     Args:
-        files: what to put there, with the artifact's files among it.
+        files: the files to upload, including the artifact's files.
         repo_id: ``user/repo``.
-        card: the model card where neither ``files`` nor the repository has one.
+        card: the model card to use if neither ``files`` nor the repository has one.
         private: whether a new repository is private (None: as the account's or organisation's settings say).
-        tag: a new name for the commit, such as "v1.0".
-        token: with write access (None: ``HF_TOKEN`` or what ``hf auth login`` stored).
-        commit_message: None: "Upload a semantic-aug artifact".
+        tag: a new tag for the commit, such as "v1.0".
+        token: a token with write access (None: ``HF_TOKEN`` or the one that ``hf auth login`` stored).
+        commit_message: message of the commit (None: "Upload a semantic-aug artifact").
 
-    Returns ``user/repo@commit``. Raises ValueError for another ``repo_id``, where ``private`` is asked for and the
-    repository is public, and where the tag exists; PermissionError where the Hub does not let this token write, and
-    ConnectionError where it cannot be reached or fails.
+    Returns ``user/repo@commit``. Raises ValueError for a malformed ``repo_id``, if ``private`` is set but the
+    repository is public, or if the tag exists. Raises PermissionError if the Hub does not let this token write, and
+    ConnectionError if the Hub cannot be reached or fails.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
@@ -275,7 +278,7 @@ def push(
         if tag is not None:
             api.create_tag(repo_id, tag=tag, revision=commit.oid)
     except (OSError, HTTPError, RuntimeError) as error:
-        # The client hides why a large file could not be sent.
+        # For a large file, the client hides the reason in the cause of its error.
         reason = (error.__cause__ or error) if isinstance(error, RuntimeError) else error
         if _status(reason) in (401, 403):
             raise PermissionError(

@@ -1,18 +1,18 @@
 """Encoder E, generator G and discriminator D of the VAE-GAN, and the presets.
 
 Images are float tensors (N, channels, image_size, image_size) in [-1, 1]; latents are (N, latent_dim).
-The stems fold patches of ``patch_size`` x ``patch_size`` pixels into channels and the generator's head unfolds them
-(pixel shuffle), for at full resolution the networks would be bound by memory traffic. Level 0 is the folded
-resolution; every level halves it, while the size is even and above 4.
+The stems fold patches of ``patch_size`` x ``patch_size`` pixels into channels, and the generator's head unfolds them
+(pixel shuffle). At full resolution the networks would be limited by memory traffic. Level 0 is the folded resolution.
+Every level halves it, as long as the size is even and above 4.
 
-Beside the convolutions E and G have one linear layer each, between a thumbnail of the image and the latent. The
-optimum of a linear VAE is probabilistic PCA (Lucas et al. 2019, arXiv 1911.02469); ``trainer/pca.py`` starts the
-linear layers there and the convolutions start at zero, so that training begins with what it would learn slowly.
-The paper (arXiv 2411.17254) asks for a ResNet-style encoder and BigGAN-style G and D; method details are ours.
+Besides the convolutions, E and G have one linear layer each, between a thumbnail of the image and the latent. The
+optimum of a linear VAE is probabilistic PCA (Lucas et al. 2019, arXiv 1911.02469). ``trainer/pca.py`` initialises the
+linear layers there, and the convolutions start at zero, so that training does not have to learn the PCA slowly. The
+paper (arXiv 2411.17254) asks for a ResNet-style encoder and BigGAN-style G and D. The details of the method are ours.
 
-G and D may be conditional on the class (``num_classes`` above 0): G's norms are modulated by the latent and the label,
-and D is a projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637). Labels are int64 (N,); the label -1,
-``NO_LABEL``, stands for "not known" and adds nothing, so that a conditional G decodes without a label too.
+G and D may be conditional on the class (``num_classes`` above 0). The latent and the label then modulate G's norms, and
+D is a projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637). Labels are int64 (N,). The label -1,
+``NO_LABEL``, stands for an unknown class and adds nothing, so a conditional G can also decode without a label.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,15 +23,15 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
-THUMBNAIL_VALUES = 4096  # upper bound of the pixels times channels that the linear layers see
-START_LOGVAR = -3.0  # a latent's variance when training starts, against 1 for the spread of the means
+THUMBNAIL_VALUES = 4096  # upper bound of the pixels times channels in the thumbnails of the linear layers
+START_LOGVAR = -3.0  # log variance of a latent when training starts, while the means have a variance of 1
 NO_LABEL = -1
-LOGVAR_LIMIT = 10.0  # a standard deviation between e^-5 and e^5; beyond it exp() endangers low precision
+LOGVAR_LIMIT = 10.0  # a standard deviation between e^-5 and e^5; beyond it, exp() is unsafe in low precision
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """Sizes of the three networks. Raises ValueError for a value that no network can be built from."""
+    """Sizes of the three networks. Raises ValueError for a value with which no network can be built."""
 
     image_size: int
     """Height and width in pixels: a multiple of 16 from 32 to 256. Images of other sizes are resized to it."""
@@ -40,20 +40,25 @@ class NetworkConfig:
     latent_dim: int = 128
     """Length d of the latent vector, 1 to 4096."""
     width: int = 48
-    """Channels of E and G at level 0, 1 to 512; doubled at each level up to ``max_multiplier``."""
+    """Channels of E and G at level 0, 1 to 512. They double at each level, up to ``max_multiplier`` times as many."""
     max_multiplier: int = 4
-    """Upper bound of the doubling, 1 to 64."""
+    """Upper bound of the factor by which channels grow, 1 to 64."""
     discriminator_width: int = 32
-    """The same as ``width``, for D. An artifact holds no D; the field describes how it was trained."""
+    """The same as ``width`` for D. An artifact has no D, so there the field only records how it was trained."""
     patch_size: int = 2
     """Side of the patches folded into channels: 1 or 2."""
     num_classes: int = 0
-    """Classes that G and D are conditional on, 2 to 65536; 0: unconditional."""
+    """Number of classes that G and D are conditional on, 2 to 65536, or 0 for unconditional networks."""
 
     def __post_init__(self) -> None:
-        bounds = {"image_size": (32, 256), "latent_dim": (1, 4096), "width": (1, 512),
-                  "max_multiplier": (1, 64), "discriminator_width": (1, 512),
-                  "num_classes": (0, 65536)}  # fmt: skip
+        bounds = {
+            "image_size": (32, 256),
+            "latent_dim": (1, 4096),
+            "width": (1, 512),
+            "max_multiplier": (1, 64),
+            "discriminator_width": (1, 512),
+            "num_classes": (0, 65536),
+        }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -74,12 +79,12 @@ class NetworkConfig:
             raise ValueError("num_classes must be 0 (unconditional) or at least 2, got 1: a single class tells nothing")
 
     def to_dict(self) -> dict[str, int]:
-        """The fields as an artifact stores them: without ``num_classes`` where it is 0, as in format 1."""
+        """The fields as an artifact stores them. ``num_classes`` is left out if it is 0, as in format 1."""
         return {name: value for name, value in asdict(self).items() if name != "num_classes" or value}
 
     @property
     def levels(self) -> int:
-        """How often the folded resolution is halved: with patches of 2, 2 at 32 px, 3 at 48 and 64, 5 at 256."""
+        """How often the folded resolution is halved: with patches of 2 pixels, 2 at 32 px, 3 at 48 and 64, 5 at 256."""
         size, levels = self.image_size // self.patch_size, 0
         while size % 2 == 0 and size > 4:
             size, levels = size // 2, levels + 1
@@ -92,12 +97,12 @@ class NetworkConfig:
 
     @property
     def folded_channels(self) -> int:
-        """Channels of an image whose patches are folded."""
+        """Channels of an image after its patches are folded."""
         return self.channels * self.patch_size**2
 
     @property
     def thumbnail_size(self) -> int:
-        """Height and width of what the linear layers see: the image size, halved while it has too many values."""
+        """Height and width of the linear layers' thumbnail: the image size, halved until it has few enough values."""
         size = self.image_size
         while self.channels * size**2 > THUMBNAIL_VALUES:
             size //= 2
@@ -122,13 +127,13 @@ def _conv3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
 
 
 def _start_at_zero(layer: nn.Conv2d | nn.Linear) -> None:
-    """Residual branches and modulations that start at zero leave a path from x to x' that is learnt faster."""
+    """Set a residual branch or modulation to zero. The path from x to x' that remains is learnt faster."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
 
 def one_hot(labels: Tensor, num_classes: int) -> Tensor:
-    """Labels (N,) => float32 (N, num_classes): a row of zeros for ``NO_LABEL``."""
+    """Labels (N,) => float32 (N, num_classes), with a row of zeros for ``NO_LABEL``."""
     return (labels[:, None] == torch.arange(num_classes, device=labels.device)).float()
 
 
@@ -206,9 +211,9 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """G: latents (N, d) and, where it is conditional, labels (N,) -> images (N, channels, S, S) in [-1, 1].
+    """G: latents (N, d) and, if it is conditional, labels (N,) -> images (N, channels, S, S) in [-1, 1].
 
-    Labels are not looked at by an unconditional G; ``None`` is ``NO_LABEL`` for all.
+    An unconditional G ignores labels. ``None`` means ``NO_LABEL`` for all latents.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -222,7 +227,7 @@ class Generator(nn.Module):
         self.norm = nn.BatchNorm2d(widths[-1])
         self.unfold = _conv3(widths[-1], widths[-1])
         self.patch_size = config.patch_size
-        # At full resolution, so that neighbouring patches meet without a seam.
+        # This layer works at full resolution, so that there are no seams between patches.
         self.head = _conv3(widths[-1] // config.patch_size**2, config.channels)
         _start_at_zero(self.head)
         self.thumbnail = (config.channels, config.thumbnail_size, config.thumbnail_size)
@@ -241,7 +246,7 @@ class Generator(nn.Module):
         return torch.tanh(h + linear)
 
     def _condition(self, z: Tensor, labels: Tensor | None) -> Tensor:
-        """What modulates the norms: the latent and, one-hot, the label; the modulation's weights embed it."""
+        """What modulates the norms: the latent and the one-hot label, which the modulation's weights embed."""
         if not self.num_classes:
             return z
         known = z.new_zeros(len(z), self.num_classes) if labels is None else one_hot(labels, self.num_classes).to(z)
@@ -263,9 +268,9 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """D: images (N, channels, S, S) and, where it is conditional, labels (N,) -> realness scores (N,), unbounded.
+    """D: images (N, channels, S, S) and, if it is conditional, labels (N,) -> realness scores (N,), unbounded.
 
-    Conditional, it is a projection discriminator: D(x, y) = w^T h(x) + v_y^T h(x), v_y = 0 for ``NO_LABEL``.
+    A conditional D is a projection discriminator: D(x, y) = w^T h(x) + v_y^T h(x), with v_y = 0 for ``NO_LABEL``.
     """
 
     def __init__(self, config: NetworkConfig) -> None:

@@ -13,14 +13,17 @@ MAX_STRENGTH = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class Recommended:
-    """What did best on validation data; the defaults hold until that is measured. Raises ValueError out of range."""
+    """The settings that did best on validation data. The defaults apply until that has been measured.
+
+    Raises ValueError for settings out of range.
+    """
 
     mode: Mode = "detail"
     """"decode" (the paper's, x' = G(z')) or "detail" (x' = x + G(z') - G(mu))."""
     p: float = 0.5
     """Probability in [0, 1] of augmenting an image."""
     shrinkage: Shrinkage = "oas"
-    """Of the class covariances, as in ``ClassStatistics.covariance``."""
+    """Shrinkage of the class covariances, as in ``ClassStatistics.covariance``."""
     strength: float = 0.35
     """Scale s >= 0 of the latent covariance (Eq. 4)."""
 

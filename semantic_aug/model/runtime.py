@@ -17,15 +17,18 @@ PRECISIONS = (None, torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LatentModel:
-    """E, G, class means and covariance factors of an artifact on one device; made by ``LatentModel.of``.
+    """E, G, class means and covariance factors of an artifact on one device, made by ``LatentModel.of``.
 
     Attributes:
-        encoder, generator: E and G, in eval mode, channels last; those of the artifact where nothing had to change.
-        network: their sizes.
-        recommended: what the artifact recommends.
-        means: of the latents of each class, float32 (K, d).
-        factors: L_c with L_c L_c^T = Sigma_c, float32 (K + 1, d, r), the pooled one last, so ``POOLED`` indexes it.
-        dtype: of the networks' convolutions and linear layers, under autocast; None: float32, without autocast.
+        encoder, generator: E and G, in eval mode, channels last. They are those of the artifact if nothing had to
+            change.
+        network: sizes of the networks.
+        recommended: settings that the artifact recommends.
+        means: means of the latents of each class, float32 (K, d).
+        factors: L_c with L_c L_c^T = Sigma_c, float32 (K + 1, d, r). The pooled factor is the last one, so that
+            ``POOLED`` indexes it.
+        dtype: dtype of the networks' convolutions and linear layers under autocast. None means float32 without
+            autocast.
 
     Example::
 
@@ -54,15 +57,16 @@ class LatentModel:
         """Prepare an artifact.
 
         Args:
-            artifact: stays as it is.
+            artifact: the artifact, which is not changed.
             device: where to compute (None: where the artifact's networks are).
-            dtype: bfloat16 or float16 keeps the weights of convolutions and linear layers in it, so that no call casts
-                them, and runs the networks under autocast; norms stay float32. None or float32: float32.
-            shrinkage: of the covariances, as in ``ClassStatistics.covariance``.
-            rank: how many leading directions of each covariance are kept, 1..d (None: all d).
+            dtype: bfloat16 or float16 runs the networks under autocast. The weights of convolutions and linear layers
+                are stored in this dtype, so that they need not be cast in every call. Norms stay float32. None or
+                float32 runs everything in float32.
+            shrinkage: shrinkage of the covariances, as in ``ClassStatistics.covariance``.
+            rank: number of leading directions of each covariance to keep, 1..d (None: all d).
 
-        Raises ValueError for a precision that the device does not have, for a shrinkage or rank out of range, and
-        where no class has two images.
+        Raises ValueError for a precision that the device does not support, for a shrinkage or rank out of range, and if
+        no class has two images.
         """
         device = on_device(artifact.device if device is None else device)
         dtype = None if dtype == torch.float32 else dtype
@@ -83,12 +87,12 @@ class LatentModel:
 
     @property
     def device(self) -> torch.device:
-        """Where everything is."""
+        """The device of the networks and statistics."""
         return self.factors.device
 
     @property
     def num_classes(self) -> int:
-        """K."""
+        """Number of classes K."""
         return len(self.means)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -99,8 +103,8 @@ class LatentModel:
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
         """Latents (N, d) => images, float32 (N, channels, S, S) in [-1, 1].
 
-        ``labels`` (N,) are class indices, -1 where a class is not known (None: for all). Only a conditional artifact
-        decodes differently for them.
+        ``labels`` (N,) are class indices, -1 if a class is not known (None: all unknown). An unconditional artifact
+        ignores them.
         """
         conditional = labels is not None and self.network.num_classes
         with torch.no_grad(), self._autocast():
@@ -111,7 +115,7 @@ class LatentModel:
 
 
 def check_dtype(dtype: torch.dtype | None, device: torch.device | None = None) -> None:
-    """Raise ValueError for a precision that is not offered, or that ``device`` does not have."""
+    """Raise ValueError for a precision that is not available, or that ``device`` does not support."""
     if dtype not in PRECISIONS:
         raise ValueError(f"dtype must be None, torch.float32, torch.bfloat16 or torch.float16, got {dtype}")
     if dtype != torch.bfloat16 or device is None or device.type != "cuda":
@@ -122,9 +126,9 @@ def check_dtype(dtype: torch.dtype | None, device: torch.device | None = None) -
 
 
 def _prepare(network: nn.Module, device: torch.device, dtype: torch.dtype | None) -> nn.Module:
-    """A copy on ``device`` whose convolutions and linear layers have their weights in ``dtype``."""
-    # Folding the norms into their neighbours, and convolving before upsampling, gain 10 to 20 % in float32 and nothing
-    # that could be measured in bfloat16, for a second definition of the networks.
+    """Copy a network to ``device``, with the weights of its convolutions and linear layers in ``dtype``."""
+    # Folding norms into their neighbours and convolving before upsampling would gain 10 to 20 % in float32, and nothing
+    # measurable in bfloat16. It is not worth a second definition of the networks.
     prepared = copy.deepcopy(network).to(device)
     for layer in prepared.modules():
         if dtype is not None and isinstance(layer, nn.Conv2d | nn.Linear):

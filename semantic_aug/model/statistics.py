@@ -1,4 +1,4 @@
-"""Per-class statistics of the latents: count, mean and covariance, streamed and merged exactly, in float64."""
+"""Per-class statistics of the latents: count, mean and covariance, streamed and merged exactly in float64."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from torch import Tensor
 
 Shrinkage = Literal["oas", "pooled"] | float | None
 
-POOLED = -1  # the label under which the pooled within-class covariance is asked for
+POOLED = -1  # the label that selects the pooled within-class covariance
 
 
 class ClassStatistics:
@@ -19,8 +19,18 @@ class ClassStatistics:
         num_classes: K, at least 1.
         dim: d, the length of a latent, at least 1.
 
-    Attributes: ``count`` int64 (K,), ``mean`` float64 (K, d), ``scatter`` float64 (K, d, d): the sum over a class
-    of (mu - mean)(mu - mean)^T. Covariances are derived on read, so that the shrinkage can be chosen late.
+    Attributes:
+        count: number of images of each class, int64 (K,).
+        mean: mean of each class, float64 (K, d).
+        scatter: sum over each class of (mu - mean)(mu - mean)^T, float64 (K, d, d). Covariances are computed when they
+            are read, so that the shrinkage can be chosen later.
+
+    Example::
+
+        statistics = ClassStatistics(num_classes=2, dim=8)
+        statistics.update(torch.randn(50, 8), torch.arange(50) % 2)
+        covariance = statistics.covariance(0)  # (8, 8), float64
+        variances, vectors = statistics.directions(0)  # (8,) and (8, 8)
     """
 
     def __init__(self, num_classes: int, dim: int) -> None:
@@ -51,7 +61,7 @@ class ClassStatistics:
             mean = members.mean(0)
             moved = self._add(label, len(members), mean)
             rows = torch.cat([members - mean, moved[None]])
-            self.scatter[label].addmm_(rows.T, rows)  # in place: with many classes, memory traffic is all the time
+            self.scatter[label].addmm_(rows.T, rows)  # in place, since memory traffic dominates with many classes
 
     def merge(self, other: "ClassStatistics") -> None:
         """Add the statistics of other images of the same classes, as if ``update`` had seen them here."""
@@ -67,9 +77,10 @@ class ClassStatistics:
                 self.scatter[label].addr_(moved, moved)
 
     def _add(self, label: int, count: int, mean: Tensor) -> Tensor:
-        """Update count and mean; the vector (d,) whose outer product is the scatter due to the means' difference.
+        """Update count and mean. Returns the vector (d,) whose outer product is the scatter between the two means.
 
-        Chan, Golub and LeVeque (1979): exact for any split, and no digits are lost where |mean| >> std.
+        This is the method of Chan, Golub and LeVeque (1979). It is exact for any split, and loses no digits if
+        |mean| >> std.
         """
         old = int(self.count[label])
         total = old + count
@@ -79,12 +90,17 @@ class ClassStatistics:
         return delta * math.sqrt(old * count / total)
 
     def covariance(self, label: int, shrinkage: Shrinkage = "oas") -> Tensor:
-        """Covariance (d, d) of one class, float64, biased (divided by n), shrunk; ``POOLED`` gives the pooled one.
+        """Covariance (d, d) of one class, float64, biased (divided by n) and shrunk. ``POOLED`` gives the pooled one.
 
-        ``shrinkage``: "oas" toward a scaled identity (Chen et al. 2010, Eq. 23), "pooled" toward the pooled
-        within-class covariance with weight d / (n + d) (the mean of an inverse-Wishart posterior whose prior counts
-        as d images), a number in [0, 1] toward the pooled one with that weight, or None.
-        A class with fewer than 2 images gets the pooled covariance. Raises ValueError where no class has 2 images.
+        ``shrinkage`` is one of the following:
+
+        - "oas" shrinks toward a scaled identity (Chen et al. 2010, Eq. 23).
+        - "pooled" shrinks toward the pooled within-class covariance with weight d / (n + d). This is the mean of an
+          inverse-Wishart posterior whose prior counts as d images.
+        - A number in [0, 1] shrinks toward the pooled covariance with that weight.
+        - None does not shrink.
+
+        A class with fewer than 2 images gets the pooled covariance. Raises ValueError if no class has 2 images.
         """
         check_shrinkage(shrinkage)
         if label != POOLED:
@@ -92,7 +108,7 @@ class ClassStatistics:
         return self._shrink(label, shrinkage, None)
 
     def _shrink(self, label: int, shrinkage: Shrinkage, pooled: Tensor | None) -> Tensor:
-        """As ``covariance``, with the pooled covariance where the caller has it already."""
+        """Do the same as ``covariance``, with the pooled covariance if the caller already has it."""
         n = int(self.count[label]) if label != POOLED else 0
         if n < 2:
             return (self._pool() if pooled is None else pooled).clone()
@@ -116,7 +132,7 @@ class ClassStatistics:
         return self.scatter[known].sum(0) / self.count[known].sum()
 
     def total(self) -> tuple[Tensor, Tensor]:
-        """Mean (d,) and covariance (d, d) of all images, whatever their class: float64, shrunk by "oas"."""
+        """Mean (d,) and covariance (d, d) of the images of all classes together, float64, shrunk by "oas"."""
         n = int(self.count.sum())
         weights = self.count.double() / n
         mean = weights @ self.mean
@@ -126,8 +142,8 @@ class ClassStatistics:
     def factor(self, label: int, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
         """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``.
 
-        From an eigendecomposition, directions in order of decreasing variance: column i is the i-th principal
-        direction times its standard deviation. ``rank`` r in 1..d keeps the first r columns (None: all d).
+        It comes from an eigendecomposition. Column i is the i-th principal direction times its standard deviation, in
+        order of decreasing variance. ``rank`` r in 1..d keeps the first r columns (None: all d).
         """
         check_shrinkage(shrinkage)
         if label != POOLED:
@@ -135,7 +151,7 @@ class ClassStatistics:
         return self._factor(label, shrinkage, self._checked_rank(rank), None)
 
     def factors(self, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
-        """``factor`` of every class, float32 (K + 1, d, r), the pooled one last, so that ``POOLED`` indexes it."""
+        """``factor`` of every class, float32 (K + 1, d, r). The pooled one is last, so that ``POOLED`` indexes it."""
         check_shrinkage(shrinkage)
         rank, pooled = self._checked_rank(rank), self._pool()
         labels = [*range(self.num_classes), POOLED]
@@ -151,16 +167,16 @@ class ClassStatistics:
         return (vectors[:, :rank] * variances[:rank].sqrt()).float()
 
     def directions(self, label: int, shrinkage: Shrinkage = "oas") -> tuple[Tensor, Tensor]:
-        """Principal directions of ``covariance(label, shrinkage)``, by decreasing variance; ``POOLED`` as there.
+        """Principal directions of ``covariance(label, shrinkage)`` in order of decreasing variance.
 
-        Variances (d,) along them and unit vectors (d, d), one a column, float64. The sign of an eigenvector is
-        arbitrary and differs between machines; here the entry of largest magnitude is positive.
+        Returns the variances (d,) along them, and unit vectors (d, d), one per column, both float64. The sign of an
+        eigenvector is arbitrary and differs between machines, so here the entry of largest magnitude is positive.
         """
         variances, vectors = _eigen(self.covariance(label, shrinkage))
         return variances, vectors * column_signs(vectors)
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """``count`` int64 (K,), ``mean`` float32 (K, d), ``covariance`` float32 (K, d, d): biased, unshrunk."""
+        """``count`` int64 (K,), ``mean`` float32 (K, d) and ``covariance`` float32 (K, d, d), biased and unshrunk."""
         covariance = self.scatter / self.count.clamp(min=1)[:, None, None]
         return {"count": self.count.clone(), "mean": self.mean.float(), "covariance": covariance.float()}
 
@@ -193,7 +209,7 @@ def _oas(covariance: Tensor, n: int) -> Tensor:
     d = len(covariance)
     mean_square = covariance.square().mean()
     variance = covariance.trace() / d
-    # Written as in scikit-learn, whose alpha is tr(S^2) / d^2; d = 1 and multiples of the identity need no shrinkage.
+    # As in scikit-learn, whose alpha is tr(S^2) / d^2. For d = 1 and multiples of the identity, shrinkage does nothing.
     excess = (n + 1) * (mean_square - variance.square() / d)
     weight = min(float((mean_square + variance.square()) / excess), 1.0) if excess > 0 else 1.0
     return (1 - weight) * covariance + weight * variance * torch.eye(
@@ -202,7 +218,7 @@ def _oas(covariance: Tensor, n: int) -> Tensor:
 
 
 def _eigen(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Eigenvalues (d,) in decreasing order and eigenvectors (d, d), one a column."""
+    """Eigenvalues (d,) in decreasing order and eigenvectors (d, d), one per column."""
     values, vectors = torch.linalg.eigh(covariance)
-    # Rounding may leave eigenvalues a little below 0 where a class has fewer images than dimensions.
+    # If a class has fewer images than dimensions, rounding may leave eigenvalues slightly below 0.
     return values.clamp(min=0).flip(0), vectors.flip(1)

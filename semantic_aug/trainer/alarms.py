@@ -1,19 +1,19 @@
-"""Signs of a run that goes wrong, told from its figures, each with what to do."""
+"""Warnings about a run that goes wrong, derived from its measurements. Each says what to do."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-SATURATED = 0.1  # hinge loss of D, from 2 where it cannot tell to 0 where it tells every image
-BLIND = 0.02  # distance of D's mean scores of real and generated images
+SATURATED = 0.1  # hinge loss of D, which is 2 if it sees no difference and 0 if it recognises every image
+BLIND = 0.02  # distance between D's mean scores of real and generated images
 COLLAPSED = 0.02  # nats of KL per latent dimension
-ALIKE = 0.5  # spread of prior samples, as a share of the spread of real images
-UNIFORM = 0.1  # change from one draw of an image to another, as a share of that from image to image
+ALIKE = 0.5  # spread of prior samples, as a fraction of the spread of real images
+UNIFORM = 0.1  # difference between two draws of an image, as a fraction of that between two images
 
 
 def alarms(figures: Mapping[str, float], latent_dim: int) -> list[str]:
-    """One line for each thing that is wrong with the mean figures between two log lines, or with a snapshot's."""
+    """One line for each problem in the mean values between two log lines, or in those of a snapshot."""
     lines = []
     if figures.get("d_loss", 2.0) < SATURATED:
         lines.append(
@@ -44,5 +44,5 @@ def alarms(figures: Mapping[str, float], latent_dim: int) -> list[str]:
 
 
 def spread(images: Tensor) -> float:
-    """Mean over pixels of the standard deviation over images (N, C, S, S)."""
+    """The standard deviation over images (N, C, S, S), averaged over pixels."""
     return float(torch.std(images.float(), dim=0, correction=0).mean())

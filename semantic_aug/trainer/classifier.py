@@ -1,4 +1,4 @@
-"""The classifier f of the class-aware losses: trained on the run's own training images, kept beside its state."""
+"""The classifier f of the class-aware losses, trained on the run's own training images and kept beside its state."""
 
 import copy
 from collections.abc import Callable
@@ -17,14 +17,14 @@ from semantic_aug.evaluation.classifier import Judge, train_judge
 from semantic_aug.evaluation.quality import agreement
 from semantic_aug.trainer.config import TrainConfig
 
-BATCH, LEARNING_RATE = 64, 0.05  # half of the judge's: twice as many steps where there are few images
-SIGNIFICANT = 2.0  # standard errors above chance that f has to reach on held-out images
+BATCH, LEARNING_RATE = 64, 0.05  # half of the judge's, for twice as many steps when there are few images
+SIGNIFICANT = 2.0  # how many standard errors above chance f has to be on held-out images
 
 
 class Classifier(nn.Module):
-    """f, frozen: images (N, C, S, S) in [-1, 1] => features after each of the four stages, and logits (N, K).
+    """The frozen classifier f: images (N, C, S, S) in [-1, 1] => features after each of four stages, and logits (N, K).
 
-    The judge's architecture with each batch norm folded into the convolution before it.
+    It has the judge's architecture, with each batch norm folded into the convolution before it.
     """
 
     def __init__(self, judge: Judge) -> None:
@@ -57,10 +57,10 @@ def _fold_norms(block: BasicBlock) -> BasicBlock:
 def prepare_classifier(
     config: TrainConfig, data: ImageSet, held_out: ImageSet, path: Path, device: torch.device
 ) -> Classifier | None:
-    """f, trained by the first process and kept in ``path``; None where no loss asks it or it has learnt nothing.
+    """Train f in the first process and keep it in ``path``. Returns None if no loss uses it or it has learnt nothing.
 
-    Prints what it does and finds. On a CPU a training that was killed repeats bit for bit. All processes must call.
-    Raises ValueError for a file of other images.
+    Prints its progress and results. All processes must call this function. On a CPU, a training that was killed repeats
+    bit for bit. Raises ValueError if the file belongs to other images.
     """
     first = _distributed.rank_and_world()[0] == 0
     say: Callable[[str], object] = partial(print, flush=True) if first else (lambda _: None)
@@ -84,7 +84,7 @@ def prepare_classifier(
 
 
 def has_learnt(judge: Judge, held_out: ImageSet, say: Callable[[str], object]) -> bool:
-    """Whether ``judge`` tells held-out images better than chance, which is said; True where they are too few."""
+    """Whether ``judge`` recognises held-out images better than chance. True if there are too few. Says the result."""
     chance = chance_accuracy(held_out.labels)
     if chance >= 1:
         say(f"the classifier is taken as it is: {len(held_out)} held-out images are too few to check it")
@@ -106,7 +106,7 @@ def _train(config: TrainConfig, data: ImageSet, device: torch.device, say: Calla
         epochs=epochs,
         batch=BATCH,
         learning_rate=LEARNING_RATE,
-        seed=config.seed + 1,  # another network than the judge that evaluates, whose seed is the run's
+        seed=config.seed + 1,  # not the run's seed, so that it differs from the judge that evaluates
         device=device,
         precision="bf16" if config.precision == "bf16" else "fp32",
         say=lambda line: say(line.replace("judge", "classifier", 1)),
@@ -115,7 +115,7 @@ def _train(config: TrainConfig, data: ImageSet, device: torch.device, say: Calla
 
 @torch.no_grad()
 def balanced_accuracy(judge: Judge, data: ImageSet, batch: int = 256) -> float:
-    """Mean over the classes that occur of the share of their images that ``judge`` recognises."""
+    """The fraction of images that ``judge`` recognises, averaged over the classes that occur."""
     parts = [
         judge.logits(data.batch(slice(start, start + batch)).to(judge.device)).argmax(1).cpu()
         for start in range(0, len(data), batch)
@@ -124,9 +124,10 @@ def balanced_accuracy(judge: Judge, data: ImageSet, batch: int = 256) -> float:
 
 
 def chance_accuracy(labels: Tensor) -> float:
-    """The balanced accuracy on images of these labels that guessing exceeds in one case of forty.
+    """The balanced accuracy that guessing exceeds in one case out of forty, for images with these labels.
 
-    The mean of a guess's recalls, 1 / K for K classes, and two standard errors of it. 1 or more: nothing exceeds it.
+    This is the mean recall of a guess, 1 / K for K classes, plus two standard errors. If it is 1 or more, no accuracy
+    exceeds it.
     """
     if not len(labels):
         return 1.0

@@ -1,16 +1,16 @@
-"""Differentiable augmentation of all that D sees, real and generated (Zhao et al. 2020, arXiv 2006.10738)."""
+"""Differentiable augmentation of all images that D sees, real or generated (Zhao et al. 2020, arXiv 2006.10738)."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-SHIFT = 1 / 8  # largest translation, a fraction of the size
-CUTOUT = 1 / 2  # side of the square set to 0, a fraction of the size
-UNIFORMS = 5  # numbers in [0, 1) that an image takes
+SHIFT = 1 / 8  # largest translation, as a fraction of the size
+CUTOUT = 1 / 2  # side of the square that is set to 0, as a fraction of the size
+UNIFORMS = 5  # random numbers in [0, 1) for each image
 
 
 def diffaugment(images: Tensor, uniform: Tensor) -> Tensor:
-    """Brightness, translation and cutout of each image, given its numbers; (N, C, S, S), (N, 5) => (N, C, S, S)."""
+    """Change the brightness of each image, translate it and cut out a square: (N, C, S, S), (N, 5) => (N, C, S, S)."""
     size = images.shape[-1]
     images = images + (uniform[:, 0] - 0.5)[:, None, None, None]
     images = _translate(images, ((uniform[:, 1:3] * 2 - 1) * size * SHIFT).round().long())

@@ -1,4 +1,4 @@
-"""Class statistics of the latents of a data set, by one process or many."""
+"""Class statistics of the latents of a data set, computed by one process or many."""
 
 import torch
 
@@ -10,10 +10,10 @@ from semantic_aug.model.statistics import ClassStatistics
 
 @torch.no_grad()
 def fit_statistics(encoder: Encoder, data: ImageSet, *, batch: int = 256) -> ClassStatistics:
-    """Statistics of mu(x) over all images of ``data``, in one pass, without random augmentation.
+    """Statistics of mu(x) over all images of ``data``, in one pass and without random augmentation.
 
-    Several processes take a share of the images each, and all return the statistics of the whole. ``encoder`` must be
-    in eval mode: in training mode an image's latent would depend on its batch.
+    With several processes, each takes a share of the images, and all return the statistics of the whole. ``encoder``
+    must be in eval mode, because in training mode an image's latent would depend on its batch.
     """
     if encoder.training:
         raise ValueError("the encoder is in training mode; call encoder.eval() first")
@@ -28,9 +28,9 @@ def fit_statistics(encoder: Encoder, data: ImageSet, *, batch: int = 256) -> Cla
 
 
 def merged_over_processes(statistics: ClassStatistics, device: torch.device) -> ClassStatistics:
-    """The statistics of all processes' images, on each of them; sums travel by way of ``device``.
+    """Merge the statistics of all processes. Each process gets the result. Sums are computed on ``device``.
 
-    The same sums as ``ClassStatistics.merge`` takes: scatters are moved to the common mean before they are added.
+    As in ``ClassStatistics.merge``, scatters are moved to the common mean before they are added.
     """
     if rank_and_world()[1] == 1:
         return statistics

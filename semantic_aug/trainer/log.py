@@ -1,4 +1,4 @@
-"""What a run says while it works: a progress bar or plain lines, a JSONL file, TensorBoard if it is installed."""
+"""Output of a run: a progress bar or plain lines, a JSONL file, and TensorBoard if it is installed."""
 
 import importlib.util
 import json
@@ -15,7 +15,7 @@ NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
 
 class Averages:
-    """Means of scalar tensors between two log lines, kept on their device: no synchronisation per step."""
+    """Means of scalar tensors between two log lines, kept on their device to avoid synchronisation in each step."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
@@ -28,12 +28,12 @@ class Averages:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def tensor(self) -> tuple[list[str], Tensor]:
-        """Names and, on their device, the means so far, float32."""
+        """The names and the means so far, float32, on their device."""
         sums = torch.stack([total.float() for total in self._sums.values()])
         return list(self._sums), sums / sums.new_tensor(list(self._counts.values()))
 
     def take(self) -> dict[str, float]:
-        """The means so far; starts over."""
+        """Return the means so far and start over."""
         names, values = self.tensor()
         means = dict(zip(names, values.tolist(), strict=True))
         self._sums.clear()
@@ -42,9 +42,9 @@ class Averages:
 
 
 class RunLog:
-    """Progress of a run of ``total`` images whose files lie below ``directory``; a context manager.
+    """The progress of a run of ``total`` images, with files below ``directory``. It is a context manager.
 
-    A ``silent`` one, of a process other than the first, does nothing.
+    A ``silent`` log does nothing. It is for processes other than the first.
     """
 
     def __init__(self, directory: Path, total: int, done: int, *, silent: bool = False) -> None:
@@ -88,7 +88,7 @@ class RunLog:
                 self._board.add_scalar(name, value, images_seen)
 
     def warn(self, lines: Iterable[str]) -> None:
-        """Print each warning once: two are the same that differ in numbers alone."""
+        """Print each warning once. Two warnings that differ only in numbers count as the same."""
         for line in lines:
             kind = NUMBER.sub("#", line)
             if kind not in self._warned:

@@ -1,4 +1,4 @@
-"""The training loop: discriminator phase and autoencoder phase of every step, read from top to bottom."""
+"""The training loop. Every step has a discriminator phase and an autoencoder phase."""
 
 import platform
 import signal
@@ -44,7 +44,7 @@ SNAPSHOT_IMAGES = (
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on; the last good state is kept."""
+    """Training cannot continue. The last good state is kept."""
 
 
 def train(
@@ -60,24 +60,25 @@ def train(
     minutes: float | None = None,
     command: str = "",
 ) -> Artifact | None:
-    """Train, or go on training, and write the artifact to ``output/checkpoint``.
+    """Train, or continue training, and write the artifact to ``output/checkpoint``.
 
     Args:
-        config: what to compute; the same as that of a state found below ``output``.
-        data: training images. held_out: images to measure reconstruction on, never trained on.
-        output: gets ``state/``, ``previews/``, ``log.jsonl``, ``classifier.safetensors`` where a loss asks a classifier
-            and, at the end, ``checkpoint/``. With several processes all must see it; the first alone writes.
-        every_image: images that the statistics count (None: ``data``).
-        init: its E and G are where the training starts (None: at a PCA).
-        device: "cpu", "cuda", "cuda:1", "mps" or None (the best there is).
+        config: what to compute. It must be the same as that of a state found below ``output``.
+        data: training images.
+        held_out: images on which reconstruction is measured. They are never trained on.
+        output: folder for ``state/``, ``previews/``, ``log.jsonl``, ``classifier.safetensors`` if a loss uses a
+            classifier, and finally ``checkpoint/``. All processes must be able to see it. Only the first one writes.
+        every_image: images to include in the statistics (None: ``data``).
+        init: artifact whose E and G are the starting point (None: a PCA).
+        device: "cpu", "cuda", "cuda:1", "mps" or None (the best device).
         compile: run the networks through ``torch.compile``.
-        minutes: ends this sitting after so long; the state is saved.
-        command: what was typed, for the artifact's record.
+        minutes: end this session after this time. The state is saved.
+        command: the command line, which is recorded in the artifact.
 
-    Returns the artifact, or None where the sitting ended first. Ctrl-C saves the state and raises
-    KeyboardInterrupt. Raises StateError, TrainingError, ValueError for a batch that the processes cannot share, an
-    ``init`` of other networks or networks and settings of other classes than the data's, and OSError where nothing
-    can be written.
+    Returns the artifact, or None if the session ended first. Ctrl-C saves the state and raises KeyboardInterrupt.
+    Raises StateError, TrainingError, and OSError if nothing can be written. Raises ValueError if the processes cannot
+    share the batch evenly, if ``init`` has other networks, or if the networks or settings are for other classes than
+    the data's.
     """
     output = Path(output)
     config = _of_data(config, data)
@@ -97,8 +98,8 @@ def train(
             print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
         return Artifact.from_pretrained(output / CHECKPOINT)
     perceptual = Perceptual(config.lpips_net).to(accelerator.device) if config.lpips_weight else None
-    # The optimizers stay as they are: prepared, each would count its steps on the GPU once resumed, and move fp16's
-    # scale in the middle of a step.
+    # The optimizers are not prepared by accelerate. Otherwise each would count its steps on the GPU after resuming, and
+    # would change fp16's scale in the middle of a step.
     networks = accelerator.prepare(*state.networks)
     encoder, generator, discriminator, *heads = networks
     balanced = config.sampling == "balanced"
@@ -126,23 +127,23 @@ def train(
             terms, latents, labels_seen = Averages(), [], []
 
             for part in range(parts):
-                number = part * world_size + rank  # of the share of the batch that is computed here and now
+                number = part * world_size + rank  # number of the share that this process computes now
                 noise = step_noise.share(number, parts * world_size).to(accelerator.device)
                 indices = order(state.images_seen + number * share, share)
                 x, labels = data.batch(indices), data.labels[indices].to(accelerator.device)
                 x = x.to(accelerator.device, memory_format=torch.channels_last)
-                # The labels that G and D are given, some of them withheld.
+                # The labels for G and D, some of them hidden.
                 known = torch.where(noise.unlabelled.flatten() < config.label_dropout, NO_LABEL, labels)
                 if config.flip:
                     x = torch.where((noise.mirror.flatten() < 0.5)[:, None, None, None], x.flip(3), x)
 
                 with _gradients_summed_at_the_end(accelerator, networks, last=part == parts - 1):
-                    # Encode, sample (Eq. 1), decode. D sees as many generated images as real ones.
+                    # Encode, sample (Eq. 1) and decode. D sees as many generated images as real ones.
                     mu, logvar = encoder(x)
                     z = mu + (0.5 * logvar).exp() * noise.latent.flatten(0, 1)
                     if draws_join:
-                        # Two draws (Eq. 4) of every fourth image, of which D sees one as mode "decode" has it, the
-                        # other as "detail" does.
+                        # Make two draws (Eq. 4) of every fourth image. D sees one of them in mode "decode" and the
+                        # other in mode "detail".
                         assert state.running is not None
                         source, source_labels, pairs = x[::4], known[::4], (-1, 2)
                         step = state.running.step(labels[::4], noise.prior.unflatten(0, pairs))
@@ -177,8 +178,8 @@ def train(
                         accelerator.backward(d_loss / parts)
                         terms.add(d_loss=d_loss, d_real=real_score.mean(), d_fake=fake_score.mean())
 
-                    # Autoencoder phase. On latents: KL (Eq. 2) and the class; on images: L1 + LPIPS (Eq. 3), what f
-                    # sees, the diversity of draws, and the adversarial loss.
+                    # Autoencoder phase. The losses on latents are KL (Eq. 2) and the class. The losses on images are
+                    # L1 + LPIPS (Eq. 3), the outputs of f, the diversity of draws, and the adversarial loss.
                     kl = losses.kl(mu, logvar)
                     latent_loss = kl_weight * kl
                     if heads:
@@ -230,7 +231,7 @@ def train(
             if state.scaler is not None:
                 state.scaler.unscale_(state.autoencoder_optimizer)
             norm = torch.nn.utils.clip_grad_norm_(encoder.parameters(), config.gradient_clip)
-            if config.precision != "fp16":  # whose scaler skips steps that overflow
+            if config.precision != "fp16":  # the scaler of fp16 skips steps that overflow
                 terms.add(grad_norm=torch.as_tensor(norm))
             stop = interrupted() or (minutes is not None and time.monotonic() - began >= 60 * minutes)
             figures, stop = _agreed(terms, stop)
@@ -278,7 +279,7 @@ def train(
 
 
 def _of_data(config: TrainConfig, data: ImageSet) -> TrainConfig:
-    """The configuration with the images of each class, where it does not name them."""
+    """The configuration with the number of images of each class filled in."""
     if not config.data:
         config = replace(config, data=dict(zip(data.classes, data.counts(), strict=True)))
     if list(config.data) != data.classes:
@@ -301,7 +302,7 @@ def _accelerator(precision: str, device: str | None, compile: bool) -> "Accelera
 
 @contextmanager
 def _gradients_summed_at_the_end(accelerator: "Accelerator", networks: Sequence[nn.Module], last: bool) -> Iterator:
-    """Of the parts of a batch only the last one's backward sums the gradients over the processes."""
+    """Sum the gradients over the processes only in the backward pass of the last part of a batch."""
     with ExitStack() as stack:
         if not last:
             for network in networks:
@@ -310,7 +311,7 @@ def _gradients_summed_at_the_end(accelerator: "Accelerator", networks: Sequence[
 
 
 def _agreed(terms: Averages, stop: bool) -> tuple[dict[str, Tensor], bool]:
-    """Means of the terms over the processes, and whether any of them has to stop: all must do the same."""
+    """The means of the terms over the processes, and whether any process has to stop, so that all do the same."""
     names, means = terms.tensor()
     agreed = _distributed.mean_over_processes(torch.cat([means, means.new_tensor([stop])])).cpu()
     return dict(zip(names, agreed[:-1], strict=True)), bool(agreed[-1] > 0)
@@ -321,7 +322,7 @@ def _crosses(before: int, after: int, interval: int) -> bool:
 
 
 def _check_finite(terms: dict[str, Tensor], images_seen: int, output: Path) -> None:
-    """Stop before a step that would spoil the weights, naming the term."""
+    """Raise TrainingError before a step that would spoil the weights. The message names the term."""
     for name, term in terms.items():
         if not term.isfinite():
             raise TrainingError(
@@ -332,11 +333,11 @@ def _check_finite(terms: dict[str, Tensor], images_seen: int, output: Path) -> N
 
 @contextmanager
 def _interrupt_flag() -> Iterator:
-    """Turn Ctrl-C into a flag, so that a step is never cut in two."""
+    """Turn Ctrl-C into a flag, so that a step is never interrupted."""
     received: list[int] = []
     try:
         old = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
-    except ValueError:  # not the main thread: signals are somebody else's
+    except ValueError:  # only the main thread can handle signals
         yield lambda: False
         return
     try:
@@ -376,10 +377,15 @@ def _device_name(device: torch.device) -> str:
 
 
 def _snapshot(
-    state: TrainState, config: TrainConfig, data: ImageSet, held_out: ImageSet, perceptual: Perceptual | None,
-    output: Path, log: RunLog,
-) -> None:  # fmt: skip
-    """Measure the averaged networks on held-out images, all processes together, and draw a picture of them."""
+    state: TrainState,
+    config: TrainConfig,
+    data: ImageSet,
+    held_out: ImageSet,
+    perceptual: Perceptual | None,
+    output: Path,
+    log: RunLog,
+) -> None:
+    """Measure the averaged networks on held-out images with all processes, and draw a picture of the results."""
     some = data.subset(torch.randperm(len(data), generator=seeded(config.seed, "snapshot"))[:SNAPSHOT_IMAGES])
     artifact = _artifact(state, config, some)
     shown = held_out if len(held_out) else data

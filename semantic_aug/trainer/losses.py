@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, normalize, one_hot, relu
 
-SCALE = 2.0**12  # a power of two changes no digits, and keeps float16 gradients of single pixels above 0
+SCALE = 2.0**12  # keeps float16 gradients of single pixels above 0; a power of two does not change any digits
 
 
 def kl(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -20,7 +20,7 @@ def l1(images: Tensor, reconstructions: Tensor) -> Tensor:
 
 
 def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """BigGAN's hinge loss of D on its scores of real and of generated images, (N,) each; 2 where D cannot tell."""
+    """BigGAN's hinge loss of D on its scores of real and generated images, (N,) each. It is 2 if D cannot tell them."""
     return relu(1 - real).mean() + relu(1 + fake).mean()
 
 
@@ -29,21 +29,23 @@ def hinge_generator(fake: Tensor) -> Tensor:
     return -fake.mean()
 
 
-# --- The class: x' is what became of the image x of class y, f a frozen classifier -------------------------------
+# --- The class: x' is made from the image x of class y, and f is a frozen classifier -----------------------------
 
 
 def balanced_softmax(logits: Tensor, labels: Tensor, log_prior: Tensor) -> Tensor:
-    """-log(n_y e^(l_y) / sum_k n_k e^(l_k)), averaged over the batch: cross-entropy that a long tail does not bias.
+    """-log(n_y e^(l_y) / sum_k n_k e^(l_k)), averaged over the batch: cross-entropy that is not biased by a long tail.
 
-    Ren et al. 2020 (arXiv 2007.10740), Eq. 3. ``logits`` (N, K), ``labels`` (N,), ``log_prior`` (K,): log(n_k / n).
+    Ren et al. 2020 (arXiv 2007.10740), Eq. 3. ``logits`` are (N, K), ``labels`` are (N,), and ``log_prior`` (K,) is
+    log(n_k / n).
     """
     return cross_entropy(logits + log_prior, labels)
 
 
 def feature_distance(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
-    """mean over layers l and positions of |u_l(x) - u_l(x')|^2, u_l a layer's features of unit length over channels.
+    """The mean over layers l and positions of |u_l(x) - u_l(x')|^2.
 
-    LPIPS (Zhang et al. 2018, arXiv 1801.03924, Eq. 1) with all its weights 1. Each sequence holds (N, C_l, H_l, W_l).
+    u_l are the features of a layer, normalised to unit length over channels. This is LPIPS (Zhang et al. 2018, arXiv
+    1801.03924, Eq. 1) with all its weights 1. Each sequence holds (N, C_l, H_l, W_l).
     """
     distances = [
         (normalize(a.float(), eps=1e-3) - normalize(b.float(), eps=1e-3)).square().sum(1).mean()
@@ -58,33 +60,34 @@ def class_divergence(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def draw_cross_entropy(logits: Tensor, real_logits: Tensor, labels: Tensor) -> Tensor:
-    """-sum_k t_k log f_k(x'), t = (onehot(y) + f(x)) / 2, averaged over the batch: a draw x' keeps the class.
+    """-sum_k t_k log f_k(x'), t = (onehot(y) + f(x)) / 2, averaged over the batch, so that a draw x' keeps the class.
 
-    The label alone would ask more of a draw than f says of the image itself. (N, K), (N, K), (N,) => ().
+    With only the label as target, a draw would have to look more like its class than the image itself does.
+    (N, K), (N, K), (N,) => ().
     """
     target = (one_hot(labels, logits.shape[1]) + real_logits.softmax(1)) / 2
     return cross_entropy(logits, target)
 
 
 def change_ratio(images: tuple[Tensor, Tensor], latents: tuple[Tensor, Tensor]) -> Tensor:
-    """|x_1 - x_2|_1 / |z_1 - z_2|_1, means over pixels and over dimensions, of N pairs (N, C, S, S), (N, d) => (N,).
+    """|x_1 - x_2|_1 / |z_1 - z_2|_1 of N pairs, as means over pixels and dimensions: (N, C, S, S), (N, d) => (N,).
 
-    What mode seeking maximises (Mao et al. 2019, arXiv 1903.05628, Eq. 3).
+    This is what mode seeking maximises (Mao et al. 2019, arXiv 1903.05628, Eq. 3).
     """
     (x1, x2), (z1, z2) = images, latents
     return (x1 - x2).abs().mean(dim=(1, 2, 3)) / (z1 - z2).abs().mean(dim=1).clamp(min=1e-6)
 
 
 def diversity(drawn: Tensor, real: Tensor) -> Tensor:
-    """mean of min(ratio of two draws / ratio of two real images, 1), ``change_ratio`` of each: (N,), (N,) => ().
+    """The mean of min(ratio of two draws / ratio of two real images, 1), each a ``change_ratio``: (N,), (N,) => ().
 
-    A generator that ignores what is drawn has 0. The cap keeps noise from being paid for: two draws need not differ
-    more, for the distance of their latents, than two images do.
+    A generator that ignores the draw gets 0. The cap avoids a reward for noise: relative to the distance of their
+    latents, two draws need not differ more than two images do.
     """
     return (drawn / real.detach().clamp(min=1e-6)).clamp(max=1).mean()
 
 
-# --- What is weighed and when ------------------------------------------------------------------------------------
+# --- Weights and schedules ---------------------------------------------------------------------------------------
 
 
 def balanced(
@@ -94,13 +97,14 @@ def balanced(
     weight: float,
     total: Callable[[Tensor], Tensor] = lambda values: values,
 ) -> Tensor:
-    """A stand-in for reconstruction + w x adversarial, w such that the gradients' norms have the ratio ``weight``.
+    """A surrogate for reconstruction + w x adversarial, where w gives the norms of the gradients the ratio ``weight``.
 
-    VQGAN's adaptive weight (Esser et al. 2021, arXiv 2012.09841, Eq. 7), but with the gradients taken at the generated
-    ``images`` (N, C, S, S) instead of G's last layer, which costs nothing: they are on the way to the parameters.
-    Only the gradient of what is returned has a meaning. ``total`` sums over the processes that share a batch.
+    This is VQGAN's adaptive weight (Esser et al. 2021, arXiv 2012.09841, Eq. 7), but the gradients are taken at the
+    generated ``images`` (N, C, S, S) and not at G's last layer. That costs nothing, because backpropagation computes
+    them anyway. Only the gradient of the returned value is meaningful. ``total`` sums over the processes that share a
+    batch.
     """
-    # Both losses see some draws, whose way back to the images they share.
+    # Both losses see some of the draws, so they share part of the graph.
     wanted = torch.autograd.grad(SCALE * reconstruction, images, retain_graph=True)[0] / SCALE
     pushed = torch.autograd.grad(SCALE * adversarial, images)[0] / SCALE
     squares = total(torch.stack([wanted.square().sum(), pushed.square().sum()]))
@@ -109,16 +113,16 @@ def balanced(
 
 
 def kl_weight(progress: float, maximum: float) -> float:
-    """Weight of the KL term: rises linearly from 0 to its maximum over the whole training (against KL vanishing)."""
+    """Weight of the KL term. It rises linearly from 0 to its maximum over the whole training, against KL vanishing."""
     return maximum * progress
 
 
 def learning_rate(progress: float, maximum: float, decay: float) -> float:
-    """Constant, then falling linearly to 0 over the last ``decay`` of the run."""
+    """Constant at first, and then falling linearly to 0 over the last ``decay`` of the run."""
     return maximum * min(1.0, (1 - progress) / decay) if decay else maximum
 
 
 def ema_decay(images_seen: int, batch: int, half_life: float) -> float:
-    """Decay per step for a half-life counted in images, ramped up so that a young average forgets its start."""
+    """Decay per step for a half-life counted in images. It ramps up so that a young average forgets its start."""
     half_life = min(half_life, images_seen / 20)
     return 0.5 ** (batch / half_life) if half_life else 0.0

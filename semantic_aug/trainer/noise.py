@@ -1,4 +1,4 @@
-"""The randomness of a training step, drawn for the whole batch, however many processes share it."""
+"""The random numbers of a training step, drawn for the whole batch whatever the number of processes."""
 
 from dataclasses import dataclass, fields
 
@@ -12,10 +12,10 @@ from semantic_aug.trainer.diffaugment import UNIFORMS
 
 @dataclass(frozen=True)
 class StepNoise:
-    """What a step over N images draws, N even, every tensor with one row for each pair of images.
+    """The random numbers of a step over N images. N is even, and every tensor has one row for each pair of images.
 
-    It depends on (seed, images_seen) alone, so a resumed run repeats it, and a process that trains on images i to j
-    of the batch takes the rows of those. d is the length of a latent.
+    They depend only on (seed, images_seen), so a resumed run repeats them. A process that trains on images i to j of
+    the batch takes the rows of these images. d is the length of a latent.
     """
 
     mirror: Tensor
@@ -23,15 +23,16 @@ class StepNoise:
     latent: Tensor
     """Normal (N/2, 2, d): Eq. 1's noise."""
     prior: Tensor
-    """Normal (N/2, d): samples from the prior or, once draws have joined, the noise of two draws of every 4th image."""
+    """Normal (N/2, d): samples from the prior. Once draws have joined, the noise of two draws of every 4th image."""
     shown: Tensor
-    """Uniform (N/2, 4, u): DiffAugment of two real images, a reconstruction and a sample or draw that D learns on."""
+    """Uniform (N/2, 4, u): DiffAugment of the images on which D is trained: two real images, a reconstruction, and a
+    sample or draw."""
     scored: Tensor
-    """Uniform (N/2, 2, u): DiffAugment of the reconstruction and the sample or draw that D scores for G."""
+    """Uniform (N/2, 2, u): DiffAugment of the images that D scores for G: a reconstruction, and a sample or draw."""
     strength: Tensor
     """Uniform (N/2, 1): the strength s of each draw."""
     unlabelled: Tensor
-    """Uniform (N/2, 2): G and D do not get an image's label where it is below ``label_dropout``."""
+    """Uniform (N/2, 2): below ``label_dropout``, G and D do not get the image's label."""
 
     @classmethod
     def draw(cls, config: TrainConfig, images_seen: int) -> "StepNoise":
@@ -49,7 +50,7 @@ class StepNoise:
         )
 
     def share(self, number: int, of: int) -> "StepNoise":
-        """The ``number``-th of so many equal shares."""
+        """The ``number``-th of ``of`` equal shares."""
         return StepNoise(**{field.name: getattr(self, field.name).chunk(of)[number] for field in fields(self)})
 
     def to(self, device: torch.device) -> "StepNoise":

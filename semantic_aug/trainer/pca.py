@@ -1,4 +1,4 @@
-"""Start of a training: E and G as a whitened PCA, the optimum of a linear VAE (arXiv 1911.02469)."""
+"""Initialise E and G as a whitened PCA, the optimum of a linear VAE (arXiv 1911.02469)."""
 
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
@@ -7,16 +7,16 @@ from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.model.networks import Encoder, Generator
 
-IMAGES = 10_000  # at most so many are looked at
+IMAGES = 10_000  # maximum number of images to use
 SQUEEZE = 0.95  # keeps atanh finite at black and white
-LEAST_VARIANCE = 1e-2  # of a direction, where there are fewer images than latent dimensions
+LEAST_VARIANCE = 1e-2  # minimum variance of a direction, for fewer images than latent dimensions
 
 
 @torch.no_grad()
 def start_as_pca(encoder: Encoder, generator: Generator, data: ImageSet, seed: int) -> None:
-    """Set the linear layers: latents are then uncorrelated with unit variance over ``data``, G(E(x)) is x's PCA.
+    """Set the linear layers so that G(E(x)) is the PCA of x, and latents are uncorrelated with unit variance.
 
-    The components are those of atanh(x), so that G's tanh gives x back. E reads pixels, not their atanh, so its layer
+    The components are those of atanh(x), so that G's tanh restores x. E gets pixels and not their atanh, so its layer
     is the least-squares predictor of the components.
     """
     chosen = torch.randperm(len(data), generator=seeded(seed, "pca"))[:IMAGES]

@@ -1,18 +1,18 @@
-"""Class statistics of the latents while E learns: what the training draws from, before the artifact's are known."""
+"""Class statistics of the latents while E is learning, from which training draws before the final ones are known."""
 
 import torch
 from torch import Tensor, nn
 
 from semantic_aug import _distributed
 
-JITTER = 1e-3  # of the mean variance, added to every direction: a young average may have fewer images than dimensions
+JITTER = 1e-3  # fraction of the mean variance added to every direction, in case there are fewer images than dimensions
 
 
 class RunningStatistics(nn.Module):
-    """Exponential sums over the latents of the last images, by class; a module, so that a state keeps its buffers.
+    """Exponential sums over the latents of recent images by class. It is a module so that a state saves its buffers.
 
-    Covariances are shrunk as ``ClassStatistics.covariance(label, "pooled")`` shrinks: the class's own part has the
-    weight n_c / (n_c + d), n_c being the images of the class that are remembered.
+    Covariances are shrunk as in ``ClassStatistics.covariance(label, "pooled")``. The class's own covariance has the
+    weight n_c / (n_c + d), where n_c is the number of images of the class that are remembered.
     """
 
     count: Tensor
@@ -27,7 +27,7 @@ class RunningStatistics(nn.Module):
 
     @torch.no_grad()
     def update(self, mu: Tensor, labels: Tensor, decay: float) -> None:
-        """Add the latents (n, d) of this process's share of a batch, and those of the others; older ones fade."""
+        """Add the latents (n, d) of this process's share of a batch and those of the other processes. Old ones fade."""
         member = nn.functional.one_hot(labels, len(self.count)).to(mu)
         sums = [member.sum(0), member.T @ mu, torch.einsum("nk,ni,nj->kij", member, mu, mu)]
         added = _distributed.sum_over_processes(torch.cat([each.flatten() for each in sums]))
@@ -39,14 +39,16 @@ class RunningStatistics(nn.Module):
     @torch.no_grad()
     def covariance(self, labels: Tensor) -> Tensor:
         """Shrunk covariances of the classes of ``labels`` (n,): (n, d, d)."""
-        count, dim = self.count.clamp(min=1e-6)[:, None, None], self.total.shape[1]
-        scatter = self.outer - self.total[:, :, None] * self.total[:, None, :] / count
-        pooled, own = scatter.sum(0) / count.sum(), (scatter / count)[labels]
-        return torch.lerp(pooled.expand_as(own), own, (count / (count + dim))[labels])
+        count, dim = self.count.clamp(min=1e-6), self.total.shape[1]
+        mean = self.total / count[:, None]
+        pooled = (self.outer.sum(0) - self.total.T @ mean) / count.sum()
+        n, mean = count[labels, None, None], mean[labels]
+        own = self.outer[labels] / n - mean[:, :, None] * mean[:, None, :]
+        return torch.lerp(pooled.expand_as(own), own, n / (n + dim))
 
     @torch.no_grad()
     def step(self, labels: Tensor, noise: Tensor) -> Tensor:
-        """L_c r of Eq. 4: standard normal numbers (n, m, d), m for each of n labels => N(0, Sigma_c), (n, m, d)."""
+        """L_c r of Eq. 4: turn standard normal numbers (n, m, d), m for each of n labels, into N(0, Sigma_c)."""
         covariance = self.covariance(labels)
         variance = covariance.diagonal(dim1=1, dim2=2)
         variance += JITTER * variance.mean(1, keepdim=True) + 1e-6

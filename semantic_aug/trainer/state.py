@@ -1,4 +1,4 @@
-"""All that a resumed run needs: networks, moving averages, optimisers and the number of images seen."""
+"""Everything that a resumed run needs: networks, moving averages, optimisers and the number of images seen."""
 
 import copy
 import json
@@ -16,20 +16,20 @@ from semantic_aug.model.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer.config import TrainConfig, differences
 from semantic_aug.trainer.running import RunningStatistics
 
-KEPT = 2  # snapshots: the newest and the one before it
+KEPT = 2  # number of snapshots to keep: the newest and the one before it
 
 
 class StateError(ValueError):
-    """A state exists but does not belong to this run, or none of the states can be read."""
+    """A state belongs to another run, or none of the states can be read."""
 
 
 class TrainState:
     """Networks E, G and D, the averages of E and G, their optimisers, ``images_seen`` and ``seconds`` of training.
 
-    Where the configuration has them also the class ``head``, which classifies latents, and the ``running`` statistics
-    of the latents; else both are None.
+    If the configuration uses them, it also has the class ``head``, which classifies latents, and the ``running``
+    statistics of the latents. Otherwise these are None.
 
-    Random streams are no part of it: they are drawn anew from (seed, images_seen) at every step.
+    Random generators are not part of it, because every step makes new ones from (seed, images_seen).
     """
 
     def __init__(self, config: TrainConfig, device: torch.device, scaler: torch.amp.GradScaler | None = None) -> None:
@@ -59,7 +59,7 @@ class TrainState:
 
     @property
     def networks(self) -> list[nn.Module]:
-        """What is trained: E, G, D and, if there is one, the class head."""
+        """The networks that are trained: E, G, D and the class head, if there is one."""
         return [self.encoder, self.generator, self.discriminator, *([self.head] if self.head is not None else [])]
 
     def set_learning_rate(self, value: float) -> None:
@@ -69,7 +69,7 @@ class TrainState:
                 group["lr"] = value
 
     def start_from(self, artifact: Artifact) -> None:
-        """Take E and G of an artifact. Raises ValueError where its networks are of other sizes."""
+        """Copy E and G from an artifact. Raises ValueError if its networks have other sizes."""
         different = differences(asdict(artifact.network), asdict(self.config.network))
         if different:
             raise ValueError(f"the checkpoint has other networks than the preset ({'; '.join(different)})")
@@ -77,7 +77,7 @@ class TrainState:
         self.generator.load_state_dict(artifact.generator.state_dict())
 
     def step(self, *, discriminator: bool) -> None:
-        """Step E and G, with ``discriminator`` D too, and drop the gradients; fp16's scale moves after all of them."""
+        """Step E and G, and D if ``discriminator`` is set, and clear the gradients. Then update fp16's scale."""
         for optimizer in (self.autoencoder_optimizer, self.discriminator_optimizer)[: 1 + discriminator]:
             if self.scaler is None:
                 optimizer.step()
@@ -89,7 +89,7 @@ class TrainState:
 
     @torch.no_grad()
     def share_running_statistics(self) -> None:
-        """Average the running statistics of the batch norms over the processes, each of which saw its own images."""
+        """Average the running statistics of the batch norms over the processes, because each saw other images."""
         if _distributed.rank_and_world()[1] > 1:
             running = [
                 buffer
@@ -103,7 +103,7 @@ class TrainState:
 
     @torch.no_grad()
     def update_ema(self, decay: float) -> None:
-        """Average the parameters of E and G; copy the running statistics of their batch norms."""
+        """Average the parameters of E and G, and copy the running statistics of their batch norms."""
         for average, network in ((self.ema_encoder, self.encoder), (self.ema_generator, self.generator)):
             for mean, value in zip(average.parameters(), network.parameters(), strict=True):
                 mean.lerp_(value, 1 - decay)
@@ -124,10 +124,10 @@ class TrainState:
         return path
 
     def resume(self, directory: Path, config: TrainConfig) -> bool:
-        """Load the newest readable state below ``directory``; False where there is none.
+        """Load the newest readable state below ``directory``. Returns False if there is none.
 
-        Raises StateError for a state of another configuration, naming the differing fields, and where states
-        exist but none can be read.
+        Raises StateError for a state of another configuration, with the fields that differ, and if states exist but
+        none can be read.
         """
         paths = sorted(directory.glob("*.safetensors"), reverse=True)
         problems = []
@@ -177,7 +177,7 @@ class TrainState:
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(tensors, prefix).items():
                 index, name = key.split(".")
-                if value.shape == weights[int(index)].shape:  # in the layout of its weight, as a step is fastest
+                if value.shape == weights[int(index)].shape:  # a step is fastest in the memory layout of the weight
                     value = torch.empty_like(weights[int(index)]).copy_(value)
                 moments.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

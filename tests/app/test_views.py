@@ -9,7 +9,7 @@ from PIL import Image
 from torch.testing import assert_close
 
 from semantic_aug.app import views
-from semantic_aug.app.views import UNKNOWN, domain, draws, draws_html, label_of, read_upload, walk, walk_html
+from semantic_aug.app.views import UNKNOWN, domain_html, draws, draws_html, label_of, read_upload, walk, walk_html
 from semantic_aug.evaluation.classifier import Judge, resnet18
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
@@ -40,12 +40,16 @@ def pixels(text):
 @pytest.mark.parametrize(
     ("mode", "size", "file", "shape"),
     [
-        ("L", (30, 20), "a.png", (1, 20, 20)), ("RGB", (20, 30), "a.jpg", (3, 20, 20)),
+        ("L", (30, 20), "a.png", (1, 20, 20)),
+        ("RGB", (20, 30), "a.jpg", (3, 20, 20)),
         ("P", (9, 9), "a.gif", (3, 9, 9)),
-        ("I;16", (9, 9), "a.png", (1, 9, 9)), ("LA", (9, 9), "a.png", (1, 9, 9)), ("CMYK", (9, 9), "a.tif", (3, 9, 9)),
-        ("RGBA", (700, 600), "a.webp", (3, 256, 256)), ("1", (1, 1), "no-suffix", (1, 1, 1)),
+        ("I;16", (9, 9), "a.png", (1, 9, 9)),
+        ("LA", (9, 9), "a.png", (1, 9, 9)),
+        ("CMYK", (9, 9), "a.tif", (3, 9, 9)),
+        ("RGBA", (700, 600), "a.webp", (3, 256, 256)),
+        ("1", (1, 1), "no-suffix", (1, 1, 1)),
     ],
-)  # fmt: skip
+)
 def test_an_upload_is_its_middle_square(tmp_path, mode, size, file, shape):
     Image.new(mode, size).save(tmp_path / file, format=None if "." in file else "BMP")
     image = read_upload(tmp_path / file)
@@ -192,9 +196,13 @@ def test_names_are_escaped(judge):
     assert "&lt;b&gt;" in text
 
 
-def test_an_image_unlike_the_training_images_is_called_so():
+def test_an_image_unlike_the_training_images_is_called_so(monkeypatch):
+    """By the check that the transforms make, here of one image."""
     artifact = build_artifact()
-    assert domain(artifact, 0.5) == "Reconstruction error (L1): 0.500."
+    assert domain_html(artifact, IMAGE, 0.5) == "Reconstruction error (L1): 0.500."
     artifact.reconstruction = {"l1_mean": 0.138, "l1_std": 0.035}
-    assert "does not look like" not in domain(artifact, 0.27)
-    assert "0.138 ± 0.035. <strong>This image does not look like" in domain(artifact, 0.29)
+    text = domain_html(artifact, IMAGE, 0.5)
+    assert "Of this checkpoint's held-out images it is 0.138 ± 0.035. <strong>This image does not look like" in text
+    assert "reconstruction comes no nearer than an even grey does (L1 " in text
+    monkeypatch.setattr("semantic_aug.model.domain.Domain.complaint", lambda self: None)
+    assert "strong" not in domain_html(artifact, IMAGE, 0.5)

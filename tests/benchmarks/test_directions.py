@@ -12,8 +12,9 @@ from tests.conftest import CLASSES, build_artifact, write_folder
 
 def build_judge(classes=CLASSES):
     torch.manual_seed(5)
-    return Judge(network=resnet18(1, len(classes)), classes=list(classes), channels=1, size=32, images=9, epochs=1,
-                 seed=0)  # fmt: skip
+    return Judge(
+        network=resnet18(1, len(classes)), classes=list(classes), channels=1, size=32, images=9, epochs=1, seed=0
+    )
 
 
 def test_brightness_and_asymmetry_written_out():

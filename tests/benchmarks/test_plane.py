@@ -13,8 +13,10 @@ from tests.evaluation.test_classifier import build_judge
 
 POINTS = [
     Point(mode, name, strength)
-    for mode in ("decode", "detail") for name in ("covariance", "isotropic") for strength in (0.5, 2.0, 8.0)
-]  # fmt: skip
+    for mode in ("decode", "detail")
+    for name in ("covariance", "isotropic")
+    for strength in (0.5, 2.0, 8.0)
+]
 
 
 def measure(judges=None, **options):
@@ -58,8 +60,22 @@ def test_the_program_appends_a_line_for_each_checkpoint(tmp_path, capsys, torch_
         judge = build_judge(architecture=name)
         judge.images = 18
         judge.save(judges / f"{name}.safetensors")
-    words = [str(first), str(second), "--train", str(train), "--held-out", str(held_out), "--judges", str(judges),
-             "--strengths", "0.5", "--imbalance", "3", "--json", str(tmp_path / "r.jsonl")]  # fmt: skip
+    words = [
+        str(first),
+        str(second),
+        "--train",
+        str(train),
+        "--held-out",
+        str(held_out),
+        "--judges",
+        str(judges),
+        "--strengths",
+        "0.5",
+        "--imbalance",
+        "3",
+        "--json",
+        str(tmp_path / "r.jsonl"),
+    ]
     assert program.main(words) == 0
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [line["checkpoint"] for line in lines] == ["run", "other"]

@@ -32,9 +32,12 @@ def completed(script, folder, *words):
     """What bash offers for the last of ``words``."""
     words = ("semantic-aug", *words)
     text = COMPLETE.format(
-        script=shlex.quote(str(script)), words=shlex.join(words), position=len(words) - 1,
-        last=shlex.quote(words[-1]), previous=shlex.quote(words[-2]),
-    )  # fmt: skip
+        script=shlex.quote(str(script)),
+        words=shlex.join(words),
+        position=len(words) - 1,
+        last=shlex.quote(words[-1]),
+        previous=shlex.quote(words[-2]),
+    )
     done = subprocess.run(["bash", "-c", text], cwd=folder, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     return set(done.stdout.split())

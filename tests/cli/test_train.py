@@ -68,7 +68,7 @@ def test_train_interrupted_says_how_to_go_on(folder, tmp_path, torch_home):
     assert any("starting at 0 of 300000 images" in line for line in process.stdout)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "the same command goes on" in out
     assert "Traceback" not in err

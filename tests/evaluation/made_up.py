@@ -33,9 +33,15 @@ def build_artifact():
     for label, sign in enumerate((-1, 1)):
         statistics.update(corners + torch.tensor([sign * LEFT, 0]), torch.full((4,), label))
     return SimpleNamespace(
-        network=SimpleNamespace(channels=1, image_size=SIZE, latent_dim=2), classes=CLASSES, statistics=statistics,
-        shrinkage=None, device=torch.device("cpu"), encode=encode, decode=decode, recommended={"strength": 0.35},
-    )  # fmt: skip
+        network=SimpleNamespace(channels=1, image_size=SIZE, latent_dim=2),
+        classes=CLASSES,
+        statistics=statistics,
+        shrinkage=None,
+        device=torch.device("cpu"),
+        encode=encode,
+        decode=decode,
+        recommended={"strength": 0.35},
+    )
 
 
 def build_images(per_class=300):
@@ -67,9 +73,14 @@ def build_judge(network=None):
     nn.init.eye_(last.weight)
     nn.init.zeros_(last.bias)
     return Judge(
-        network=nn.Sequential(network or Signs(), last), classes=CLASSES, channels=1, size=SIZE, images=5, epochs=1,
+        network=nn.Sequential(network or Signs(), last),
+        classes=CLASSES,
+        channels=1,
+        size=SIZE,
+        images=5,
+        epochs=1,
         seed=0,
-    )  # fmt: skip
+    )
 
 
 def difference(x, y):

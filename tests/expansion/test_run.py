@@ -165,7 +165,7 @@ def test_every_image_can_be_made_again(once, tmp_path, capsys):
     assert differing(output, artifact, 1000) == [entry["file"]]
     shutil.copy(once / "out" / "manifest.jsonl", output)
     assert run(once / "saved", once / "tail", output, *MORE, "--verify", "3") == 0, "the run repairs it first"
-    assert "made 3 images again: equal bit for bit" in capsys.readouterr().out
+    assert "made 3 images again, bit-for-bit identical" in capsys.readouterr().out
     assert tree(output) == tree(once / "out")
 
 
@@ -255,9 +255,12 @@ def test_a_full_disk(once, tmp_path):
     output, limit = tmp_path / "o", 30_000
     words = command(once / "saved", once / "tail", output, *MORE)
     done = subprocess.run(
-        words, capture_output=True, text=True, check=False,
+        words,
+        capture_output=True,
+        text=True,
+        check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
-    )  # fmt: skip
+    )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
     assert "File too large; make room, and the same command goes on" in done.stderr
@@ -295,7 +298,7 @@ def test_fer2013_is_balanced_though_killed_five_times(fer2013, tmp_path):
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{usage.ru_utime + usage.ru_stime:.0f} s of CPU time")
     assert done.returncode == 0
-    assert "made 100 images again: equal bit for bit" in done.stdout
+    assert "made 100 images again, bit-for-bit identical" in done.stdout
     counts = dict.fromkeys(Artifact.from_pretrained("fer2013-48").classes, 7215)
     check_whole(output, fer2013 / "train", counts)
 
@@ -398,8 +401,14 @@ def test_names_are_kept_apart(saved, tmp_path):
     F.to_pil_image(pixels(folder / "sad" / "1.png")).save(folder / "sad" / "4.gif")
     assert run(saved, folder, tmp_path / "a", "--per-class", "7") == 0
     assert {path.name for path in (tmp_path / "a" / "sad").iterdir()} == {
-        "0.png", "1.png", "2.png", "0-10.PNG", "4.png", "augmented-000000.png", "augmented-000001.png",
-    }  # fmt: skip
+        "0.png",
+        "1.png",
+        "2.png",
+        "0-10.PNG",
+        "4.png",
+        "augmented-000000.png",
+        "augmented-000001.png",
+    }
     assert (tmp_path / "a" / "sad" / "4.png").read_bytes().startswith(b"\x89PNG")
     assert run(saved, tmp_path / "a", tmp_path / "b", "--per-class", "8") == 0
     assert (tmp_path / "b" / "sad" / "re-augmented-000000.png").is_file()
@@ -495,9 +504,10 @@ def test_ray_writes_the_same_though_an_actor_is_killed(once, tmp_path):
     while process.poll() is None and not lines.is_file():
         time.sleep(0.05)
     actors = [
-        int(path.name) for path in Path("/proc").iterdir()
+        int(path.name)
+        for path in Path("/proc").iterdir()
         if path.name.isdigit() and b"MapWorker" in (path / "cmdline").read_bytes()
-    ]  # fmt: skip
+    ]
     assert len(actors) == 2
     there = len(list(output.glob("*/augmented-*")))
     os.kill(actors[0], signal.SIGKILL)

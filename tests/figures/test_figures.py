@@ -36,11 +36,15 @@ def sources():
 @pytest.mark.parametrize(
     ("name", "columns", "rows"),
     [
-        ("augmentations", 1 + DRAWS, 2), ("pairs", 2 * PAIRS, 2), ("balanced", BALANCED, 2),
-        ("strengths", len(STRENGTHS), 2), ("directions", len(DEVIATIONS), 3 * DIRECTIONS), ("samples", 10, 3),
+        ("augmentations", 1 + DRAWS, 2),
+        ("pairs", 2 * PAIRS, 2),
+        ("balanced", BALANCED, 2),
+        ("strengths", len(STRENGTHS), 2),
+        ("directions", len(DEVIATIONS), 3 * DIRECTIONS),
+        ("samples", 10, 3),
         ("overview", 11, 2),
     ],
-)  # fmt: skip
+)
 def test_every_column_has_an_image_a_row_and_all_repeats(artifact, sources, name, columns, rows):
     figure = FIGURES[name](artifact, sources)
     assert (len(figure.columns), len(figure.rows)) == (columns, rows)
@@ -59,8 +63,15 @@ def test_every_column_has_an_image_a_row_and_all_repeats(artifact, sources, name
 
 def test_every_figure_is_tested():
     assert set(FIGURES) == {
-        "counts", "augmentations", "pairs", "balanced", "strengths", "directions", "samples", "overview"
-    }  # fmt: skip
+        "counts",
+        "augmentations",
+        "pairs",
+        "balanced",
+        "strengths",
+        "directions",
+        "samples",
+        "overview",
+    }
 
 
 def test_counts_are_of_the_data_or_where_the_checkpoint_drew_it_of_its_training(artifact, sources):
@@ -70,6 +81,7 @@ def test_counts_are_of_the_data_or_where_the_checkpoint_drew_it_of_its_training(
     assert "in validation. The largest class has 2 times" in found.caption
     drawn = FIGURES["counts"](artifact, replace(sources, name=None))
     assert drawn.values == {"angry": 50, "happy": 50, "sad": 50}
+    assert drawn.caption.endswith("The classes are balanced.")
 
 
 def test_bars_are_as_long_as_their_numbers():

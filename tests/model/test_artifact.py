@@ -86,8 +86,10 @@ def test_the_format_is_as_specified(saved):
     assert config["format"] == "semantic-aug/1"
     tensors = load_file(saved / STATISTICS)
     assert {name: (tuple(t.shape), t.dtype) for name, t in tensors.items()} == {
-        "count": ((3,), torch.int64), "mean": ((3, 8), torch.float32), "covariance": ((3, 8, 8), torch.float32),
-    }  # fmt: skip
+        "count": ((3,), torch.int64),
+        "mean": ((3, 8), torch.float32),
+        "covariance": ((3, 8, 8), torch.float32),
+    }
     assert {name.split(".")[0] for name in load_file(saved / MODEL)} == {"encoder", "generator"}
     assert config["files"][MODEL]["bytes"] == (saved / MODEL).stat().st_size
 
@@ -272,9 +274,13 @@ def test_a_damaged_file_is_refused(saved, name, damage):
     if damage == "flipped":
         data[-3] ^= 1
     replacement = {
-        "truncated": data[:-10], "longer": data + b"x", "flipped": data, "empty": b"",
-        "huge header": struct.pack("<Q", 2**62) + data[8:], "no header": b"\0" * len(data),
-    }[damage]  # fmt: skip
+        "truncated": data[:-10],
+        "longer": data + b"x",
+        "flipped": data,
+        "empty": b"",
+        "huge header": struct.pack("<Q", 2**62) + data[8:],
+        "no header": b"\0" * len(data),
+    }[damage]
     (saved / name).write_bytes(bytes(replacement))
     with pytest.raises(ArtifactError, match=name):
         Artifact.from_pretrained(saved)

@@ -62,7 +62,7 @@ def looked_at(images, artifact):
 def test_complaints(monkeypatch):
     artifact, images = build_artifact(), torch.rand(IMAGES, 1, 32, 32) * 2 - 1
     artifact.reconstruction = {"l1_mean": 0.1, "l1_std": 0.1}
-    assert "no nearer to them than an even grey is (L1 0." in looked_at(images, artifact)
+    assert "reconstruction comes no nearer than an even grey does (L1 0." in looked_at(images, artifact)
     assert "(L1 0." in looked_at(torch.full_like(images, 0.3), artifact)
     monkeypatch.setattr(Artifact, "decode", lambda self, mu: torch.zeros(len(mu), 1, 32, 32))
     assert "no nearer" in looked_at(images, artifact), "the grey of each image is the best one"
@@ -75,7 +75,7 @@ def test_complaints(monkeypatch):
     found = distance(artifact.encode(own).double(), *artifact.statistics.total())
     assert found > FAR
     assert looked_at(own, artifact) == (
-        "these images do not look like what the checkpoint was trained on: their latents lie far from those of its "
+        "these images do not look like what the checkpoint was trained on: the latents lie far from those of its "
         f"training images (distance {found:.3g}, usual is 1)"
     )
     artifact.reconstruction = {}

@@ -6,7 +6,6 @@ import pickle
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -158,20 +157,23 @@ def test_offline(hub, repo, monkeypatch):
 
 @pytest.mark.parametrize("trouble", ["hang", "drop", 500, 503, 429])
 def test_a_hub_in_trouble(trouble, hub, repo, monkeypatch):
-    """Without the files it says so soon; with them it goes on."""
+    """It is asked once, and not waited for. Without the files that is an error; with them it goes on."""
     monkeypatch.setattr(module, "TIMEOUT", 0.5)
     hub.fault("", trouble)
-    began = time.monotonic()
     with pytest.raises(FileNotFoundError, match=r"the Hub cannot be asked \(.*user/repo is not \(whole\) in the cache"):
         Artifact.from_pretrained("user/repo")
+    assert len(hub.requests) == 1
     hub.faults.clear()
-    directory = Artifact.from_pretrained("user/repo").directory
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "TIMEOUT", 60)  # enough for any machine, for now it answers
+        directory = Artifact.from_pretrained("user/repo").directory
     hub.fault("", trouble)
+    before = len(hub.requests)
     with pytest.warns(UserWarning, match="the Hub cannot be asked"):
         assert Artifact.from_pretrained("user/repo").directory == directory
-    assert time.monotonic() - began < 4
     with pytest.raises(FileNotFoundError, match="the Hub cannot be asked"):
         Artifact.from_pretrained("user/repo", force_download=True)
+    assert len(hub.requests) - before == 2
 
 
 def test_a_page_that_is_no_answer(hub, repo):
@@ -322,7 +324,7 @@ def test_two_processes_at_once_download_once(hub, repo, tmp_path):
         subprocess.Popen(INSPECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    first, second = (process.communicate(timeout=120) for process in processes)
+    first, second = (process.communicate(timeout=600) for process in processes)
     assert first == second
     out, err = first
     assert f"semantic-aug/1 at {tmp_path / 'home'}" in out
@@ -381,8 +383,16 @@ def test_what_is_in_memory_is_pushed(hub):
     assert card.data.license == "cc-by-4.0"
     assert card.data.library_name == "semantic-aug"
     assert {"data-augmentation", "long-tailed"} <= set(card.data.tags)
-    for words in ("# new\n", "32-pixel grey", "0.1235", "of 9 held-out", "| c | 50 |", "images_seen: 1234",
-                  'checkpoint="user/new"', "a&#124;b"):  # fmt: skip
+    for words in (
+        "# new\n",
+        "32-pixel grey",
+        "0.1235",
+        "of 9 held-out",
+        "| c | 50 |",
+        "images_seen: 1234",
+        'checkpoint="user/new"',
+        "a&#124;b",
+    ):
         assert words in card.content, words
     assert "](" not in card.content, "no picture that is not there"
 

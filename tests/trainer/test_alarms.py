@@ -3,8 +3,15 @@ import torch
 
 from semantic_aug.trainer.alarms import alarms, spread
 
-HEALTHY = {"d_loss": 1.4, "d_real": 0.4, "d_fake": -0.3, "kl": 200.0, "kl_weight": 1e-4, "prior_spread": 0.9,
-           "diversity": 0.6}  # fmt: skip
+HEALTHY = {
+    "d_loss": 1.4,
+    "d_real": 0.4,
+    "d_fake": -0.3,
+    "kl": 200.0,
+    "kl_weight": 1e-4,
+    "prior_spread": 0.9,
+    "diversity": 0.6,
+}
 
 
 def test_a_healthy_run_raises_none():

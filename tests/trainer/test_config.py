@@ -12,14 +12,31 @@ TINY = PRESETS["tiny"]
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("images", 0), ("batch", -1), ("learning_rate", float("nan")), ("kl_weight", -1e-9), ("decay", 1.1),
-        ("held_out", 1.0), ("seed", -1), ("lpips_net", "resnet"), ("precision", "fp8"),
-        ("adversarial_start", 2), ("ema_images", 0), ("gradient_clip", float("inf")),
-        ("lpips_every", 0), ("accumulate", 0), ("sampling", "random"), ("class_weight", -1), ("label_dropout", 1.5),
-        ("classifier_epochs", 0), ("feature_weight", float("nan")), ("agreement_weight", -0.1), ("draw_start", -0.1),
-        ("draw_weight", float("inf")), ("diversity_weight", -1),
+        ("images", 0),
+        ("batch", -1),
+        ("learning_rate", float("nan")),
+        ("kl_weight", -1e-9),
+        ("decay", 1.1),
+        ("held_out", 1.0),
+        ("seed", -1),
+        ("lpips_net", "resnet"),
+        ("precision", "fp8"),
+        ("adversarial_start", 2),
+        ("ema_images", 0),
+        ("gradient_clip", float("inf")),
+        ("lpips_every", 0),
+        ("accumulate", 0),
+        ("sampling", "random"),
+        ("class_weight", -1),
+        ("label_dropout", 1.5),
+        ("classifier_epochs", 0),
+        ("feature_weight", float("nan")),
+        ("agreement_weight", -0.1),
+        ("draw_start", -0.1),
+        ("draw_weight", float("inf")),
+        ("diversity_weight", -1),
     ],
-)  # fmt: skip
+)
 def test_values_out_of_range_are_refused_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         TrainConfig(network=TINY, **{field: value})

@@ -24,9 +24,15 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 CONDITIONAL = dataclasses.replace(PRESETS["tiny"], num_classes=3)
 OFF = {"class_weight": 0.0, "feature_weight": 0.0, "agreement_weight": 0.0, "draw_start": 1.0}
 CONFIG = TrainConfig(
-    network=CONDITIONAL, images=96, batch=8, lpips_weight=0, adversarial_start=0.3, log_images=16,
-    snapshot_images=32, data={"angry": 6, "happy": 6, "sad": 6},
-)  # fmt: skip
+    network=CONDITIONAL,
+    images=96,
+    batch=8,
+    lpips_weight=0,
+    adversarial_start=0.3,
+    log_images=16,
+    snapshot_images=32,
+    data={"angry": 6, "happy": 6, "sad": 6},
+)
 
 
 @pytest.fixture
@@ -227,8 +233,12 @@ def test_a_classifier_that_has_learnt_nothing_is_not_asked(data, tmp_path, monke
     monkeypatch.setattr("semantic_aug.trainer.classifier.has_learnt", lambda *_: False)
     run(dataclasses.replace(CONFIG, images=32), data, tmp_path)
     assert {"class_loss", "diversity"} == figures(tmp_path).keys() & {
-        "class_loss", "diversity", "features", "divergence", "draw_loss",
-    }  # fmt: skip
+        "class_loss",
+        "diversity",
+        "features",
+        "divergence",
+        "draw_loss",
+    }
 
 
 def test_a_classifier_trained_on_the_way(data, tmp_path, capsys):

@@ -124,8 +124,12 @@ def test_a_run_without_the_class_and_draws_has_the_state_of_old():
     state = TrainState(dataclasses.replace(CONFIG, network=PRESETS["tiny"], **off), CPU)
     assert (state.head, state.running) == (None, None)
     assert {name.split(".")[0] for name in state._tensors()} == {
-        "encoder", "generator", "discriminator", "ema_encoder", "ema_generator",
-    }  # fmt: skip
+        "encoder",
+        "generator",
+        "discriminator",
+        "ema_encoder",
+        "ema_generator",
+    }
 
 
 def test_ema_averages_parameters_and_copies_statistics():

@@ -20,7 +20,20 @@ def root(tmp_path_factory):
 def command(root, tmp_path):
     """Words of a tiny run; figures go to ``runs.jsonl``."""
     return [
-        "tiny", "--train", str(root / "train"), "--validation", str(root / "validation"), "--test", str(root / "test"),
-        "--checkpoint", str(root / "checkpoint"), "--epochs", "2", "--results", str(tmp_path / "runs.jsonl"),
-        "--device", "cpu", "--more-labels",
-    ]  # fmt: skip
+        "tiny",
+        "--train",
+        str(root / "train"),
+        "--validation",
+        str(root / "validation"),
+        "--test",
+        str(root / "test"),
+        "--checkpoint",
+        str(root / "checkpoint"),
+        "--epochs",
+        "2",
+        "--results",
+        str(tmp_path / "runs.jsonl"),
+        "--device",
+        "cpu",
+        "--more-labels",
+    ]

@@ -31,8 +31,11 @@ def test_every_arm_runs_once_and_repeats(words, tmp_path, capsys):
     assert expand.main(words) == 0
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     assert [(line["arm"], line["images"]) for line in lines] == [
-        ("unbalanced", 27), ("oversampled", 27), ("expanded", 36), ("expanded-oversampled", 36),
-    ]  # fmt: skip
+        ("unbalanced", 27),
+        ("oversampled", 27),
+        ("expanded", 36),
+        ("expanded-oversampled", 36),
+    ]
     for line in lines:
         assert line["balanced_accuracy"] == pytest.approx(sum(line["recall"].values()) / 3, abs=1e-5)
     assert lines[2]["expand"]["strength"] == 0.35

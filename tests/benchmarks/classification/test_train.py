@@ -35,8 +35,18 @@ def weights(network):
     return torch.cat([value.flatten().double() for value in network.state_dict().values()])
 
 
-ARMS = ["randaugment", "trivialaugment", "mixup", "cutmix", "remix", "cmo", "ours+randaugment", "smote", "isda",
-        "randaugment/ours+randaugment"]  # fmt: skip
+ARMS = [
+    "randaugment",
+    "trivialaugment",
+    "mixup",
+    "cutmix",
+    "remix",
+    "cmo",
+    "ours+randaugment",
+    "smote",
+    "isda",
+    "randaugment/ours+randaugment",
+]
 
 
 def cut_after(monkeypatch, steps):
