@@ -165,7 +165,7 @@ def test_a_failure_while_working_exits_1(saved, folder, tmp_path, line, monkeypa
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("semantic_aug.model.artifact.save_file", full)
+    monkeypatch.setattr("semantic_aug.model.format.save_file", full)
     assert run("fit", saved, folder, "--output", tmp_path / "fitted") == 1
     assert "No space left on device" in line()
     assert not (tmp_path / "fitted").exists()

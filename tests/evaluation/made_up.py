@@ -11,6 +11,7 @@ from torch import nn
 
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation.classifier import Judge
+from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import ClassStatistics
 
 CLASSES = ["dark", "light"]
@@ -27,20 +28,35 @@ def decode(z):
     return halves.repeat_interleave(SIZE // 2, dim=3).clamp(-1, 1)
 
 
+class Encoder(nn.Module):
+    """E: the latents have no log variances here, for nobody asks for them."""
+
+    def forward(self, x):
+        return encode(x), None
+
+
+class Generator(nn.Module):
+    """G."""
+
+    def forward(self, z):
+        return decode(z)
+
+
 def build_artifact():
     statistics = ClassStatistics(2, 2)
     corners = torch.tensor([[1.0, 1], [1, -1], [-1, 1], [-1, -1]]) * torch.tensor(DEVIATIONS)
     for label, sign in enumerate((-1, 1)):
         statistics.update(corners + torch.tensor([sign * LEFT, 0]), torch.full((4,), label))
     return SimpleNamespace(
-        network=SimpleNamespace(channels=1, image_size=SIZE, latent_dim=2),
+        network=SimpleNamespace(channels=1, image_size=SIZE, latent_dim=2, num_classes=0),
         classes=CLASSES,
         statistics=statistics,
-        shrinkage=None,
         device=torch.device("cpu"),
+        encoder=Encoder(),
+        generator=Generator(),
         encode=encode,
         decode=decode,
-        recommended={"strength": 0.35},
+        recommended=Recommended(shrinkage=None, strength=0.35),
     )
 
 
