@@ -3,7 +3,6 @@
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -191,7 +190,6 @@ class Progress:
             save_whole(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
                 self.path,
-                self.path.with_suffix(f".{os.getpid()}"),
                 {"step": str(step), "seconds": repr(self.seconds)},
             )
         self.began, self.saved = time.perf_counter(), time.monotonic()

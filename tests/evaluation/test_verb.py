@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from semantic_aug.cli import main
+from semantic_aug.cli.main import main
 from semantic_aug.data.dataset import load_folder
 from semantic_aug.evaluation import fid
 from semantic_aug.evaluation import plane as module
