@@ -125,7 +125,9 @@ def test_two_processes_train_as_one_with_the_same_groups(train, sampled):
     for left, right in zip(*lines, strict=True):
         assert left.keys() == right.keys()
         for name in left.keys() - {"images_per_s"}:
-            assert left[name] == pytest.approx(right[name], rel=2e-3, abs=2e-4), name
+            # Adam's first steps turn rounding into steps of full size, which the norm of a gradient shows most.
+            tolerance = 1e-2 if name == "grad_norm" else 2e-3
+            assert left[name] == pytest.approx(right[name], rel=tolerance, abs=2e-4), name
     configs = [json.loads((run / "checkpoint" / "config.json").read_text()) for run in (two, one)]
     assert configs[0]["training"]["world_size"] == 2
     assert configs[1]["training"]["world_size"] == 1
@@ -172,7 +174,8 @@ def test_fit_and_evaluate_of_two_processes_are_those_of_one(saved, faces, tmp_pa
     run_here(monkeypatch, *words, tmp_path / "one")
     said["one"] = capsys.readouterr().out
     for processes, name in ((1, "one"), (2, "two")):
-        assert said[name].startswith(f"wrote {tmp_path / name}: 60 images, 3 classes\n{{")
+        assert said[name].count("faces: 60 images of 3 classes: angry 20, happy 20, sad 20\n") == 1
+        assert said[name].count(f"\nwrote {tmp_path / name}: 60 images, 3 classes\n{{") == 1
         assert Artifact.from_pretrained(tmp_path / name).training["fitted_in_processes"] == processes
     one, two = (load_file(tmp_path / name / "statistics.safetensors") for name in ("one", "two"))
     assert torch.equal(two["count"], one["count"])

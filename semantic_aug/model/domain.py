@@ -42,10 +42,11 @@ class Domain:
         A checkpoint whose reconstruction was never measured accepts all images.
         """
         reason = self._reason() if self._measured and self._latents else None
-        return reason and f"{self._subject()} not look like what the checkpoint was trained on: {reason}"
-
-    def _subject(self) -> str:
-        return "this image does" if len(self._latents) == 1 else "these images do"
+        if reason is None:
+            return None
+        if len(self._latents) == 1:
+            return f"this image does not look like what the checkpoint was trained on: {reason}"
+        return f"these images do not look like what the checkpoint was trained on: {reason}"
 
     def _reason(self) -> str | None:
         n = len(self._latents)
