@@ -215,8 +215,8 @@ def test_a_token_that_is_refused(hub, repo):
 
 def test_a_newer_format(hub, repo):
     config = json.loads(repo.commits[repo.refs["main"]]["config.json"])
-    repo.commit({"config.json": json.dumps(config | {"format": "semantic-aug/2"}).encode()})
-    with pytest.raises(ArtifactError, match="format is 'semantic-aug/2'; this version understands 'semantic-aug/1'"):
+    repo.commit({"config.json": json.dumps(config | {"format": "semantic-aug/3"}).encode()})
+    with pytest.raises(ArtifactError, match="format is 'semantic-aug/3'; a newer version of semantic-aug is needed"):
         Artifact.from_pretrained("user/repo")
 
 
