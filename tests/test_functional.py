@@ -193,7 +193,7 @@ def test_the_pooled_label_is_none_for_what_needs_labels(perturbation):
 
 
 def test_the_callers_autocast_does_not_reach_in():
-    arguments = torch.rand(3, 1, 32, 32), torch.randn(3, D), ARTIFACTS[1], torch.tensor([0, 1, 2])
+    arguments = torch.rand(3, 1, 32, 32), torch.randn(3, D), LatentModel.of(ARTIFACTS[1]), torch.tensor([0, 1, 2])
     expected = semantic_augment_image(*arguments)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(semantic_augment_image(*arguments), expected)
