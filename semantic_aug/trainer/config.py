@@ -38,7 +38,7 @@ class TrainConfig:
     lpips_every: int = 2
     """LPIPS, the costliest term on a CPU, is taken on every so manieth image."""
     adversarial_weight: float = 0.3
-    """Norm of the gradient of G's hinge loss at the generated images, relative to that of L1 + LPIPS."""
+    """Norm of the gradient of G's hinge loss at the generated images, relative to that of the other losses there."""
     adversarial_start: float = 0.3
     """Fraction of the run before D and its loss join."""
     class_weight: float = 0.05
