@@ -38,7 +38,7 @@ class TrainConfig:
     lpips_every: int = 2
     """LPIPS is computed only for every ``lpips_every``-th image, because it is the most expensive term on a CPU."""
     adversarial_weight: float = 0.3
-    """Norm of the gradient of G's hinge loss at the generated images, relative to that of L1 + LPIPS."""
+    """Norm of the gradient of G's hinge loss at the generated images, relative to that of the other losses there."""
     adversarial_start: float = 0.3
     """Fraction of the run after which D and its loss join."""
     class_weight: float = 0.05

@@ -201,10 +201,10 @@ def train(
                                 real_features, real_logits = classifier(x[::4])
                             features, logits = classifier(torch.cat([y[::4], fake]) if draws_join else y[::4])
                         real_logits, logits = real_logits.float(), logits.float()
-                        features_l2 = losses.feature_distance(real_features, [each[:quarter] for each in features])
+                        feature_distance = losses.feature_distance(real_features, [each[:quarter] for each in features])
                         divergence = losses.class_divergence(real_logits, logits[:quarter])
-                        loss = loss + config.feature_weight * features_l2 + config.agreement_weight * divergence
-                        terms.add(features=features_l2, divergence=divergence)
+                        loss = loss + config.feature_weight * feature_distance + config.agreement_weight * divergence
+                        terms.add(features=feature_distance, divergence=divergence)
                         if draws_join:
                             targets = real_logits.repeat(2, 1), labels[::4].repeat(2)
                             draw_loss = losses.draw_cross_entropy(logits[quarter:], *targets)
