@@ -19,7 +19,7 @@ from semantic_aug.model.networks import NetworkConfig
 from semantic_aug.model.recommended import MODES, Mode
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED, column_signs
-from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, NEEDS_OTHERS, PERTURBATIONS
 
 
 def semantic_augment_image(
@@ -96,7 +96,7 @@ def semantic_augment_image(
         if mode == "detail" and reconstruction is not None:
             before = reconstruction.to(device, torch.float32, non_blocking=asynchronous).reshape(after.shape)
         augmented = blend(unit, before, after)
-        if perturbation == "interpolate":  # an image without a partner stays unchanged
+        if perturbation in NEEDS_OTHERS:  # an image without a partner stays unchanged
             augmented = torch.where((z != mu).any(1)[:, None, None, None], augmented, unit)
     return unit_to_tensor(augmented, image.dtype).reshape(image.shape)
 

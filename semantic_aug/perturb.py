@@ -3,7 +3,7 @@
 ``mu`` (N, d) are the latents of images, and ``labels`` (N,) are their class indices (``POOLED`` = -1 if a class is not
 known). ``noise`` r (N, d) holds standard normal numbers, and ``model`` has the class means and covariance factors. All
 are on the same device. ``strength`` s >= 0 is a float or (N,). The result is z' (N, d). Each row of it depends only on
-the same row of the arguments, except in "interpolate", which needs the other rows.
+the same row of the arguments, except for those in ``NEEDS_OTHERS``.
 """
 
 from collections.abc import Callable
@@ -75,6 +75,7 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "interpolate": interpolate,
 }
 NEEDS_LABELS = ("class-gaussian", "interpolate")
+NEEDS_OTHERS = ("interpolate",)  # whose result depends on the other images of the batch
 
 
 def _colour(labels: Tensor, noise: Tensor, model: LatentModel) -> Tensor:

@@ -9,12 +9,12 @@ from torchvision import tv_tensors
 from semantic_aug import LatentModel, SemanticAugment, SemanticAugmentBatch
 from semantic_aug.model.recommended import MODES
 from semantic_aug.model.statistics import POOLED
-from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, NEEDS_OTHERS, PERTURBATIONS
 from tests import contracts
 from tests.conftest import build_artifact
 
 ARTIFACTS = {1: build_artifact(), 3: build_artifact(channels=3)}
-ALONE = [name for name in PERTURBATIONS if name != "interpolate"]  # change an image that stands alone
+ALONE = [name for name in PERTURBATIONS if name not in NEEDS_OTHERS]  # change an image that stands alone
 PRECISIONS = [torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 
@@ -48,7 +48,7 @@ def test_repeats_leading_dimensions_and_structures(mode, perturbation):
     contracts.check_repeats(augment, lambda t, x: t(x, labels)[0], images)
     contracts.check_repeats(batched, lambda t, x: t(x, labels)[0], images)
     contracts.check_structures(batched, images, labels)
-    if perturbation != "interpolate":  # which needs company
+    if perturbation not in NEEDS_OTHERS:  # which needs company
         contracts.check_leading_dimensions(augment, lambda shape: torch.full(shape, 1))
         contracts.check_structures(augment, tv_tensors.Image(images[0]), 1)
         contracts.check_structures(augment, images, labels)
@@ -82,7 +82,7 @@ def test_interpolation_without_a_partner_gives_the_image_back(mode):
     data=st.data(),
 )
 def test_properties_of_batches(n, channels, model, size, dtype, mode, perturbation, p, strength, data):
-    """5.4 (a) to (f): kept shapes and ranges; what is not chosen bit for bit; order, company and repetition."""
+    """Shapes and ranges are kept. Images that are not chosen come back bit for bit. Order, company and repetition."""
     images = torch.rand(n, channels, *size)
     images = (images * 255).to(dtype) if dtype == torch.uint8 else images.to(dtype)
     labels = torch.tensor(data.draw(st.lists(st.integers(0, 2), min_size=n, max_size=n)), dtype=torch.int64)
@@ -95,7 +95,7 @@ def test_properties_of_batches(n, channels, model, size, dtype, mode, perturbati
     chosen = params["coin"] < p
     assert torch.equal(out[~chosen], images[~chosen])
     assert torch.equal(augment.apply((images, labels), params)[0], out)
-    if perturbation != "interpolate" and n:
+    if perturbation not in NEEDS_OTHERS and n:
         order = torch.tensor(data.draw(st.permutations(range(n))))
         permuted = {name: value[order] for name, value in params.items()}
         again = augment.transform(images[order], permuted)

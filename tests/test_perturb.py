@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from semantic_aug.model.statistics import POOLED
-from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, NEEDS_OTHERS, PERTURBATIONS
 
 N = 20_000
 
@@ -15,7 +15,7 @@ def model_of(statistics, shrinkage="oas", rank=None):
     return SimpleNamespace(means=statistics.mean.float(), factors=statistics.factors(shrinkage, rank))
 
 
-GAUSSIAN = [name for name in PERTURBATIONS if name != "interpolate"]
+GAUSSIAN = [name for name in PERTURBATIONS if name not in NEEDS_OTHERS]
 
 
 def expected_moments(name, statistics, label, mu):
@@ -64,7 +64,7 @@ def test_contract(artifact, name):
         assert torch.equal(z[4], mu[4])
     else:
         assert_close(z[4], artifact.statistics.mean[1].float())
-    if name != "interpolate":
+    if name not in NEEDS_OTHERS:
         order = torch.tensor([3, 0, 4, 1, 2])
         permuted = f(mu[order], labels[order], noise[order], model_of(artifact.statistics), strength[order])
         assert_close(permuted, z[order])

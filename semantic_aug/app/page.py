@@ -14,7 +14,7 @@ from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing, html
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES, Mode
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_OTHERS, PERTURBATIONS
 
 if TYPE_CHECKING:
     import gradio
@@ -25,8 +25,8 @@ DIRECTIONS = 5  # sliders
 FURTHEST = 4.0  # range of a slider in standard deviations
 STRONGEST = 2.0
 OFFERED, PER_ROW = 21, 7  # images to pick from
-# "interpolate" needs other images of the class, and here there is only one image.
-OFFERED_PERTURBATIONS = [name for name in PERTURBATIONS if name != "interpolate"]
+# Here there is only one image.
+OFFERED_PERTURBATIONS = [name for name in PERTURBATIONS if name not in NEEDS_OTHERS]
 
 STYLE = (
     html.FIGURE_STYLE

@@ -20,7 +20,10 @@ def add_options(add: Add) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Write the latents to ``--output``. Raises ValueError if images are not files, by which the cache knows them."""
+    """Write the latents to ``--output``.
+
+    Raises ValueError if an image has no file of its own, because the cache identifies a data set by its files.
+    """
     from semantic_aug.cli.data import load
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.latents import LatentCache

@@ -11,7 +11,11 @@ EXAMPLE = "push my-checkpoint user/repo --tag v1.0"
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
-    add("repository", metavar="USER/REPO", help="made where there is none; the token is HF_TOKEN or `hf auth login`'s")
+    add(
+        "repository",
+        metavar="USER/REPO",
+        help="created if it does not exist; uses HF_TOKEN, or the token that `hf auth login` stored",
+    )
     add("--private", action="store_true", default=None, help="make a new repository private")
     add("--tag", metavar="NAME", help="a new name for this state of the repository, such as v1.0")
     add("--license", metavar="ID", help="for the card of a checkpoint that has none, such as apache-2.0")

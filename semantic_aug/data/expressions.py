@@ -134,7 +134,7 @@ def open_fer2013(table: Path, split: str | None) -> Source:
         return pil_to_bytes(PIL.Image.frombytes("L", (FER2013_SIDE, FER2013_SIDE), values), channels, size)
 
     files = [table / str(line) for line in lines]
-    # The second path does not exist. It tells the splits apart, because the first path is the same for all of them.
+    # The second path is not a file. It only makes the cache key differ between splits.
     return Source(f"{table}/{split}", classes, labels, files, read, [table, table / split])
 
 

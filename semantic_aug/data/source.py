@@ -23,8 +23,9 @@ class Source:
         classes: names in label order. Each class has at least one image.
         labels: class index of every image.
         files: path of every image, or ``origin/number`` for an image that has no file of its own.
-        read: (number, channels, size) => uint8 (channels, size, size). It may be called from several threads at once.
-            None keeps the image's own number of channels (1 or 3) or its size.
+        read: (number, channels, size) => uint8 (channels, size, size). If channels is None, the image keeps its
+            1 or 3 channels. If size is None, it keeps its height and width. Several threads may call it at once,
+            and Ray pickles it, so it must not hold an open file.
         stamped: files whose sizes and times show whether an image has changed. Empty if there are no such files.
     """
 

@@ -28,7 +28,7 @@ from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES, Mode
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import Shrinkage
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_OTHERS, PERTURBATIONS
 
 BLOCK = 32  # with fer2013-48 on one core, 224 images/s, compared with 93 one at a time and 199 for batches of 64
 
@@ -66,7 +66,7 @@ class Recipe:
             raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {MODES}, got {self.mode!r}")
-        known = [name for name in PERTURBATIONS if name != "interpolate"]  # its result depends on the batch
+        known = [name for name in PERTURBATIONS if name not in NEEDS_OTHERS]
         if self.perturbation not in known:
             raise ValueError(f"perturbation must be one of {', '.join(known)}, got {self.perturbation!r}")
 

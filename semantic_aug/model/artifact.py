@@ -45,8 +45,8 @@ class Artifact:
         reconstruction: mean and standard deviation of the L1 (and LPIPS) of held-out images, or empty.
         training: what the networks were trained on and with, or empty.
         directory: absolute path of the directory that it was loaded from or saved to, or None. Worker processes load
-            it from there. A copy made by ``dataclasses.replace`` has no directory, so it is sent to them whole. Set
-            it to None after changing anything in place.
+            it from there. A copy made by ``dataclasses.replace`` has no directory, so it is pickled whole. Set
+            ``directory`` to None after changing the artifact in place.
         card: the text of the model card (README.md).
 
     Example::

@@ -15,7 +15,7 @@ from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import bytes_to_model
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
-from semantic_aug.perturb import PERTURBATIONS
+from semantic_aug.perturb import NEEDS_OTHERS, PERTURBATIONS
 from tests.conftest import CLASSES, build_artifact
 
 IMAGE = torch.randint(0, 256, (3, 40, 40), dtype=torch.uint8)
@@ -153,7 +153,7 @@ def test_verdicts_are_in_the_artifacts_order(artifact, judge):
 # --- HTML ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("perturbation", [name for name in PERTURBATIONS if name != "interpolate"])
+@pytest.mark.parametrize("perturbation", [name for name in PERTURBATIONS if name not in NEEDS_OTHERS])
 def test_draws_html(artifact, perturbation):
     text = draws_html(artifact, None, IMAGE, "sad", 0.35, "detail", perturbation, 0)
     assert len(set(pixels(text))) == 2 + views.DRAWS
