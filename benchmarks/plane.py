@@ -105,14 +105,16 @@ def name_of(artifact: Artifact) -> str:
     return folder.parent.name if folder.name == "checkpoint" else folder.name
 
 
-def judges_of(folder: Path, training: ImageSet, held_out: ImageSet, seed: int) -> dict[str, Judge]:
+def judges_of(
+    folder: Path, training: ImageSet, held_out: ImageSet, *, seed: int, precision: str = "fp32"
+) -> dict[str, Judge]:
     """A judge of each architecture. Missing ones are trained on ``training`` and kept in ``folder``."""
     judges = {}
     for name in ARCHITECTURES:
         path = folder / f"{name}.safetensors"
         if not path.exists():
             print(f"training the judge {name} on {len(training)} real images", file=sys.stderr)
-            judge = train_judge(training, held_out, architecture=name, seed=seed, say=_say)
+            judge = train_judge(training, held_out, architecture=name, seed=seed, precision=precision, say=_say)
             judge.save(path)
         judges[name] = Judge.load(path)
         if (judges[name].architecture, judges[name].images) != (name, len(training)):
@@ -134,7 +136,7 @@ def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) 
         load_data(data, network.channels, network.image_size, cache=options.cache)
         for data in (options.train, options.held_out)
     )
-    judges = judges_of(options.judges, training, held_out, options.seed)
+    judges = judges_of(options.judges, training, held_out, seed=options.seed, precision=options.precision)
     cut = cut_to_imbalance(training, options.imbalance) if options.imbalance else training
     start = time.process_time()
     found = plane(
@@ -169,6 +171,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="cut --train to this for the probe, as the checkpoint's images were",
     )
     add("--judges", metavar="DIR", type=Path, default=Path("judges"), help="where judges are kept (default: judges)")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="for training judges; bf16 is faster where the "
+        "processor has bfloat16 units")  # fmt: skip
     add("--images", metavar="N", type=int, default=IMAGES, help=f"held-out images, at most (default: {IMAGES})")
     add("--perturbations", metavar="NAME", nargs="+", default=COMPARED, help=f"default: {' '.join(COMPARED)}")
     add("--strengths", metavar="S", type=float, nargs="+", default=STRENGTHS, help=f"default: {STRENGTHS}")

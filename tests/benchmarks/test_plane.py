@@ -112,7 +112,7 @@ def test_judges_are_trained_once(tmp_path, monkeypatch):
     monkeypatch.setattr(program, "train_judge", train)
     data = made_up.build_images(3)
     for _ in range(2):
-        judges = program.judges_of(tmp_path, data, data, 0)
+        judges = program.judges_of(tmp_path, data, data, seed=0)
     assert trained == list(judges) == list(ARCHITECTURES)
     assert isinstance(judges["vgg-small"], Judge)
     assert torch.is_tensor(judges["vgg-small"].network[0].weight)
