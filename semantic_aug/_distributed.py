@@ -80,6 +80,21 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return sum_over_processes(values) / rank_and_world()[1]
 
 
+def check_equal(**values: str) -> None:
+    """Raise RuntimeError, in every process, unless all of them call this with the same values."""
+    if rank_and_world()[1] == 1:
+        return
+    everyone: list[dict[str, str]] = [{} for _ in range(rank_and_world()[1])]
+    dist.all_gather_object(everyone, values)
+    for name, expected in everyone[0].items():
+        for rank, theirs in enumerate(everyone):
+            if theirs.get(name) != expected:
+                raise RuntimeError(
+                    f"process {rank} has other {name} than process 0 ({theirs.get(name)!s:.200}, not {expected:.200}); "
+                    f"start all of them with the same command and data"
+                )
+
+
 def shares(total: int, batch: int) -> Iterator[slice]:
     """The batches of 0..total that belong to this process, which are every ``world_size``-th."""
     rank, world_size = rank_and_world()

@@ -8,13 +8,13 @@ from typing import Any
 
 import PIL.Image
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.transforms.v2 import functional as F
 
-from semantic_aug._io import save_whole
+from semantic_aug._files import FileError, Spec, raising, read_tensors
+from semantic_aug._io import save_with_digest
 from semantic_aug._samples import image_positions
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
@@ -130,7 +130,9 @@ class LatentCache:
             if reconstructions:
                 known = None if table is None else table[part].to(mu.device)
                 tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu, known)).cpu().half()
-        save_whole(tensors, target, metadata)
+        if metadata["known_by"] == "files" and _stamp(images, files).items() - metadata.items():
+            raise ValueError("files of the data set have changed while it was encoded; encode it again")
+        save_with_digest(tensors, target, metadata, overwrite=overwrite)
         return cls._open(target, artifact)[0]
 
     @classmethod
@@ -163,23 +165,33 @@ class LatentCache:
         return cache
 
     @classmethod
+    @raising(LatentsError)
     def _open(cls, path: Path, artifact: Artifact) -> tuple["LatentCache", dict[str, str]]:
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"{path}: no such file; LatentCache.build or semantic-aug encode writes it")
-        try:
-            with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
-        except (SafetensorError, OSError) as error:
-            raise LatentsError(f"{path}: broken or cut off ({error}); encode the data set again") from error
-        if metadata.get("format") != FORMAT or "mu" not in tensors:
-            raise LatentsError(f"{path}: format is {metadata.get('format')!r}, expected {FORMAT!r}")
-        if metadata.get("artifact") != artifact.fingerprint:
-            raise LatentsError(
-                f"{path}: is stale, the latents are of another artifact ({metadata.get('artifact')!s:.12}..., this "
-                f"one is {artifact.fingerprint:.12}...); encode the data set again"
-            )
-        return cls(tensors["mu"], tensors.get("reconstruction"), metadata["artifact"]), metadata
+        network = artifact.network
+        image = (network.channels, network.image_size, network.image_size)
+
+        def spec(metadata: dict[str, str]) -> Spec:
+            if metadata.get("format") != FORMAT:
+                raise FileError(f"{path}: format is {metadata.get('format')!r:.80}, expected {FORMAT!r}")
+            if metadata.get("artifact") != artifact.fingerprint:
+                raise FileError(
+                    f"{path}: is stale, the latents are of another artifact ({metadata.get('artifact')!s:.12}..., this "
+                    f"one is {artifact.fingerprint:.12}...); encode the data set again"
+                )
+            return {"mu": ((None, network.latent_dim), ("F32",)), "reconstruction": ((None, *image), ("F16",))}
+
+        tensors, metadata = read_tensors(path, spec, optional=("reconstruction",))
+        mu, reconstruction = tensors["mu"], tensors.get("reconstruction")
+        if reconstruction is not None and (len(reconstruction) != len(mu) or not _in_unit(reconstruction)):
+            raise FileError(f"{path}: expected a reconstruction in [0, 1] for each of {len(mu)} latents")
+        return cls(mu, reconstruction, metadata["artifact"]), metadata
+
+
+def _in_unit(images: Tensor) -> bool:
+    low, high = images.aminmax() if images.numel() else (images.new_zeros(()), images.new_zeros(()))
+    return bool(low >= 0 and high <= 1)
 
 
 DIFFERENCES = {
@@ -302,7 +314,7 @@ def _stamp(images: _Images, files: Sequence[str | Path] | None) -> dict[str, str
     root, names, times = os.path.commonpath(found), _digest(), _digest()
     for file in found:
         stat = os.stat(file)
-        names.update(f"{os.path.relpath(file, root)}\0".encode())
+        names.update(os.fsencode(os.path.relpath(file, root)) + b"\0")
         times.update(f"{stat.st_size} {stat.st_mtime_ns}\0".encode())
     return {"known_by": "files", "names": names.hexdigest(), "times": times.hexdigest()}
 

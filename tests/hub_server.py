@@ -42,7 +42,8 @@ class Hub:
 
     ``fault(pattern, action, times)``: requests "METHOD path" that match are answered with a status (int), never
     ("hang"), by closing the connection ("drop"), with so many bytes of the body and then a closed connection
-    ("cut 1000"), with a web page ("page"), or as usual, after calling the action. ``requests``: what was asked, as
+    ("cut 1000"), a byte of the body at a time ("slow"), with a web page ("page") or the text ``"text"``, or as usual,
+    after calling the action. ``requests``: what was asked, as
     (origin, "METHOD path", headers).
     """
 
@@ -153,6 +154,8 @@ def handler(hub: Hub, origin: str):
                 hub.released.wait(60)
             if self.action in ("hang", "drop"):
                 self.close_connection = True
+            elif self.action == "text":
+                self.send(b'"text"', Content_Type="application/json")
             elif self.action == "page":
                 self.send(b"<html>Welcome to the hotel</html>")
             elif isinstance(self.action, int):
@@ -175,6 +178,9 @@ def handler(hub: Hub, origin: str):
             if isinstance(self.action, str) and self.action.startswith("cut"):
                 body, self.close_connection = body[: int(self.action.split()[1])], True
             with suppress(ConnectionError):  # the client may have been killed
+                while self.action == "slow" and body and not hub.released.wait(0.2):
+                    self.wfile.write(body[:1])
+                    body = body[1:]
                 self.wfile.write(body)
 
         def json(self, value, status: int = 200, **headers):

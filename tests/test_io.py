@@ -1,4 +1,5 @@
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from semantic_aug._io import save_whole, workplace, write_whole
+from semantic_aug._io import in_turn, only_writer, open_to_append, own_folder, save_whole, workplace, write_whole
 
 KILLED = """
 import os, sys
@@ -67,3 +68,108 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
         write_whole(b"new", path)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_without_overwrite_a_file_of_another_process_stays(tmp_path, monkeypatch):
+    path = tmp_path / "a"
+    save_whole({"x": torch.ones(3)}, path, {}, overwrite=False)
+    before = path.read_bytes()
+
+    def no_hard_links(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    for _ in range(2):
+        with pytest.raises(FileExistsError, match="another process has written it meanwhile"):
+            save_whole({"x": torch.zeros(3)}, path, {}, overwrite=False)
+        monkeypatch.setattr("semantic_aug._io.os.link", no_hard_links)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a"]
+    path.unlink()
+    save_whole({"x": torch.zeros(3)}, path, {}, overwrite=False)
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_a_full_disk_is_named_by_the_path_of_the_user(small_disk):
+    for write in (
+        lambda path: save_whole({"x": torch.ones(100_000)}, path, {}),
+        lambda path: write_whole(bytes(400_000), path),
+    ):
+        with pytest.raises(OSError, match=r"No space left on device: '.*/disk/a'") as caught:
+            write(small_disk / "a")
+        assert caught.value.errno == 28
+        assert os.listdir(small_disk) == []
+
+
+def test_a_link_or_a_pipe_in_an_output_is_refused(tmp_path):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "log").write_text("mine")
+    (tmp_path / "folder").symlink_to(tmp_path / "others")
+    (tmp_path / "log").symlink_to(tmp_path / "others" / "log")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"folder is a link to .*others, expected a folder; remove the link"):
+        own_folder(tmp_path / "folder")
+    for name in ("log", "pipe", "/dev/null"):
+        with pytest.raises(ValueError, match=r"is a (link or a )?named pipe.*, expected a file; remove it"):
+            open_to_append(tmp_path / name)
+    assert (tmp_path / "others" / "log").read_text() == "mine"
+    for _ in range(2):
+        with open_to_append(own_folder(tmp_path / "new") / "log") as file:
+            file.write(b"line\n")
+    assert (tmp_path / "new" / "log").read_text() == "line\nline\n"
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from semantic_aug import _io
+with getattr(_io, sys.argv[1])(*map(Path, sys.argv[2:])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def hold(*arguments):
+    words = [sys.executable, "-c", HOLD, *map(str, arguments)]
+    process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def end(process):
+    process.kill()
+    process.communicate()
+
+
+def test_one_writer_at_a_time_and_a_killed_one_is_in_nobodys_way(tmp_path):
+    process = hold("only_writer", tmp_path, tmp_path / "lock")
+    try:
+        with pytest.raises(ValueError, match="another process works on it"), only_writer(tmp_path, tmp_path / "lock"):
+            pass
+    finally:
+        end(process)
+    with only_writer(tmp_path, tmp_path / "lock"):
+        pass
+
+
+def test_processes_take_turns_and_leave_no_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("semantic_aug._io.PATIENCE", 0.05)
+    process = hold("in_turn", tmp_path)
+    try:
+        with in_turn(tmp_path):  # nobody waits for ever
+            pass
+    finally:
+        end(process)
+    with in_turn(tmp_path):
+        assert os.listdir(tmp_path) == []

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.testing import assert_close
 from torch.utils.data import DataLoader, Subset, TensorDataset
@@ -13,6 +14,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from semantic_aug import SemanticAugment, SemanticAugmentBatch, SemanticLoader
+from semantic_aug._io import save_with_digest
 from semantic_aug.latents import LatentCache, LatentsError
 from semantic_aug.model.recommended import MODES
 from semantic_aug.model.runtime import LatentModel
@@ -228,6 +230,64 @@ def test_other_files_are_refused(data, path):
     save_file({"mu": torch.zeros(N, 8)}, path)
     with pytest.raises(LatentsError, match="format is None, expected 'semantic-aug-latents/1'"):
         LatentCache.load(path, ARTIFACT, data)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ({"mu": torch.full((N, 8), torch.nan)}, "tensor 'mu' holds NaN"),
+        ({"mu": torch.zeros(N, 9)}, r"tensor 'mu' has shape \[12, 9\], expected \['any', 8\]"),
+        ({"reconstruction": torch.full((N, 1, 32, 32), torch.nan).half()}, "tensor 'reconstruction' holds NaN"),
+        ({"reconstruction": torch.full((N, 1, 32, 32), 2.0).half()}, r"expected a reconstruction in \[0, 1\]"),
+        ({"reconstruction": torch.zeros(3, 1, 32, 32).half()}, "for each of 12 latents"),
+        ({"reconstruction": torch.zeros(N, 1, 32, 32)}, "tensor 'reconstruction' is F32, expected F16"),
+        ({"more": torch.zeros(1)}, "has the unexpected tensor 'more'"),
+    ],
+)
+def test_wrong_numbers_are_refused(data, path, tensors, message):
+    """Whole files, so that only the numbers tell."""
+    LatentCache.build(path, ARTIFACT, data, reconstructions=True)
+    with safe_open(path, "pt") as file:
+        kept = {name: file.get_tensor(name) for name in ("mu", "reconstruction")} | tensors
+        save_with_digest(kept, path, file.metadata())
+    with pytest.raises(LatentsError, match=message):
+        LatentCache.load(path, ARTIFACT, data)
+
+
+def test_a_flipped_bit_in_a_row_that_is_not_probed_is_found(folder, path):
+    images = torch.rand(40, 1, 32, 32)
+    data = TensorDataset(images, torch.zeros(40))
+    LatentCache.build(path, ARTIFACT, data)
+    content = bytearray(path.read_bytes())
+    content[-8 * 4 - 2] ^= 1  # in the row before the last
+    path.write_bytes(content)
+    with pytest.raises(LatentsError, match="damaged, its content does not fit its digest"):
+        LatentCache.load(path, ARTIFACT, data)
+
+
+def test_a_file_that_another_process_wrote_meanwhile_stays(data, path, monkeypatch):
+    def encode(self, images):
+        path.write_bytes(b"another's")
+        return torch.zeros(len(images), 8)
+
+    monkeypatch.setattr(type(ARTIFACT), "encode", encode)
+    with pytest.raises(FileExistsError, match="another process has written it meanwhile"):
+        LatentCache.build(path, ARTIFACT, data)
+    assert path.read_bytes() == b"another's"
+
+
+def test_files_that_change_while_they_are_encoded_are_noticed(folder, path, monkeypatch):
+    data = ImageFolder(folder, TO_GREY)
+    encode = type(ARTIFACT).encode
+
+    def change(self, images):
+        os.utime(folder / "sad" / "3.png", (1, 1))
+        return encode(self, images)
+
+    monkeypatch.setattr(type(ARTIFACT), "encode", change)
+    with pytest.raises(ValueError, match="have changed while it was encoded; encode it again"):
+        LatentCache.build(path, ARTIFACT, data)
+    assert not path.exists()
 
 
 # --- Stale caches -----------------------------------------------------------------------------------------------------

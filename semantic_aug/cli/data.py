@@ -9,6 +9,7 @@ from typing import TextIO
 from torch import Tensor
 
 from semantic_aug._distributed import rank_and_world
+from semantic_aug._text import printable
 from semantic_aug.cli.paths import without_folders
 from semantic_aug.data.dataset import ImageSet, load_data
 from semantic_aug.data.find import find_source
@@ -69,7 +70,7 @@ def say(*lines: str, file: TextIO | None = None) -> None:
     """Print, but only in the first of several processes."""
     if rank_and_world()[0] == 0:
         for line in lines:
-            print(line, file=file, flush=True)
+            print(printable(line), file=file, flush=True)
 
 
 def say_skipped(skipped: int, *, file: TextIO | None = None) -> None:

@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
     artifact = artifact.to(processes.device)
     check_judges(options, artifact)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False, file=sys.stderr)
+    _distributed.check_equal(images=data.digest(), checkpoint=artifact.fingerprint, seed=str(options.seed))
     judges = get_judges(options, artifact, data)
     judge = judges.get(ARCHITECTURE)
     can_judge = judge is not None and examine_judge(judge, artifact, data)

@@ -23,7 +23,7 @@ def add_options(add: Add) -> None:
 def run(options: argparse.Namespace) -> None:
     """Write the new artifact to ``--output``. Print which classes are too small, and warn of unsuitable images."""
     from semantic_aug import _distributed
-    from semantic_aug.cli.data import load, warn_of_strangers
+    from semantic_aug.cli.data import load, say, warn_of_strangers
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.evaluation.quality import reconstruction
     from semantic_aug.model.artifact import Artifact
@@ -35,6 +35,7 @@ def run(options: argparse.Namespace) -> None:
     processes = _distributed.join(device)
     artifact = artifact.to(processes.device)
     data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
+    _distributed.check_equal(images=data.digest(), checkpoint=artifact.fingerprint)
     statistics = fit_statistics(artifact.encoder, data)
     statistics.factors(artifact.recommended.shrinkage)  # raises where no class has two images
     fitted = replace(
@@ -52,13 +53,18 @@ def run(options: argparse.Namespace) -> None:
     )
     if processes.is_main_process:
         fitted.save(output)
-        print(f"wrote {output}: {len(data)} images, {len(data.classes)} classes")
+        lines = [f"wrote {output}: {len(data)} images, {len(data.classes)} classes"]
         if artifact.conditional and not fitted.conditional:
-            print(f"these are not the classes of {options.checkpoint}, so images are decoded without their class")
+            lines.append(
+                f"these are not the classes of {options.checkpoint}, so images are decoded without their class"
+            )
         few = [f"{name} ({n})" for name, n in zip(data.classes, data.counts(), strict=True) if n < 2]
         if few:
-            print(f"too few images for a covariance of their own, the pooled one is taken: {', '.join(few)}")
+            lines.append(f"too few images for a covariance of their own, the pooled one is taken: {', '.join(few)}")
         if "l1_mean" in artifact.reconstruction:
             own, error = artifact.reconstruction["l1_mean"], fitted.reconstruction["l1_mean"]
-            print(f"reconstruction error (L1) {error:.3f}; of {options.checkpoint} on images of its own {own:.3f}")
+            of = options.checkpoint
+            lines.append(f"reconstruction error (L1) {error:.3f}; of {of} on images of its own {own:.3f}")
+        say(*lines)
+        if "l1_mean" in artifact.reconstruction:
             warn_of_strangers(fitted, lambda i: data.batch(slice(i, i + 1)), len(data))

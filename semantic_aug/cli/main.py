@@ -1,6 +1,7 @@
 """The command line with its verbs and exit codes. A verb's module does not load torch before the verb is run."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -9,6 +10,7 @@ from difflib import get_close_matches
 from types import ModuleType
 
 from semantic_aug import __version__
+from semantic_aug._text import printable
 from semantic_aug.cli import (
     app,
     completion,
@@ -51,7 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not sys.stderr.isatty():  # progress bars of downloads and uploads are only for terminals
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    options.command = " ".join(["semantic-aug", *map(without_folders, arguments)])
+    for stream in (sys.stdout, sys.stderr):  # a path need not be UTF-8
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    options.command = printable(" ".join(["semantic-aug", *map(without_folders, arguments)]))
     try:
         VERBS[options.verb].run(options)
         leave_processes()
@@ -64,11 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.traceback:
             traceback.print_exc()
-        message = " ".join(str(error).split()) or type(error).__name__
+        message = printable(" ".join(str(error).split())) or type(error).__name__
         if isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
             message += '; this verb needs pip install "semantic-aug[train]"'
         print(f"semantic-aug {options.verb}: {message}", file=sys.stderr)
-        return REFUSED if isinstance(error, REFUSALS) else FAILED
+        code = REFUSED if isinstance(error, REFUSALS) else FAILED
+        end_if_stuck(code)
+        return code
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -91,6 +98,14 @@ def check_verb(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Non
         close = get_close_matches(arguments[0], VERBS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
         parser.error(f"unknown verb {arguments[0]!r}; {hint}")
+
+
+def end_if_stuck(code: int) -> None:
+    """End at once if a request to the Hub never ended, because Python would wait for it."""
+    hub = sys.modules.get("semantic_aug.model.hub")
+    if hub is not None and hub.stuck():
+        sys.stdout.flush()
+        os._exit(code)
 
 
 def leave_processes() -> None:

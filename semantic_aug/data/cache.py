@@ -7,13 +7,13 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from semantic_aug._io import save_whole
+from semantic_aug._files import FileError, Spec, read_tensors
+from semantic_aug._io import own_folder, save_with_digest
 from semantic_aug.data.source import Source
 
-CACHE_FORMAT = 1
+CACHE_FORMAT = 2  # 1 had no digest
 OLD_CACHES = 1  # kept beside the newest, so that training images stay when validation images are written
 
 
@@ -37,12 +37,15 @@ def cache_path(cache: str | Path, source: Source, channels: int, size: int, skip
     return Path(cache) / f"images-{hashlib.blake2b(key, digest_size=16).hexdigest()}.safetensors"
 
 
-def read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
-    """Memory-map images and their numbers. Returns None if the file is missing or broken."""
+def read_cache(path: Path, total: int, channels: int, size: int) -> tuple[Tensor, Tensor] | None:
+    """Memory-map images and their numbers among ``total``. Returns None if the file is missing or damaged."""
+    spec: Spec = {"images": ((None, channels, size, size), ("U8",)), "kept": ((None,), ("I64",))}
     try:
-        with safe_open(path, "pt") as file:
-            images, kept = file.get_tensor("images"), file.get_tensor("kept")
-    except (SafetensorError, OSError):
+        tensors, _ = read_tensors(path, lambda _: spec)
+    except (FileError, OSError):
+        return None
+    images, kept = tensors["images"], tensors["kept"]
+    if len(images) != len(kept) or not len(kept) or kept.min() < 0 or kept.max() >= total or kept.diff().lt(1).any():
         return None
     with suppress(OSError):
         os.utime(path)  # because the oldest files are deleted first
@@ -52,9 +55,9 @@ def read_cache(path: Path) -> tuple[Tensor, Tensor] | None:
 def write_cache(path: Path, images: Tensor, kept: Tensor) -> None:
     """Write atomically and delete older cache files. A failure is only a warning, because the images are in memory."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_whole({"images": images, "kept": kept}, path, {})
-    except (SafetensorError, OSError) as error:
+        own_folder(path.parent)
+        save_with_digest({"images": images, "kept": kept}, path, {})
+    except (ValueError, OSError) as error:
         warnings.warn(f"the decoded images cannot be kept in {path.parent} ({error})", stacklevel=3)
         return
     with suppress(OSError):  # another process may delete the same files

@@ -1,5 +1,6 @@
 """Labelled images as tensors in memory, and parts of them."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from semantic_aug._files import digest_of
 from semantic_aug._random import seeded
 from semantic_aug.data.cache import cache_path, read_cache, write_cache
 from semantic_aug.data.decoding import decode
@@ -43,6 +45,11 @@ class ImageSet:
     def counts(self) -> list[int]:
         """Images per class."""
         return torch.bincount(self.labels, minlength=len(self.classes)).tolist()
+
+    def digest(self) -> str:
+        """A hash of the pixels, labels and classes, in their order."""
+        tensors = {"images": self.images, "labels": self.labels}
+        return bytes(digest_of(tensors, {"classes": json.dumps(self.classes)}).tolist()).hex()
 
     def batch(self, indices: Tensor | slice) -> Tensor:
         """Images float32 (n, C, S, S) in [-1, 1]."""
@@ -90,7 +97,7 @@ def load_data(
     if cache is None or not source.stamped:
         return _image_set(source, *decode(source, channels, size, skip_bad=skip_bad))
     path = cache_path(cache, source, channels, size, skip_bad)
-    cached = read_cache(path)
+    cached = read_cache(path, len(source), channels, size)
     if cached is not None:
         return _image_set(source, *cached)
     images, kept = decode(source, channels, size, skip_bad=skip_bad)

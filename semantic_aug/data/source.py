@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from semantic_aug._text import is_utf8
+
 
 class DataError(ValueError):
     """The data cannot be used. The message names the folder or file."""
@@ -35,6 +37,11 @@ class Source:
     files: list[Path]
     read: Callable[[int, int | None, int | None], Tensor]
     stamped: list[Path]
+
+    def __post_init__(self) -> None:
+        for name in self.classes:
+            if not is_utf8(name):
+                raise DataError(f"{self.origin}: the class name {name!r:.80} is not UTF-8, so it cannot be stored")
 
     def __len__(self) -> int:
         return len(self.files)

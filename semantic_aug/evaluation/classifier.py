@@ -10,12 +10,12 @@ from types import NoneType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
 
-from semantic_aug._io import save_whole
+from semantic_aug._files import FileError, Spec, parse_json, raising, read_tensors
+from semantic_aug._io import save_with_digest
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.orders import EndlessOrder
@@ -149,26 +149,34 @@ class Judge:
         path.parent.mkdir(parents=True, exist_ok=True)
         meta = {"format": FORMAT, "network": self.architecture} | {name: getattr(self, name) for name in FIELDS}
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-        save_whole(tensors, path, {"judge": json.dumps(meta, sort_keys=True)})
+        save_with_digest(tensors, path, {"judge": json.dumps(meta, sort_keys=True)})
         return path
 
     @classmethod
+    @raising(JudgeError)
     def load(cls, path: str | Path) -> "Judge":
         """Read and check a judge. Raises FileNotFoundError, or JudgeError if the file is not a judge."""
         path = Path(path)
-        if not path.is_file():
+        if not path.exists():
             raise FileNotFoundError(f"{path}: no such file; expected a judge, as Judge.save writes it")
-        try:
-            with safe_open(path, "pt") as file:
-                meta = _read_meta((file.metadata() or {}).get("judge"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        networks = []
+
+        def spec(metadata: dict[str, str]) -> Spec:
+            meta = _read_meta(metadata.get("judge"), path)
             with torch.device("meta"):
-                network = ARCHITECTURES[meta["network"]](meta["channels"], len(meta["classes"]))
-            _check_tensors(tensors, network.state_dict())
-        except (SafetensorError, OSError, ValueError, RecursionError) as error:
-            raise JudgeError(f"{path}: not a judge that can be read: {error}") from error
-        network.load_state_dict(tensors, assign=True)
-        return cls(network=network, architecture=meta["network"], **{name: meta[name] for name in FIELDS})
+                networks.append(ARCHITECTURES[meta["network"]](meta["channels"], len(meta["classes"])))
+            return {
+                name: (tuple(value.shape), ("F32",) if value.is_floating_point() else ("I64",))
+                for name, value in networks[0].state_dict().items()
+            }
+
+        tensors, metadata = read_tensors(path, spec)
+        meta = _read_meta(metadata["judge"], path)
+        networks[0].load_state_dict(tensors, assign=True)
+        judge = cls(network=networks[0], architecture=meta["network"], **{name: meta[name] for name in FIELDS})
+        if not judge.logits(torch.ones(1, judge.channels, judge.size, judge.size)).isfinite().all():
+            raise FileError(f"{path}: the logits of a white image are NaN or infinite: the weights are damaged")
+        return judge
 
 
 FIELDS: dict[str, tuple[type, ...]] = {
@@ -291,31 +299,21 @@ def _accuracy(judge: Judge, data: ImageSet, table: Tensor, batch: int = 256) -> 
     return right / len(data)
 
 
-def _read_meta(text: str | None) -> dict[str, Any]:
+def _read_meta(text: str | None, path: Path) -> dict[str, Any]:
     if text is None:
-        raise ValueError("its metadata has no 'judge'")
-    meta = json.loads(text)
-    found = (meta.get("format"), meta.get("network")) if isinstance(meta, dict) else None
+        raise FileError(f"{path}: not a judge, its metadata has no 'judge'")
+    meta = parse_json(text, f"{path}, 'judge'")
+    found = (meta.get("format"), meta.get("network"))
     understood = [(FORMAT, name) for name in ARCHITECTURES]
     if found not in understood:
-        raise ValueError(f"format and network are {found}, this version understands {understood}")
+        raise FileError(f"{path}: format and network are {found!r:.80}, this version understands {understood}")
     for name, kinds in FIELDS.items():
         if name not in meta or type(meta[name]) not in kinds:
-            raise ValueError(f"{name!r} is {meta.get(name)!r:.80}, expected {' or '.join(k.__name__ for k in kinds)}")
+            expected = " or ".join(kind.__name__ for kind in kinds)
+            raise FileError(f"{path}: {name!r} is {meta.get(name)!r:.80}, expected {expected}")
     names = meta["classes"]
     if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
-        raise ValueError(f"'classes' must be one or more different names, got {names!r:.80}")
+        raise FileError(f"{path}: 'classes' must be one or more different names, got {names!r:.80}")
     if meta["channels"] not in (1, 3) or not 8 <= meta["size"] <= 4096:
-        raise ValueError(f"it takes images of {meta['channels']} channels and size {meta['size']}")
+        raise FileError(f"{path}: it takes images of {meta['channels']} channels and size {meta['size']}")
     return meta
-
-
-def _check_tensors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    if found.keys() != expected.keys():
-        raise ValueError(f"its tensors differ from the network's in {sorted(found.keys() ^ expected.keys())[:3]}")
-    for name, value in expected.items():
-        got, wanted = (tuple(found[name].shape), found[name].dtype), (tuple(value.shape), value.dtype)
-        if got != wanted:
-            raise ValueError(f"tensor {name!r} is {got}, expected {wanted}")
-        if not found[name].isfinite().all():
-            raise ValueError(f"tensor {name!r} holds NaN or infinity")

@@ -14,13 +14,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semantic_aug._io import workplace
 from semantic_aug.model.card import model_card
 from semantic_aug.model.format import (
+    ArtifactError,
+    check_outputs,
+    own_file,
     read_card,
     read_config,
     read_networks,
     read_statistics,
     replace_directory,
+    version,
     write_files,
 )
 from semantic_aug.model.hub import CONFIG, push, resolve
@@ -28,6 +33,7 @@ from semantic_aug.model.networks import NO_LABEL, Encoder, Generator, NetworkCon
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import ClassStatistics
 
+ATTEMPTS = 5  # to read a directory that other processes replace meanwhile
 PICTURES = ("preview.png", "samples.png")  # shown in the model card
 
 
@@ -188,27 +194,40 @@ class Artifact:
         Raises FileNotFoundError, with the reason, if the checkpoint cannot be found, and ArtifactError for anything
         wrong with it. If the Hub does not answer, files in the cache are used, with a UserWarning.
         """
-        path = resolve(
-            checkpoint,
-            revision=revision,
-            token=token,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            force_download=force_download,
-        )
+        for _ in range(ATTEMPTS):
+            path = resolve(
+                checkpoint,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                force_download=force_download,
+            )
+            found = version(path)
+            try:
+                return cls._read(path)
+            except ArtifactError:
+                if version(path) == found:
+                    raise
+        return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: Path) -> "Artifact":
         config = read_config(path)
         encoder, generator = read_networks(path, config)
+        statistics = read_statistics(path, config)
         artifact = cls(
             encoder=encoder,
             generator=generator,
             network=config.network,
-            statistics=read_statistics(path, config),
+            statistics=statistics,
             classes=config.classes,
             recommended=config.recommended,
             reconstruction=config.reconstruction,
             training=config.training,
             card=read_card(path),
         )
+        check_outputs(path, config.network, encoder, generator, statistics)
         artifact.directory = path.absolute()
         return artifact
 
@@ -262,11 +281,11 @@ class Artifact:
             raise ValueError(
                 f"license={license!r} is for a card yet to be written; this artifact's card states its own"
             )
-        with tempfile.TemporaryDirectory() as temporary:
-            self._write(Path(temporary), half=self._fits_half())
-            files = {path.name: path for path in Path(temporary).iterdir()}
-            pictures = {name: self.directory / name for name in PICTURES} if self.directory else {}
-            pictures = {name: path for name, path in pictures.items() if path.is_file()}
+        with workplace(Path(tempfile.gettempdir(), "semantic-aug-push")) as temporary:
+            self._write(temporary, half=self._fits_half())
+            files = {path.name: path for path in temporary.iterdir()}
+            found = {name: own_file(self.directory, name) for name in PICTURES} if self.directory else {}
+            pictures = {name: path for name, path in found.items() if path is not None}
             config = json.loads(files[CONFIG].read_text(encoding="utf-8"))
             return push(
                 files | pictures,

@@ -7,24 +7,34 @@ format 1.
 Nothing in an artifact is executable or pickled. The header of a file is checked before memory is allocated for it.
 """
 
-import hashlib
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from semantic_aug._io import workplace
+from semantic_aug._files import (
+    FileError,
+    Spec,
+    check_finite,
+    check_header,
+    open_tensors,
+    raising,
+    read_bytes,
+    read_json,
+    sha256_of,
+)
+from semantic_aug._io import in_turn, workplace
+from semantic_aug._text import is_utf8, shorten
 from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous
 from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
@@ -32,7 +42,10 @@ from semantic_aug.model.statistics import ClassStatistics
 
 FORMAT, CONDITIONAL_FORMAT = "semantic-aug/1", "semantic-aug/2"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
-MAX_CONFIG_BYTES = 16 << 20
+MAX_COUNT = 10**12  # images of a class
+MAX_LATENT = 1e4  # in training, latents have a variance near 1
+EPSILON, TINY = 2.0**-23, 1e-12  # of float32; a variance far below that of any latent
+PART = 32  # classes whose statistics are checked at a time, to bound the memory
 DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
 
 
@@ -56,16 +69,17 @@ class Config:
 # --- Reading ----------------------------------------------------------------------------------------------------
 
 
+@raising(ArtifactError)
 def read_config(directory: Path) -> Config:
     """Read and check ``config.json``. Raises ArtifactError for anything wrong with it."""
     path = directory / CONFIG
-    config = _read_json(path)
+    config = _read_config(path)
     _check_types(path, config)
     try:
         recommended = Recommended(**config["recommended"])
     except (TypeError, ValueError) as error:
         names = [field.name for field in fields(Recommended)]
-        raise ArtifactError(f"{path}: 'recommended' must have {names}: {error}") from error
+        raise ArtifactError(f"{path}: 'recommended' must have {names}: {shorten(error)}") from error
     return Config(
         network=_network_config(path, config),
         classes=config["classes"],
@@ -77,6 +91,7 @@ def read_config(directory: Path) -> Config:
     )
 
 
+@raising(ArtifactError)
 def read_networks(directory: Path, config: Config) -> tuple[Encoder, Generator]:
     """Read E and G in float32 on the CPU. Raises ArtifactError for anything wrong with their file."""
     with torch.device("meta"):
@@ -91,22 +106,67 @@ def read_networks(directory: Path, config: Config) -> tuple[Encoder, Generator]:
     return encoder, generator
 
 
+@raising(ArtifactError)
 def read_statistics(directory: Path, config: Config) -> ClassStatistics:
     """Read the statistics of each class's latents. Raises ArtifactError for anything wrong with their file."""
     k, d = len(config.classes), config.network.latent_dim
     spec: Spec = {"count": ((k,), ("I64",)), "mean": ((k, d), ("F32",)), "covariance": ((k, d, d), ("F32",))}
     tensors = _read_tensors(directory, STATISTICS, spec, config)
     if tensors["count"].tolist() != config.counts:
-        raise ArtifactError(
-            f"{directory / STATISTICS}: count is {tensors['count'].tolist()}, {CONFIG} says {config.counts}"
-        )
+        found = tensors["count"].tolist()
+        raise ArtifactError(f"{directory / STATISTICS}: count is {found!r:.80}, {CONFIG} says {config.counts!r:.80}")
+    _check_moments(directory / STATISTICS, tensors)
     return ClassStatistics.from_tensors(tensors)
 
 
+@raising(ArtifactError)
 def read_card(directory: Path) -> str:
-    """The text of the model card, empty if there is none."""
-    card = directory / CARD
-    return card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    """The text of the model card, empty if there is none. Raises ArtifactError if it is not a file of the artifact."""
+    card = own_file(directory, CARD)
+    try:
+        return "" if card is None else read_bytes(card).decode("utf-8", errors="replace")
+    except FileNotFoundError:  # another process has moved it away
+        return ""
+
+
+def own_file(directory: Path, name: str) -> Path | None:
+    """A file of a directory that may be shown or pushed, or None if there is none.
+
+    Raises ArtifactError for a link out of the directory, which would show somebody's other file. In the Hub's cache,
+    files are links to the blobs of their own repository.
+    """
+    path = directory / name
+    if not path.exists():
+        return None
+    real, folder = path.resolve(), directory.resolve()
+    blobs = folder.parents[1] / "blobs" if folder.parent.name == "snapshots" else folder
+    if not (real.is_relative_to(folder) or real.is_relative_to(blobs)):
+        raise ArtifactError(f"{path}: is a link to {real}, expected a file in this directory")
+    return path
+
+
+def version(directory: Path) -> tuple[int, int] | None:
+    """What changes when another process replaces the artifact, or None while it is not there."""
+    try:
+        found = os.stat(directory / CONFIG)
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+@torch.no_grad()
+def check_outputs(
+    directory: Path, network: NetworkConfig, encoder: Encoder, generator: Generator, statistics: ClassStatistics
+) -> None:
+    """Raise ArtifactError unless E's latent of a white image and G's image of the mean latent are finite.
+
+    Weights may each be finite and still overflow.
+    """
+    mu, _ = encoder(torch.ones(1, network.channels, network.image_size, network.image_size))
+    image = generator(statistics.mean.mean(0, keepdim=True).float())
+    for what, value in (("an encoded image", mu), ("a decoded latent", image)):
+        if not value.isfinite().all():
+            raise ArtifactError(f"{directory / MODEL}: {what} holds NaN or infinity: the weights are damaged")
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------
@@ -128,17 +188,22 @@ def write_files(
     ``half``).
     """
     dtype = torch.float16 if half else torch.float32
+    _check_utf8(CONFIG, config)
     model = {
         f"{prefix}.{name}": value.detach().cpu().to(dtype).contiguous()
         for prefix, module in networks.items()
         for name, value in module.state_dict().items()
         if value.is_floating_point()  # batch norm's counters are needed only for training
     }
-    for name, tensors in ((MODEL, model), (STATISTICS, statistics.to_tensors())):
-        _check_finite(directory / name, tensors)
+    moments = statistics.to_tensors()
+    with raising(ArtifactError):
+        check_finite(MODEL, model)
+        check_finite(STATISTICS, moments)
+    _check_moments(Path(STATISTICS), moments)
+    for name, tensors in ((MODEL, model), (STATISTICS, moments)):
         save_file(tensors, directory / name)
     if card:
-        (directory / CARD).write_text(card, encoding="utf-8")
+        (directory / CARD).write_text(card, encoding="utf-8", errors="replace")
     files = {name: _fingerprint(directory / name) for name in (MODEL, STATISTICS)}
     conditional = "num_classes" in config["network"]
     content = {"format": CONDITIONAL_FORMAT if conditional else FORMAT} | dict(config) | {"files": files}
@@ -156,31 +221,52 @@ def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite:
     ``write`` fills the new directory. Files in the old one that are not part of the format are kept. Raises
     FileExistsError if ``target`` exists and ``overwrite`` is False.
     """
-    _restore(target)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
     target.parent.mkdir(parents=True, exist_ok=True)
+    with in_turn(target.parent):
+        _restore(target)
+    _refuse(target, overwrite)
     try:
         with workplace(target) as place:
             new, old = place / "new", previous(target)
             new.mkdir()
             if target.exists():  # keep the pictures of its card and any other files
-                shutil.copytree(target, new, dirs_exist_ok=True, ignore=_own_files(target))
+                shutil.copytree(target, new, symlinks=True, dirs_exist_ok=True, ignore=_ignored(target))
             write(new)
             for file in (MODEL, STATISTICS):
                 (new / file).chmod(0o644)  # safetensors writes 0600, which would lock other users out
-            if target.exists():
-                shutil.rmtree(old, ignore_errors=True)  # left by a crash, or by a file in use
-                os.replace(target, old)
-            os.replace(new, target)
-            shutil.rmtree(old, ignore_errors=True)
+            with in_turn(target.parent):
+                _refuse(target, overwrite)  # another process may have written it meanwhile
+                if target.exists():
+                    shutil.rmtree(old, ignore_errors=True)  # left by a crash, or by a file in use
+                    os.replace(target, old)
+                os.replace(new, target)
+                shutil.rmtree(old, ignore_errors=True)
     finally:
-        _restore(target)
+        with in_turn(target.parent):
+            _restore(target)
 
 
-def _own_files(target: Path) -> Callable[[str, list[str]], list[str]]:
-    """For ``copytree``: ignore the files of the format at the top of ``target``, because they are written again."""
-    return lambda folder, names: [name for name in names if Path(folder) == target and name in FILES]
+def _refuse(target: Path, overwrite: bool) -> None:
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
+
+
+def _ignored(target: Path) -> Callable[[str, list[str]], list[str]]:
+    """For ``copytree``: the files of the format at the top of ``target``, which are written again, and special files.
+
+    To copy a named pipe would wait for ever. Links are copied as links, wherever they lead.
+    """
+
+    def ignore(folder: str, names: list[str]) -> list[str]:
+        own = FILES if Path(folder) == target else ()
+        paths = {name: Path(folder, name) for name in names}
+        return [name for name, path in paths.items() if name in own or not (path.is_symlink() or _is_plain(path))]
+
+    return ignore
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() or path.is_dir()
 
 
 def _restore(target: Path) -> None:
@@ -191,29 +277,22 @@ def _restore(target: Path) -> None:
 
 
 def _fingerprint(path: Path) -> dict[str, int | str]:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return {"bytes": path.stat().st_size, "sha256": digest.hexdigest()}
+        return {"bytes": path.stat().st_size, "sha256": sha256_of(file)}
 
 
 # --- Checks -----------------------------------------------------------------------------------------------------
 
-Spec = dict[str, tuple[tuple[int, ...], tuple[str, ...]]]  # tensor name => shape, dtypes allowed
 
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
         below = next((f"; did you mean {other.parent}?" for other in path.parent.glob(f"*/{CONFIG}")), "")
         raise ArtifactError(f"{path}: missing; a directory with {CONFIG}, {MODEL} and {STATISTICS} was expected{below}")
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise ArtifactError(f"{path}: {path.stat().st_size} bytes, expected at most {MAX_CONFIG_BYTES}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path}: not JSON in UTF-8: {error}; {DOWNLOAD_AGAIN}") from error
-    found = config.get("format") if isinstance(config, dict) else None
+        config = read_json(path)
+    except (FileError, OSError) as error:  # OSError: another process has moved it away
+        raise ArtifactError(f"{error}; {DOWNLOAD_AGAIN}") from error
+    found = config.get("format")
     if found not in (FORMAT, CONDITIONAL_FORMAT):
         raise ArtifactError(f"{path}: format is {found!r:.80}; {_format_advice(found)}")
     return config
@@ -241,18 +320,55 @@ def _check_types(path: Path, config: dict[str, Any]) -> None:
     for key, expected in types.items():
         if not isinstance(config.get(key), expected):
             raise ArtifactError(f"{path}: {key!r} is {config.get(key)!r:.80}, expected a {expected.__name__}")
+    _check_utf8(path, config)
     names, counts = config["classes"], config["counts"]
     if not names or not all(isinstance(name, str) for name in names) or len(set(names)) != len(names):
         raise ArtifactError(f"{path}: 'classes' must be one or more different names, got {names!r:.80}")
-    if len(counts) != len(names) or not all(isinstance(n, int) and n >= 0 for n in counts):
+    if len(counts) != len(names) or not all(_number(n, 0, MAX_COUNT) for n in counts):
         raise ArtifactError(f"{path}: 'counts' must be {len(names)} numbers of images, got {counts!r:.80}")
     if config.get("rank") is not None:
         raise ArtifactError(f"{path}: 'rank' is {config['rank']!r:.80}, expected null (a full covariance)")
     for key, value in config["reconstruction"].items():
         if not _number(value, 0, math.inf) or not math.isfinite(value):
-            raise ArtifactError(f"{path}: reconstruction {key!r} is {value!r:.80}, expected a finite number >= 0")
-    if len(config["reconstruction"].keys() & {"l1_mean", "l1_std"}) == 1:
-        raise ArtifactError(f"{path}: 'reconstruction' has one of 'l1_mean' and 'l1_std', expected both or neither")
+            raise ArtifactError(f"{path}: reconstruction {key!r:.80} is {value!r:.80}, expected a finite number >= 0")
+    for mean, std in (("l1_mean", "l1_std"), ("lpips_mean", "lpips_std")):
+        if len(config["reconstruction"].keys() & {mean, std}) == 1:
+            raise ArtifactError(f"{path}: 'reconstruction' has one of {mean!r} and {std!r}, expected both or neither")
+    for name, value in config["files"].items():
+        if not isinstance(value, dict) or value.keys() != {"bytes", "sha256"}:
+            raise ArtifactError(f"{path}: file {name!r:.80} is {value!r:.80}, expected its 'bytes' and 'sha256'")
+
+
+def _check_moments(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise ArtifactError unless the tensors can be the statistics of latents."""
+    for start in range(0, len(tensors["count"]), PART):
+        part = slice(start, start + PART)
+        for problem, wrong in _moment_problems(*(tensors[name][part] for name in ("count", "mean", "covariance"))):
+            if wrong.any():
+                raise ArtifactError(f"{path}: {problem}, for class {start + int(wrong.nonzero()[0])}")
+
+
+def _moment_problems(count: Tensor, mean: Tensor, covariance: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """What can be wrong with the statistics of k classes, and with which of them it is (k,)."""
+    variances = covariance.diagonal(dim1=1, dim2=2)
+    # Rounding to float32 moves an eigenvalue by at most d epsilon times the largest variance.
+    rounding = covariance.shape[1] * EPSILON * variances.amax(1) + TINY
+    yield f"count is not in 0..{MAX_COUNT}", (count < 0) | (count > MAX_COUNT)
+    yield f"mean exceeds {MAX_LATENT:g}", mean.abs().amax(1) > MAX_LATENT
+    yield f"covariance exceeds {MAX_LATENT**2:g}", covariance.abs().amax((1, 2)) > MAX_LATENT**2
+    yield "covariance has negative variances", variances.amin(1) < 0
+    yield "covariance is not symmetric", (covariance - covariance.mT).abs().amax((1, 2)) > rounding
+    # A symmetric matrix that has a Cholesky factor has no negative eigenvalue. For d = 256, this takes a tenth of the
+    # time of the eigenvalues.
+    shifted = covariance.double() + torch.diag_embed(rounding.double()[:, None].expand_as(variances))
+    yield "covariance has negative eigenvalues", torch.linalg.cholesky_ex(shifted).info != 0
+
+
+def _check_utf8(path: str | Path, config: Mapping[str, Any]) -> None:
+    text = json.dumps(dict(config), ensure_ascii=False)
+    if not is_utf8(text):
+        wrong = next(name for name in re.findall(r'"[^"]*"', text) if not is_utf8(name))
+        raise ArtifactError(f"{path}: the text {wrong!r:.80} is not UTF-8, so it cannot be stored; rename it")
 
 
 def _number(value: Any, low: float, high: float) -> bool:
@@ -264,7 +380,7 @@ def _network_config(path: Path, config: dict[str, Any]) -> NetworkConfig:
     if config["format"] == FORMAT:
         known.remove("num_classes")
     if set(config["network"]) != known:
-        raise ArtifactError(f"{path}: 'network' has {sorted(config['network'])}, expected {sorted(known)}")
+        raise ArtifactError(f"{path}: 'network' has {sorted(config['network'])!r:.200}, expected {sorted(known)}")
     try:
         network = NetworkConfig(**config["network"])
     except ValueError as error:
@@ -295,36 +411,13 @@ def _read_tensors(directory: Path, name: str, spec: Spec, config: Config) -> dic
     The header is checked first, then the hash, and then the data is read.
     """
     path = directory / name
-    if not path.is_file():
-        raise ArtifactError(f"{path}: missing; {CONFIG} lists {sorted(config.files)}")
-    try:
-        with safe_open(path, "pt") as file:  # maps the file and reads only its header
-            _check_header(path, file, spec)
-            expected = config.files.get(name)
-            found = _fingerprint(path)
-            if expected != found:
-                raise ArtifactError(f"{path}: found {found}, {CONFIG} says {expected}; {DOWNLOAD_AGAIN}")
-            tensors = {key: file.get_tensor(key) for key in spec}
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path}: not a safetensors file that can be read: {error}; {DOWNLOAD_AGAIN}") from error
-    _check_finite(path, tensors)
+    if not path.exists():
+        raise ArtifactError(f"{path}: missing; {CONFIG} lists {sorted(config.files)!r:.80}")
+    with open_tensors(path) as file:  # maps the file and reads only its header
+        check_header(path, file, spec)
+        expected, found = config.files.get(name), _fingerprint(path)
+        if expected != found:
+            raise ArtifactError(f"{path}: found {found}, {CONFIG} says {expected!r:.120}; {DOWNLOAD_AGAIN}")
+        tensors = {key: file.get_tensor(key) for key in spec}
+    check_finite(path, tensors)
     return tensors
-
-
-def _check_finite(path: Path, tensors: dict[str, Tensor]) -> None:
-    for name, value in tensors.items():
-        if value.is_floating_point() and not value.isfinite().all():
-            raise ArtifactError(f"{path}: tensor {name!r} holds NaN or infinity, expected finite values")
-
-
-def _check_header(path: Path, file: Any, spec: Spec) -> None:
-    found = set(file.keys())
-    for problem, names in (("lacks", set(spec) - found), ("has the unexpected", found - set(spec))):
-        if names:
-            raise ArtifactError(f"{path}: {problem} tensor {min(names)!r} ({len(names)} such in all)")
-    for key, (shape, dtypes) in spec.items():
-        tensor = file.get_slice(key)
-        if tuple(tensor.get_shape()) != shape:
-            raise ArtifactError(f"{path}: tensor {key!r} has shape {tensor.get_shape()}, expected {list(shape)}")
-        if tensor.get_dtype() not in dtypes:
-            raise ArtifactError(f"{path}: tensor {key!r} is {tensor.get_dtype()}, expected {' or '.join(dtypes)}")

@@ -4,13 +4,15 @@ This module also pushes a checkpoint to the Hub. A Hub id is ``user/repo``, or `
 tag or the 40 digits of a commit. It names a model repository whose top level has the files of an artifact.
 """
 
-import json
+import os
 import re
+import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from json import JSONDecodeError
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 PACKAGE = Path(__file__).parents[1]
 # The checkpoints are inside the package in a wheel, and beside it in a source tree (an editable install).
@@ -21,6 +23,10 @@ HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>.+))?", re.A
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MOMENT = 0.1  # seconds, far longer than two renames take
 TIMEOUT = 5.0  # seconds to wait for the Hub's answer about a repository
+PATIENCE = 30.0  # seconds for a change of the repository itself
+TRANSFER = float(os.environ.get("SEMANTIC_AUG_HUB_TIMEOUT", 600))  # seconds in which files must have been transferred
+STUCK = "semantic-aug-hub"
+T = TypeVar("T")
 
 
 def bundled() -> dict[str, Path]:
@@ -85,7 +91,7 @@ def _local(checkpoint: str | Path) -> Path | None:
 
 def previous(directory: Path) -> Path:
     """Where a directory is kept while it is being replaced."""
-    return directory.with_name(f".{directory.name}.previous")
+    return directory.with_name(f".{directory.name}.semantic-aug-previous")
 
 
 def _hub_id(checkpoint: str | Path) -> re.Match[str] | None:
@@ -120,7 +126,7 @@ def download(
     Raises FileNotFoundError, with the reason, if no artifact can be found, and OSError if the cache cannot be written.
     """
     from huggingface_hub import HfApi, hf_hub_download, snapshot_download
-    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HFValidationError, OfflineModeIsEnabled
 
     pinned = revision is not None and COMMIT.fullmatch(revision) is not None
     cached = _cached(repo_id, revision, cache_dir)
@@ -132,10 +138,12 @@ def download(
         cached = None
     if pinned and cached is not None:
         return cached
-    # If the Hub accepts a connection but never answers, the calls below would wait forever. This one has a timeout.
     try:
-        info = HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT)
-    except (OSError, HTTPError, json.JSONDecodeError) as error:
+        info = within(3 * TIMEOUT, lambda: HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT))
+        files = _names(info)
+    except HFValidationError:
+        raise
+    except Exception as error:  # a server that is no Hub can make the client raise anything
         if _answered(error):
             raise FileNotFoundError(_refusal(error, revision)) from error
         reason = f"the Hub cannot be asked ({_summary(error)})"
@@ -147,10 +155,11 @@ def download(
         return cached
     if cached is not None and cached.name == info.sha:
         return cached
-    lacking = set(NEEDED) - _names(info)
+    lacking = set(NEEDED) - files
     if lacking:
         raise FileNotFoundError(f"the repository is there, but no artifact of this library: no {min(lacking)} in it")
-    try:
+
+    def transfer() -> str:
         directory = snapshot_download(
             repo_id,
             revision=info.sha,
@@ -163,11 +172,54 @@ def download(
         # Otherwise an interrupted download would hide the older commit that is complete.
         if not pinned:
             hf_hub_download(repo_id, CONFIG, revision=revision, token=token, cache_dir=cache_dir)
-    except (HTTPError, LocalEntryNotFoundError, ConnectionError, RuntimeError) as error:
+        return directory
+
+    try:
+        return Path(within(TRANSFER, transfer))
+    except Exception as error:
+        if _of_disk(error):
+            raise
         if _answered(error):  # anyone may list the files of a gated repository, but not read them
             raise FileNotFoundError(_refusal(error, revision)) from error
         raise FileNotFoundError(f"the download broke off ({_summary(error)}); try again") from error
-    return Path(directory)
+
+
+def within(seconds: float, call: Callable[[], T]) -> T:
+    """The result of ``call``. Raises TimeoutError if it takes longer than ``seconds``.
+
+    The time-outs of the client begin anew with every byte. A call that takes too long goes on in a thread of its own,
+    which cannot be ended and does not matter. ``stuck`` tells whether there is one.
+    """
+    results: list[T] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=STUCK, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"it took longer than {seconds:g} seconds")
+    return results[0]
+
+
+def stuck() -> bool:
+    """Whether a call that took too long still runs. Its helpers would keep Python from ending."""
+    return any(thread.name == STUCK for thread in threading.enumerate())
+
+
+def _of_disk(error: BaseException) -> bool:
+    """Whether files could not be written, as opposed to being received."""
+    from huggingface_hub.errors import HTTPError
+
+    received = (HTTPError, ConnectionError, TimeoutError, FileNotFoundError)
+    return isinstance(error, OSError) and error.errno is not None and not isinstance(error, received)
 
 
 def _cached(repo_id: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
@@ -251,7 +303,7 @@ def push(
     ConnectionError if the Hub cannot be reached or fails.
     """
     from huggingface_hub import CommitOperationAdd, HfApi
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError
+    from huggingface_hub.errors import RepositoryNotFoundError
 
     match = _hub_id(repo_id)
     if match is None or match["revision"] is not None:
@@ -259,25 +311,25 @@ def push(
     api = HfApi(token=token)
     try:
         try:
-            info = api.model_info(repo_id, timeout=TIMEOUT)
+            info = within(3 * TIMEOUT, lambda: api.model_info(repo_id, timeout=TIMEOUT))
         except RepositoryNotFoundError:
-            api.create_repo(repo_id, private=private)
-            info = api.model_info(repo_id)
+            within(PATIENCE, lambda: api.create_repo(repo_id, private=private))
+            info = within(PATIENCE, lambda: api.model_info(repo_id))
         if private and not info.private:
             raise ValueError(f"{repo_id} is public; make it private in its settings on the Hub, or choose another name")
-        if tag is not None and tag in {ref.name for ref in api.list_repo_refs(repo_id).tags}:
+        if tag is not None and tag in {ref.name for ref in within(PATIENCE, lambda: api.list_repo_refs(repo_id)).tags}:
             raise ValueError(f"{repo_id} has a tag {tag!r}; choose another, for those who pinned it count on it")
         content: dict[str, Path | bytes] = dict(files)
         if CARD not in {*files, *_names(info)}:
             content[CARD] = card.encode()
-        commit = api.create_commit(
-            repo_id,
-            [CommitOperationAdd(name, source) for name, source in sorted(content.items())],
-            commit_message=commit_message or "Upload a semantic-aug artifact",
-        )
+        added = [CommitOperationAdd(name, source) for name, source in sorted(content.items())]
+        message = commit_message or "Upload a semantic-aug artifact"
+        commit = within(TRANSFER, lambda: api.create_commit(repo_id, added, commit_message=message))
         if tag is not None:
-            api.create_tag(repo_id, tag=tag, revision=commit.oid)
-    except (OSError, HTTPError, RuntimeError) as error:
+            within(PATIENCE, lambda: api.create_tag(repo_id, tag=tag, revision=commit.oid))
+    except Exception as error:  # a server that is no Hub can make the client raise anything
+        if isinstance(error, ValueError) and not isinstance(error, JSONDecodeError):
+            raise
         # For a large file, the client hides the reason in the cause of its error.
         reason = (error.__cause__ or error) if isinstance(error, RuntimeError) else error
         if _status(reason) in (401, 403):

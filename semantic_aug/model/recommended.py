@@ -1,8 +1,7 @@
 """The settings that an artifact recommends for augmenting with it."""
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from semantic_aug.model.statistics import Shrinkage, check_shrinkage
 
@@ -31,10 +30,6 @@ class Recommended:
         if self.mode not in MODES:
             raise ValueError(f"recommended mode must be one of {MODES}, got {self.mode!r:.80}")
         for name, value, highest in (("p", self.p, 1.0), ("strength", self.strength, MAX_STRENGTH)):
-            if not _is_number(value) or not 0 <= value <= highest:
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= highest:
                 raise ValueError(f"recommended {name} must be a number in [0, {highest:g}], got {value!r:.80}")
         check_shrinkage(self.shrinkage)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

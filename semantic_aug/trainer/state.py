@@ -2,15 +2,17 @@
 
 import copy
 import json
+import warnings
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from semantic_aug import _distributed
-from semantic_aug._io import save_whole
+from semantic_aug._files import FileError, Spec, check_finite, parse_json, raising, read_tensors
+from semantic_aug._io import own_folder, save_with_digest
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer.config import TrainConfig, differences
@@ -27,7 +29,9 @@ class TrainState:
     """Networks E, G and D, the averages of E and G, their optimisers, ``images_seen`` and ``seconds`` of training.
 
     If the configuration uses them, it also has the class ``head``, which classifies latents, and the ``running``
-    statistics of the latents. Otherwise these are None.
+    statistics of the latents. Otherwise these are None. ``images_digest`` is ``ImageSet.digest`` of the training
+    images, or empty if they are not compared. ``world_sizes`` are the numbers of processes of the run, each with the
+    number of images seen when they began.
 
     Random generators are not part of it, because every step makes new ones from (seed, images_seen).
     """
@@ -56,11 +60,18 @@ class TrainState:
         )
         self.images_seen = 0
         self.seconds = 0.0
+        self.images_digest = ""
+        self.world_sizes: list[list[int]] = []
 
     @property
     def networks(self) -> list[nn.Module]:
         """The networks that are trained: E, G, D and the class head, if there is one."""
         return [self.encoder, self.generator, self.discriminator, *([self.head] if self.head is not None else [])]
+
+    def note_processes(self, world_size: int) -> None:
+        """Record with how many processes the run goes on, if that has changed."""
+        if not self.world_sizes or self.world_sizes[-1][1] != world_size:
+            self.world_sizes.append([self.images_seen, world_size])
 
     def set_learning_rate(self, value: float) -> None:
         """Set the learning rate of both optimisers."""
@@ -110,46 +121,92 @@ class TrainState:
             for copied, running in zip(average.buffers(), network.buffers(), strict=True):
                 copied.copy_(running)
 
+    @raising(StateError)
     def save(self, directory: Path, config: TrainConfig) -> Path:
-        """Write ``directory/<images_seen>.safetensors`` atomically and delete all but the newest two."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Write ``directory/<images_seen>.safetensors`` atomically and delete all but the newest two.
+
+        Raises StateError for numbers that are not finite. The older states then stay.
+        """
+        own_folder(directory)
         path = directory / f"{self.images_seen:012d}.safetensors"
-        meta = {"images_seen": self.images_seen, "seconds": self.seconds, "config": asdict(config)}
+        meta: dict[str, Any] = {"images_seen": self.images_seen, "seconds": self.seconds, "config": asdict(config)}
+        meta |= {"images_digest": self.images_digest, "world_sizes": self.world_sizes}
         if self.scaler is not None:
             meta["scaler"] = self.scaler.state_dict()
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
-        save_whole(tensors, path, {"state": json.dumps(meta)})
+        check_finite(path, tensors)
+        save_with_digest(tensors, path, {"state": json.dumps(meta)})
         for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
             old.unlink()
         return path
 
     def resume(self, directory: Path, config: TrainConfig) -> bool:
-        """Load the newest readable state below ``directory``. Returns False if there is none.
+        """Load the newest intact state below ``directory``. Returns False if there is none.
 
-        Raises StateError for a state of another configuration, with the fields that differ, and if states exist but
-        none can be read.
+        Warns of every newer one that is damaged. Raises StateError for a state of another configuration, with the
+        fields that differ, or of other images, and if states exist but none is intact.
         """
         paths = sorted(directory.glob("*.safetensors"), reverse=True)
-        problems = []
+        problems: list[str] = []
         for path in paths:
             try:
-                with safe_open(path, "pt") as file:
-                    meta = json.loads(file.metadata()["state"])
-                    tensors = {name: file.get_tensor(name) for name in file.keys()}
-            except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-                problems.append(f"{path}: {error}")
+                meta, tensors = self._read(path, config)
+            except (FileError, OSError) as error:
+                problems.append(str(error))
                 continue
-            different = differences(meta["config"], json.loads(json.dumps(asdict(config))))
+            different = differences(meta["config"], _plain(config))
             if different:
-                raise StateError(f"{path} belongs to another run ({'; '.join(different)}); choose another --output")
+                text = f"{'; '.join(different):.500}"
+                raise StateError(f"{path} belongs to another run ({text}); choose another --output")
+            found = meta.get("images_digest")  # an older version stored none
+            if found and self.images_digest and found != self.images_digest:
+                raise StateError(f"{path}: the training images have changed since; choose another --output")
             self._load(tensors)
             if self.scaler is not None:
                 self.scaler.load_state_dict(meta["scaler"])
             self.images_seen, self.seconds = meta["images_seen"], meta["seconds"]
+            self.world_sizes = meta.get("world_sizes", [])
+            for problem in problems:
+                warnings.warn(f"{problem}; going on from the older state {path.name}", stacklevel=2)
             return True
         if problems:
             raise StateError(f"no state can be read ({'; '.join(problems)}); delete {directory} to start over")
         return False
+
+    def _read(self, path: Path, config: TrainConfig) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Read and check a state. The tensors of another configuration are not compared with this one's."""
+        meta: dict[str, Any] = {}
+
+        def spec(metadata: dict[str, str]) -> Spec | None:
+            meta.update(parse_json(metadata.get("state", ""), f"{path}, 'state'"))
+            types: dict[str, Any] = {"images_seen": int, "seconds": (int, float), "config": dict}
+            types |= {} if self.scaler is None else {"scaler": dict}
+            for name, kind in types.items():
+                if not isinstance(meta.get(name), kind):
+                    raise FileError(f"{path}: {name!r} is {meta.get(name)!r:.80}, expected {kind}")
+            return None if differences(meta["config"], _plain(config)) else self._spec()
+
+        tensors, _ = read_tensors(path, spec, self._moments())
+        return meta, tensors
+
+    def _spec(self) -> Spec:
+        """The tensors of a state after the first step of both optimisers."""
+        floats = ("F32",)
+        spec = {
+            f"{prefix}.{name}": (tuple(value.shape), floats if value.is_floating_point() else ("I64",))
+            for prefix, module in self._modules().items()
+            for name, value in module.state_dict().items()
+        }
+        return spec | {name: (shape, floats) for name, shape in self._moments().items()}
+
+    def _moments(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of Adam's tensors. A state has those of an optimiser only after its first step."""
+        return {
+            f"{prefix}.{index}.{name}": () if name == "step" else tuple(weight.shape)
+            for prefix, optimizer in self._optimizers().items()
+            for index, weight in enumerate(weight for group in optimizer.param_groups for weight in group["params"])
+            for name in ("step", "exp_avg", "exp_avg_sq")
+        }
 
     def _modules(self) -> dict[str, nn.Module]:
         names = ("encoder", "generator", "discriminator", "ema_encoder", "ema_generator", "head", "running")
@@ -181,6 +238,11 @@ class TrainState:
                     value = torch.empty_like(weights[int(index)]).copy_(value)
                 moments.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """The configuration as it comes back from JSON."""
+    return json.loads(json.dumps(asdict(config)))
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
+from semantic_aug._io import save_with_digest
 from semantic_aug.data import dataset as data_module
 from semantic_aug.data.cache import stamp
 from semantic_aug.data.dataset import hold_out, load_data, load_folder
@@ -121,6 +122,34 @@ def test_a_broken_cache_is_written_anew(folder, tmp_path, decoded, keep):
         assert same(load_data(folder, 1, 32, cache=tmp_path), plain)
     assert decoded == [18, 18]
     assert path.stat().st_size == len(whole)
+
+
+@pytest.mark.parametrize("change", ["a flipped bit", "other labels", "no images", "wrong numbers"])
+def test_a_cache_with_a_wrong_content_is_written_anew(folder, tmp_path, decoded, change):
+    plain = load_data(folder, 1, 32, cache=tmp_path)
+    (path,) = tmp_path.glob("images-*")
+    tensors = {"images": plain.images.clone(), "kept": torch.arange(18)}
+    if change == "a flipped bit":
+        content = bytearray(path.read_bytes())
+        content[-1000] ^= 4
+        path.write_bytes(content)
+    else:
+        wrong = {
+            "other labels": {"kept": torch.arange(18).flip(0)},
+            "no images": {"images": plain.images[:0], "kept": torch.arange(0)},
+            "wrong numbers": {"kept": torch.arange(18) + 1},
+        }
+        save_with_digest(tensors | wrong[change], path, {})
+    assert same(load_data(folder, 1, 32, cache=tmp_path), plain)
+    assert decoded == [18, 18]
+
+
+def test_a_named_pipe_in_a_cache_keeps_nobody_waiting(folder, tmp_path, decoded):
+    plain = load_data(folder, 1, 32, cache=tmp_path)
+    (path,) = tmp_path.glob("images-*")
+    path.unlink()
+    os.mkfifo(path)
+    assert same(load_data(folder, 1, 32, cache=tmp_path), plain)
 
 
 def test_other_files_in_a_cache_directory_are_left_alone(folder, tmp_path):

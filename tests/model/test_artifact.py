@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 import semantic_aug.model.format as module
-from semantic_aug import Artifact, ArtifactError, SemanticAugment
+from semantic_aug import Artifact, ArtifactError, ClassStatistics, SemanticAugment
+from semantic_aug._files import MAX_TEXT
 from semantic_aug.model.artifact import on_device
 from semantic_aug.model.recommended import Recommended
-from tests.conftest import build_artifact
+from tests.conftest import CLASSES, build_artifact
 
 MODEL, STATISTICS, CONFIG = "model.safetensors", "statistics.safetensors", "config.json"
 
@@ -214,6 +215,12 @@ def test_other_classes_than_the_generators_are_refused(conditional, tmp_path):
         ({"recommended": {"mode": "detail", "p": 1, "strength": 1, "shrinkage": "x"}}, "shrinkage must be"),
         ({"files": {}}, "safetensors: found .* says None"),
         ({"reconstruction": {"l1_mean": 0.1}}, "one of 'l1_mean' and 'l1_std'"),
+        ({"reconstruction": {"lpips_mean": 0.1}}, "one of 'lpips_mean' and 'lpips_std'"),
+        ({"files": {"x" * 100_000: 3}}, "expected its 'bytes' and 'sha256'"),
+        ({"training": {"seed": 10**400}}, "has too many digits"),
+        ({"training": {"name": "\ud800"}}, "is not UTF-8"),
+        ({"recommended": {"x" * 100_000: 1}}, "'recommended' must have"),
+        ({"network": {"x" * 100_000: 1}}, r"'network' has \['x"),
         ({"reconstruction": {"l1_mean": None, "l1_std": 0.1}}, "reconstruction 'l1_mean' is None, expected a finite"),
     ],
 )
@@ -222,6 +229,7 @@ def test_a_wrong_config_is_refused(saved, change, message):
     with pytest.raises(ArtifactError, match=message) as caught:
         Artifact.from_pretrained(saved)
     assert str(saved) in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "\xff", "[" * 100_000])
@@ -232,7 +240,7 @@ def test_a_config_that_is_no_json_object_is_refused(saved, text):
 
 
 def test_an_oversized_config_is_refused(saved):
-    (saved / CONFIG).write_bytes(b" " * (module.MAX_CONFIG_BYTES + 1))
+    (saved / CONFIG).write_bytes(b" " * (MAX_TEXT + 1))
     with pytest.raises(ArtifactError, match="expected at most"):
         Artifact.from_pretrained(saved)
 
@@ -286,6 +294,13 @@ def test_a_damaged_file_is_refused(saved, name, damage):
         Artifact.from_pretrained(saved)
 
 
+def indefinite():
+    """Three covariances, of which the last has one eigenvalue of -0.1 and variances of 1."""
+    covariance = torch.eye(8).repeat(3, 1, 1)
+    covariance[2, 0, 1] = covariance[2, 1, 0] = 1.1
+    return covariance
+
+
 @pytest.mark.parametrize(
     ("name", "key", "value", "message"),
     [
@@ -297,6 +312,14 @@ def test_a_damaged_file_is_refused(saved, name, damage):
         (STATISTICS, "mean", torch.full((3, 8), torch.inf), "holds NaN or infinity"),
         (STATISTICS, "covariance", torch.zeros(3, 8), r"expected \[3, 8, 8\]"),
         (STATISTICS, "count", torch.zeros(3), "is F32, expected I64"),
+        (MODEL, "encoder.norm.running_var", torch.full((16,), -1.0), r"running_var' holds -1, expected variances"),
+        (MODEL, "encoder.stem.weight", torch.full((8, 4, 3, 3), 3e38), "an encoded image holds NaN"),
+        (MODEL, "generator.unfold.weight", torch.full((8, 8, 3, 3), 3e38), "a decoded latent holds NaN"),
+        (STATISTICS, "mean", torch.full((3, 8), 1e20), r"mean exceeds 10000, for class 0"),
+        (STATISTICS, "covariance", -torch.eye(8).repeat(3, 1, 1), "covariance has negative variances, for class 0"),
+        (STATISTICS, "covariance", 1e20 * torch.eye(8).repeat(3, 1, 1), "covariance exceeds 1e.08"),
+        (STATISTICS, "covariance", torch.eye(8).repeat(3, 1, 1).index_fill(2, torch.tensor(7), 0.5), "not symmetric"),
+        (STATISTICS, "covariance", indefinite(), "covariance has negative eigenvalues, for class 2"),
     ],
 )
 def test_a_wrong_tensor_is_named(saved, name, key, value, message):
@@ -304,6 +327,46 @@ def test_a_wrong_tensor_is_named(saved, name, key, value, message):
     with pytest.raises(ArtifactError, match=message) as caught:
         Artifact.from_pretrained(saved)
     assert name in str(caught.value)
+
+
+def test_a_covariance_of_few_images_is_positive_semi_definite_within_rounding(tmp_path):
+    """Latents of 2 images in 8 dimensions, far from 0, and of none."""
+    artifact = build_artifact()
+    statistics = ClassStatistics(3, 8)
+    statistics.update(torch.randn(2, 8) * 1e3 + 5e3, torch.tensor([0, 0]))
+    statistics.update(torch.randn(20, 8), torch.ones(20, dtype=torch.int64))
+    changed = replace(artifact, statistics=statistics)
+    assert Artifact.from_pretrained(changed.save(tmp_path / "a")).statistics.count.tolist() == [2, 20, 0]
+
+
+@pytest.mark.parametrize("change", [{"covariance": -1.0}, {"mean": 1e20}])
+def test_statistics_that_cannot_be_loaded_again_are_not_saved(saved, change):
+    wrong = build_artifact()
+    wrong.statistics = ClassStatistics.from_tensors(
+        {name: value * change.get(name, 1) for name, value in wrong.statistics.to_tensors().items()}
+    )
+    with pytest.raises(ArtifactError, match=r"statistics\.safetensors: (mean|covariance)"):
+        wrong.save(saved, overwrite=True)
+    assert Artifact.from_pretrained(saved).fingerprint == build_artifact().fingerprint
+
+
+@pytest.mark.parametrize("name", [CONFIG, MODEL, STATISTICS, "README.md"])
+def test_a_named_pipe_is_refused_and_waits_for_nobody(saved, name):
+    (saved / name).unlink(missing_ok=True)
+    os.mkfifo(saved / name)
+    with pytest.raises(ArtifactError, match=f"{name}: is a named pipe, expected a regular file"):
+        Artifact.from_pretrained(saved)
+
+
+def test_a_card_that_links_to_another_file_is_refused(saved, tmp_path):
+    (tmp_path / "secret").write_text("token")
+    (saved / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(ArtifactError, match=r"README.md: is a link to .*secret, expected a file in this directory"):
+        Artifact.from_pretrained(saved)
+    (saved / "README.md").unlink()
+    (saved / "README.md").write_bytes(b" " * (MAX_TEXT + 1))
+    with pytest.raises(ArtifactError, match=r"README.md: has \d+ bytes, expected at most"):
+        Artifact.from_pretrained(saved)
 
 
 # --- Saving is atomic ----------------------------------------------------------------------------------------------
@@ -321,7 +384,7 @@ def test_an_existing_target_needs_overwrite(saved):
 
 
 def test_what_a_crash_left_of_an_older_artifact_is_in_nobodys_way(saved):
-    (saved.parent / f".{saved.name}.previous" / "pictures").mkdir(parents=True)
+    (saved.parent / f".{saved.name}.semantic-aug-previous" / "pictures").mkdir(parents=True)
     build_artifact().save(saved, overwrite=True)
     assert os.listdir(saved.parent) == [saved.name]
 
@@ -450,6 +513,78 @@ def test_killed_between_the_renames_leaves_old_or_new(saved, call):
     assert Artifact.from_pretrained(saved).training == {}  # the old one, restored if it had been moved away
     build_artifact().save(saved, overwrite=True)
     assert [name for name in os.listdir(saved.parent) if name.endswith("previous")] == []
+
+
+def test_a_folder_of_the_user_with_a_name_like_an_old_artifact_stays(tmp_path):
+    """Whether saving succeeds or fails."""
+    (tmp_path / ".mine.previous").mkdir()
+    wrong = build_artifact()
+    wrong.generator.head.bias[0] = torch.nan
+    with pytest.raises(ArtifactError):
+        wrong.save(tmp_path / "mine")
+    assert os.listdir(tmp_path) == [".mine.previous"]
+    build_artifact().save(tmp_path / "mine")
+    assert sorted(os.listdir(tmp_path)) == [".mine.previous", "mine"]
+
+
+def test_links_and_special_files_beside_an_artifact_are_in_nobodys_way(saved):
+    (saved / "dangling").symlink_to("nowhere")
+    (saved / "loop").symlink_to("loop")
+    os.mkfifo(saved / "pipe")
+    build_artifact().save(saved, overwrite=True)
+    assert os.readlink(saved / "dangling") == "nowhere"
+    assert os.readlink(saved / "loop") == "loop"
+    assert not (saved / "pipe").exists()
+    Artifact.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("field", ["classes", "training"])
+def test_text_that_is_not_utf8_is_refused_before_anything_is_written(saved, field):
+    wrong = build_artifact()
+    setattr(wrong, field, ["a", "b\udcff", "c"] if field == "classes" else {"command": "train b\udcff"})
+    with pytest.raises(ArtifactError, match=r"the text .*b\\\\udcff.* is not UTF-8, so it cannot be stored; rename it"):
+        wrong.save(saved, overwrite=True)
+    assert Artifact.from_pretrained(saved).classes == CLASSES
+
+
+SAVE = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.conftest import build_artifact
+artifact = build_artifact()
+target, overwrite, times = sys.argv[1], sys.argv[2] == "overwrite", int(sys.argv[3])
+for number in range(times):
+    artifact.training = {{"number": number}}
+    artifact.card = "# card " * number
+    try:
+        artifact.save(target, overwrite=overwrite)
+    except FileExistsError:
+        sys.exit(7)
+"""
+
+
+def start_saving(target, how, times):
+    code = SAVE.format(root=str(Path(__file__).parents[2]))
+    return subprocess.Popen([sys.executable, "-c", code, str(target), how, str(times)])
+
+
+def test_two_writers_and_a_reader_do_not_disturb_each_other(saved):
+    writers = [start_saving(saved, "overwrite", 40) for _ in range(2)]
+    read = 0
+    while any(writer.poll() is None for writer in writers):
+        Artifact.from_pretrained(saved)
+        read += 1
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert read > 3
+    assert Artifact.from_pretrained(saved).training == {"number": 39}
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_of_two_writers_of_a_new_artifact_one_is_refused(tmp_path):
+    writers = [start_saving(tmp_path / "new", "exclusive", 1) for _ in range(2)]
+    assert sorted(writer.wait() for writer in writers) == [0, 7]
+    Artifact.from_pretrained(tmp_path / "new")
+    assert os.listdir(tmp_path) == ["new"]
 
 
 # --- Copies and devices --------------------------------------------------------------------------------------------

@@ -176,9 +176,45 @@ def test_a_hub_in_trouble(trouble, hub, repo, monkeypatch):
     assert len(hub.requests) - before == 2
 
 
-def test_a_page_that_is_no_answer(hub, repo):
-    """As the log-in page of a hotel gives for every address."""
-    hub.fault("GET", "page")
+@pytest.mark.parametrize("answer", ["page", "text"])
+def test_a_hub_that_answers_a_byte_at_a_time(hub, repo, monkeypatch):
+    """Every byte would begin the client's time-out anew."""
+    directory = Artifact.from_pretrained("user/repo").directory
+    monkeypatch.setattr(module, "TIMEOUT", 1.0)
+    hub.fault("", "slow")
+    with pytest.warns(UserWarning, match=r"the Hub cannot be asked \(TimeoutError: it took longer than 3 seconds\)"):
+        assert Artifact.from_pretrained("user/repo").directory == directory
+    assert module.stuck()
+
+
+@pytest.mark.parametrize("trouble", ["hang", "slow"])
+def test_a_download_that_never_ends(hub, repo, monkeypatch, trouble):
+    monkeypatch.setattr(module, "TRANSFER", 1.0)
+    hub.fault("safetensors", trouble)
+    with pytest.raises(FileNotFoundError, match=r"the download broke off \(TimeoutError: it took longer than 1 sec"):
+        Artifact.from_pretrained("user/repo")
+
+
+@pytest.mark.parametrize("trouble", ["hang", "slow"])
+def test_a_command_ends_although_a_download_does_not(hub, repo, tmp_path, trouble):
+    hub.fault("safetensors", trouble)
+    environment = hub.environment(tmp_path / "home") | {"SEMANTIC_AUG_HUB_TIMEOUT": "1"}
+    done = subprocess.run(INSPECT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "the download broke off (TimeoutError: it took longer than 1 seconds); try again" in done.stderr
+
+
+@pytest.mark.parametrize("trouble", ["hang", "slow"])
+def test_a_push_that_never_ends(hub, artifact, monkeypatch, trouble):
+    monkeypatch.setattr(module, "TRANSFER", 1.0)
+    hub.fault("/preupload/|lfs|/commit/|^PUT", trouble)
+    with pytest.raises(ConnectionError, match=r"the push failed \(TimeoutError: it took longer than 1 seconds\)"):
+        artifact.push_to_hub("user/new", token=TOKEN)
+
+
+def test_a_page_that_is_no_answer(hub, repo, answer):
+    """As the log-in page of a hotel gives for every address, or JSON of another kind."""
+    hub.fault("GET", answer)
     with pytest.raises(FileNotFoundError, match="the Hub cannot be asked"):
         Artifact.from_pretrained("user/repo")
 
@@ -395,6 +431,28 @@ def test_what_is_in_memory_is_pushed(hub):
     ):
         assert words in card.content, words
     assert "](" not in card.content, "no picture that is not there"
+
+
+def test_names_and_values_from_outside_are_text_in_a_card(hub, artifact):
+    wild = build_artifact(classes=["<script>x</script>", "[a](http://evil)", "b\n## forged\x1b[2J"])
+    wild.training = {"`key`\n": "`code`<img src=x>\n# forged", "n": 3}
+    wild.reconstruction = {"l1_mean": 0.1, "l1_std": 0.01}  # no number of images
+    card = Artifact.from_pretrained(wild.push_to_hub("user/wild", token=TOKEN), token=TOKEN).card
+    assert "<script" not in card
+    assert "[a]" not in card
+    assert "\x1b" not in card
+    assert "\n# forged" not in card
+    assert "\n## forged" not in card
+    assert "| &lt;script&gt;x&lt;/script&gt; | 50 |" in card
+    assert "`'code'<img src=x> # forged`" in card or r"`'code'<img src=x>\n# forged`" in card
+
+
+def test_a_picture_that_links_to_another_file_is_not_pushed(hub, saved, tmp_path):
+    (tmp_path / "secret").write_text("token")
+    artifact = Artifact.from_pretrained(saved)
+    (saved / "preview.png").symlink_to(tmp_path / "secret")
+    with pytest.raises(ValueError, match=r"preview\.png: is a link to .*secret"):
+        artifact.push_to_hub("user/new", token=TOKEN)
 
 
 def test_a_card_that_the_repository_has_stays(hub):

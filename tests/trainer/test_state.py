@@ -1,8 +1,13 @@
 import dataclasses
+import json
+import os
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
+from semantic_aug._io import save_with_digest
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.state import StateError, TrainState
@@ -78,8 +83,88 @@ def test_the_newest_two_are_kept_and_the_older_one_serves(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000000008.safetensors", newest.name]
     newest.write_bytes(newest.read_bytes()[:-100])
     again = TrainState(CONFIG, CPU)
-    assert again.resume(tmp_path, CONFIG)
+    with pytest.warns(UserWarning, match=r"12\.safetensors: .*cut off.*; going on from the older state 000000000008"):
+        assert again.resume(tmp_path, CONFIG)
     assert again.images_seen == 8
+
+
+def overwrite(path, change):
+    """Store the state at ``path`` anew with changed tensors or metadata, and a right digest."""
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys() if name != "digest"}
+        meta = json.loads(file.metadata()["state"])
+    change(tensors, meta)
+    save_with_digest(tensors, path, {"state": json.dumps(meta)})
+
+
+DAMAGE = {
+    "a flipped bit": lambda path: flip(path, -5),
+    "a flipped bit of the configuration": lambda path: flip(path, path.read_bytes().index(b"learning_rate")),
+    "a flipped bit of the digest's name": lambda path: flip(path, path.read_bytes().index(b'"digest"') + 3),
+    "a flipped bit of the digest": lambda path: overwrite_digest(path),
+    "NaN": lambda path: overwrite(path, lambda tensors, _: tensors["encoder.stem.bias"].fill_(torch.nan)),
+    "a missing tensor": lambda path: overwrite(path, lambda tensors, _: tensors.pop("encoder.stem.bias")),
+    "another shape": lambda path: overwrite(path, lambda tensors, _: tensors.update({"running.count": torch.ones(3)})),
+    "no number of images": lambda path: overwrite(path, lambda _, meta: meta.pop("images_seen")),
+    "deep JSON": lambda path: save_with_digest({}, path, {"state": "[" * 100_000}),
+    "a named pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+def overwrite_digest(path):
+    with safe_open(path, "pt") as file:
+        tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+    tensors["digest"][0] ^= 1
+    save_file(tensors, path, metadata)
+
+
+def flip(path, offset):
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_state_is_named_and_the_older_one_taken(tmp_path, damage):
+    state = stepped()
+    state.save(tmp_path, CONFIG)
+    state.images_seen = 8
+    DAMAGE[damage](state.save(tmp_path, CONFIG))
+    again = TrainState(CONFIG, CPU)
+    with pytest.warns(UserWarning, match=r"000000000008\.safetensors.*going on from the older state 000000000004"):
+        assert again.resume(tmp_path, CONFIG)
+    assert again.images_seen == 4
+    assert same(state, again)
+
+
+def test_a_state_of_an_older_version_has_no_digest(tmp_path):
+    state = stepped()
+    path = state.save(tmp_path, CONFIG)
+    with safe_open(path, "pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "digest"}
+        text = file.metadata()["state"]
+    save_file(tensors, path, {"state": text})
+    again = TrainState(CONFIG, CPU)
+    assert again.resume(tmp_path, CONFIG)
+    assert same(state, again)
+
+
+def test_numbers_that_are_not_finite_are_not_saved(tmp_path):
+    state = stepped()
+    state.save(tmp_path, CONFIG)
+    state.images_seen = 8
+    state.encoder.stem.bias.data[0] = torch.inf
+    with pytest.raises(StateError, match=r"000000000008\.safetensors: tensor 'encoder\.stem\.bias' holds NaN or inf"):
+        state.save(tmp_path, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["000000000004.safetensors"]
+
+
+def test_other_images_are_refused(tmp_path):
+    state, again = stepped(), TrainState(CONFIG, CPU)
+    state.images_digest, again.images_digest = "a", "b"
+    state.save(tmp_path, CONFIG)
+    with pytest.raises(StateError, match="the training images have changed since"):
+        again.resume(tmp_path, CONFIG)
 
 
 def test_a_left_over_of_a_killed_save_is_ignored(tmp_path):
