@@ -4,8 +4,12 @@ No other module deals with these. Everywhere else an image is a float tensor (..
 or, inside the networks, in [-1, 1] ("model range").
 """
 
+import functools
+import io
 import math
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import PIL.Image
 import torch
@@ -13,6 +17,16 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
+from semantic_aug._files import MAX_FILE, read_bytes
+
+# Pillow tells formats by the content of a file, whatever its name, and hands some (EPS) to foreign programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "TGA", "PPM", "JPEG2000", "AVIF")
+MAX_PIXELS = int(os.environ.get("SEMANTIC_AUG_MAX_PIXELS", 50_000_000))  # of an image, before it is decoded
+LARGE = 4_000_000  # pixels; larger images are reduced before they are resized
+GAP = 3  # how many times larger than asked for an image still is after it was reduced
+COMPRESSED = ("JPEG", "MPO", "GIF", "WEBP", "JPEG2000", "AVIF")  # their data does not end in zeros
+ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";"}  # what zeros may follow
+ZEROS = bytes(32)
 TURNS = {
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
     3: PIL.Image.Transpose.ROTATE_180,
@@ -23,6 +37,10 @@ TURNS = {
     8: PIL.Image.Transpose.ROTATE_90,
 }
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's and torchvision's conversions to grey
+
+
+class PixelsError(ValueError):
+    """An image has too many pixels to be decoded."""
 
 
 def unit_to_model(images: Tensor) -> Tensor:
@@ -53,19 +71,62 @@ def to_grey(images: Tensor) -> Tensor:
 
 
 def file_to_bytes(path: str, channels: int | None, size: int | None = None) -> Tensor:
-    """Read an image file of any format and mode that Pillow knows, as uint8 (channels, H, W).
+    """Read an image file of one of ``FORMATS`` and any mode as uint8 (channels, H, W).
 
     The EXIF orientation is honoured, and transparent images are composited onto white. If ``channels`` is None, the
     image keeps its own number, 1 for grey and 3 for colour. With ``size``, the image is resized to (size, size). Raises
-    OSError or ValueError, as Pillow does, for a file that cannot be read.
+    OSError or ValueError, as Pillow does, for a file that cannot be read, ValueError for one that is damaged or no
+    regular file, and PixelsError for one with more than ``MAX_PIXELS``.
     """
-    with PIL.Image.open(path) as file:
-        return pil_to_bytes(file, channels, size)
+    return content_to_bytes(read_bytes(path, MAX_FILE), channels, size)
+
+
+def content_to_bytes(content: bytes, channels: int | None, size: int | None = None) -> Tensor:
+    """Do the same as ``file_to_bytes`` for the content of a file."""
+    with open_image(content) as image:
+        return pil_to_bytes(image, channels, size)
+
+
+@contextmanager
+def open_image(
+    content: bytes, formats: Sequence[str] = FORMATS, max_pixels: int | None = None
+) -> Iterator[PIL.Image.Image]:
+    """Open the content of an image file of one of ``formats``, with at most ``max_pixels`` (None: ``MAX_PIXELS``).
+
+    Raises as ``file_to_bytes``.
+    """
+    most = MAX_PIXELS if max_pixels is None else max_pixels
+    expected = f"expected at most {most / 1e6:g} million (SEMANTIC_AUG_MAX_PIXELS)"
+    try:
+        opened = PIL.Image.open(io.BytesIO(content), formats=_known(tuple(formats)))
+    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning) as error:  # Pillow's own limits
+        raise PixelsError(f"has too many pixels, {expected}") from error
+    with opened as image:
+        if image.width * image.height > most:
+            raise PixelsError(f"has {image.width} x {image.height} pixels, {expected}")
+        if image.format == "PNG":  # its check sums are not compared when it is decoded
+            with PIL.Image.open(io.BytesIO(content), formats=("PNG",)) as again:
+                again.verify()
+        elif image.format in COMPRESSED and content.endswith(ZEROS):
+            end = ENDS.get(image.format)
+            if end is None or not content.rstrip(b"\0").endswith(end):
+                raise ValueError("ends in zeros where its data should be, as after a power failure")
+        yield image
+
+
+@functools.cache
+def _known(formats: tuple[str, ...]) -> tuple[str, ...]:
+    """The formats that this build of Pillow has."""
+    PIL.Image.init()
+    return tuple(name for name in formats if name in PIL.Image.OPEN)
 
 
 def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None = None) -> Tensor:
     """Do the same as ``file_to_bytes`` for an image that is already open."""
-    image = upright(image)
+    turn = _turn(image)
+    if size is not None and image.width * image.height > LARGE:
+        image = _reduce(image, GAP * size)
+    image = image if turn is None else image.transpose(turn)
     if channels is None:
         channels = 1 if PIL.Image.getmodebase(image.mode) == "L" else 3
     image = pil_to_mode(image, "L" if channels == 1 else "RGB")
@@ -74,17 +135,37 @@ def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None 
     return F.pil_to_tensor(image)
 
 
+def _reduce(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
+    """Shrink a large image by a whole factor to at least (size, size), so that later steps take little memory.
+
+    A JPEG is decoded at a half, a quarter or an eighth of its size.
+    """
+    image.draft(None, (size, size))
+    factor = min(image.size) // size
+    if factor < 2:
+        return image
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        if image.mode not in ("P", "PA", "CMYK", "YCbCr", "1"):
+            return image
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return image.reduce(factor)
+
+
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """Turn ``image`` as its EXIF orientation says. Without a readable orientation, return it unchanged.
 
     Pillow's ``exif_transpose`` is not used because it writes the rest of the EXIF back, which fails if any of it is
     damaged.
     """
-    try:
-        turn = TURNS.get(image.getexif().get(0x0112, 1))
-    except Exception:  # damaged EXIF can make Pillow raise anything
-        turn = None
+    turn = _turn(image)
     return image if turn is None else image.transpose(turn)
+
+
+def _turn(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
+    try:
+        return TURNS.get(image.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF can make Pillow raise anything
+        return None
 
 
 def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:

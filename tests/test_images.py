@@ -1,4 +1,8 @@
+import os
 import struct
+import subprocess
+import sys
+import zlib
 
 import numpy as np
 import PIL.Image
@@ -153,3 +157,133 @@ def test_floating_point_pixels_are_refused(tmp_path):
 )
 def test_channels_of_its_own(mode, channels):
     assert images.pil_to_bytes(PIL.Image.new(mode, (5, 4)), None).shape == (channels, 4, 5)
+
+
+PIL_PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + bytes(21) + struct.pack(">I", 0) + b"IEND" + b"\xaeB`\x82"
+
+
+# --- Damaged and hostile files --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["EPS", "ICO", "SGI", "PCX", "IM"])
+def test_formats_that_are_not_listed_are_not_decoded_whatever_the_name(tmp_path, kind):
+    """Pillow would hand the first to Ghostscript."""
+    gradient("RGB").save(tmp_path / "a.png", kind)
+    with pytest.raises(PIL.UnidentifiedImageError):
+        file_to_bytes(str(tmp_path / "a.png"), 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "TGA", "PPM", "JPEG2000", "AVIF"])
+def test_every_listed_format_is_decoded(tmp_path, kind):
+    if kind not in images._known((kind,)):
+        pytest.skip(f"this Pillow has no {kind}")
+    gradient("RGB").save(tmp_path / "a.png", kind)
+    assert file_to_bytes(str(tmp_path / "a.png"), 1).shape == (1, 30, 40)
+
+
+def test_a_named_pipe_keeps_nobody_waiting(tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: is a named pipe"):
+        file_to_bytes(str(tmp_path / "a.png"), 1)
+
+
+def noisy(tmp_path, kind):
+    """A file of noise in a format, and its content."""
+    generator = np.random.default_rng(0)
+    image = PIL.Image.fromarray(generator.integers(0, 256, (40, 40), dtype=np.uint8))
+    image.save(tmp_path / "a.img", kind)
+    return tmp_path / "a.img", (tmp_path / "a.img").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.9])
+def test_a_tail_of_zeros_as_after_a_power_failure_is_found(tmp_path, kind, kept):
+    path, whole = noisy(tmp_path, kind)
+    path.write_bytes(whole[: int(kept * len(whole))].ljust(len(whole), b"\0"))
+    with pytest.raises((OSError, ValueError, SyntaxError)):
+        file_to_bytes(str(path), 1)
+
+
+def test_wrong_bytes_of_a_png_are_found_by_its_check_sums(tmp_path):
+    path, whole = noisy(tmp_path, "PNG")
+    for offset in range(60, len(whole), 40):
+        path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 16]) + whole[offset + 1 :])
+        with pytest.raises((OSError, ValueError, SyntaxError)):
+            file_to_bytes(str(path), 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP"])
+def test_zeros_after_the_end_of_an_image_do_no_harm(tmp_path, kind):
+    path, whole = noisy(tmp_path, kind)
+    expected = file_to_bytes(str(path), 1)
+    path.write_bytes(whole + bytes(512))
+    assert torch.equal(file_to_bytes(str(path), 1), expected)
+
+
+def test_black_pixels_are_no_damage(tmp_path):
+    for kind in ("BMP", "TGA", "PPM", "TIFF"):
+        PIL.Image.new("L", (64, 64)).save(tmp_path / "a.img", kind)
+        assert not file_to_bytes(str(tmp_path / "a.img"), 1).any()
+
+
+def solid(path, side, mode="L", **options):
+    PIL.Image.new(mode, (side, side), **options).save(path, "PNG")
+    return str(path)
+
+
+@pytest.mark.parametrize("side", [8000, 20_000])
+def test_pixels_are_counted_before_they_are_decoded(tmp_path, side):
+    """Beyond Pillow's own limit, and below it."""
+    content = bytearray(PIL_PNG)
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    content[12:33] = header + struct.pack(">I", zlib.crc32(header))
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(images.PixelsError, match=r"expected at most 50 million \(SEMANTIC_AUG_MAX_PIXELS\)"):
+        file_to_bytes(str(tmp_path / "a.png"), 1)
+
+
+def test_the_limit_of_pixels_can_be_set(tmp_path, monkeypatch):
+    path = solid(tmp_path / "a.png", 40)
+    monkeypatch.setattr(images, "MAX_PIXELS", 1599)
+    with pytest.raises(images.PixelsError, match=r"has 40 x 40 pixels, expected at most 0\.001599 million"):
+        file_to_bytes(path, 1)
+    monkeypatch.setattr(images, "MAX_PIXELS", 1600)
+    file_to_bytes(path, 1)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "LA", "CMYK"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_image_is_reduced_first_and_looks_the_same(tmp_path, monkeypatch, kind, mode, orientation):
+    if (kind == "JPEG") == (mode in ("RGBA", "P", "LA")) or (kind == "PNG" and mode == "CMYK"):
+        pytest.skip("not a mode of this format")
+    image = PIL.Image.linear_gradient("L").resize((600, 400)).convert(mode)
+    if mode in ("RGBA", "LA"):
+        image.putalpha(PIL.Image.radial_gradient("L").resize(image.size))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a", kind, exif=exif)
+    expected = file_to_bytes(str(tmp_path / "a"), 3, 32)
+    monkeypatch.setattr(images, "LARGE", 100_000)
+    found = file_to_bytes(str(tmp_path / "a"), 3, 32)
+    assert (found.int() - expected.int()).abs().max() <= 3
+    assert found.float().std() > 10
+
+
+PEAK = """
+import resource, sys
+from semantic_aug.images import file_to_bytes
+file_to_bytes(sys.argv[1], 3, 48)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+file_to_bytes(sys.argv[2], 3, 48)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("mode", "bytes_each"), [("L", 2), ("RGB", 5), ("RGBA", 9)])
+def test_the_largest_image_takes_the_stated_memory(tmp_path, mode, bytes_each):
+    paths = [solid(tmp_path / f"{side}.png", side, mode) for side in (100, 7000)]
+    done = subprocess.run([sys.executable, "-c", PEAK, *paths], capture_output=True, text=True, check=True)
+    print(mode, f"{int(done.stdout) * 1024 / 7000**2:.1f} bytes a pixel")
+    assert int(done.stdout) * 1024 < bytes_each * 7000**2

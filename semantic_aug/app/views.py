@@ -5,13 +5,21 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import PIL.Image
 import torch
 from torch import Tensor
 
+from semantic_aug._files import read_bytes
 from semantic_aug.figures import drawing, html
 from semantic_aug.functional import direction_noise, model_input, semantic_augment_image
-from semantic_aug.images import bytes_to_model, pil_to_bytes, resize, tensor_to_unit, unit_to_tensor
+from semantic_aug.images import (
+    PixelsError,
+    bytes_to_model,
+    open_image,
+    pil_to_bytes,
+    resize,
+    tensor_to_unit,
+    unit_to_tensor,
+)
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import Domain
 from semantic_aug.model.recommended import Mode
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 DRAWS = 8
 LARGEST = 256  # maximum side of an uploaded image in pixels
 MAX_BYTES, MAX_PIXELS = 10 << 20, 25_000_000  # limits for an upload
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")  # not everything that Pillow reads, since some run programs
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 UNKNOWN = "(unknown)"  # stands for the pooled covariance in the list of classes
 
 
@@ -37,17 +45,14 @@ def read_upload(path: str | Path) -> Tensor:
     size = Path(path).stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"This file has {size / 2**20:.1f} MB; at most {MAX_BYTES >> 20} MB can be used.")
-    image = None
     try:
-        with PIL.Image.open(path, formats=FORMATS) as file:
-            if file.width * file.height <= MAX_PIXELS:  # known before any pixel is decoded
-                image = pil_to_bytes(file, None)
-    except (PIL.Image.DecompressionBombError, PIL.Image.DecompressionBombWarning):
-        pass
+        with open_image(read_bytes(path, MAX_BYTES), FORMATS, MAX_PIXELS) as file:
+            image = pil_to_bytes(file, None)
+    except PixelsError as error:
+        most = MAX_PIXELS // 10**6
+        raise ValueError(f"This image has too many pixels; at most {most} million can be used.") from error
     except Exception as error:  # whatever a damaged file makes Pillow raise
         raise ValueError(f"This is not an image that can be read; {', '.join(FORMATS)} can be used.") from error
-    if image is None:
-        raise ValueError(f"This image has too many pixels; at most {MAX_PIXELS // 10**6} million can be used.")
     _, height, width = image.shape
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2

@@ -1,6 +1,7 @@
 """Data sets of facial expressions in their published layouts: RAF-DB, AffectNet and FER2013."""
 
 import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import PIL.Image
 from torch import Tensor
 
+from semantic_aug._files import FileError, below, read_bytes
 from semantic_aug.data.folder import is_image
 from semantic_aug.data.source import DataError, Source, name_classes, one_line
 from semantic_aug.images import file_to_bytes, pil_to_bytes
@@ -17,6 +19,7 @@ FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
 
+MAX_ANNOTATION = 4096  # bytes
 FER2013_SIDE = 48  # pixels
 FER2013_COLUMNS = ("emotion", "pixels", "Usage")
 FER2013_SPLITS = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}  # in the column Usage
@@ -31,7 +34,10 @@ def open_rafdb(name: str, split: str | None, root: Path) -> Source:
         raise DataError(f"{listing}: no such file; the ROOT of rafdb:basic has EmoLabel/ and Image/ in it")
     stems: list[str] = []
     labels: list[int] = []
-    text = listing.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    try:
+        text = read_bytes(listing).decode("utf-8-sig", errors="surrogateescape")
+    except FileError as error:
+        raise DataError(str(error)) from error
     for number, line in enumerate(text.splitlines(), start=1):
         matched = re.fullmatch(r"(\w+)\.jpg\s+([1-7])\s*", line)
         if line.strip() and not matched:
@@ -75,8 +81,9 @@ def _affectnet_folder(folder: Path) -> list[tuple[Path, int]]:
     for path in sorted(path for path in (folder / "images").iterdir() if is_image(path.name)):
         annotation = folder / "annotations" / f"{path.stem}_exp.npy"
         try:
-            labelled.append((path, int(np.load(annotation, allow_pickle=False).item())))  # published as text
-        except (OSError, ValueError, EOFError) as error:
+            content = io.BytesIO(read_bytes(annotation, MAX_ANNOTATION))
+            labelled.append((path, int(np.load(content, allow_pickle=False).item())))  # published as text
+        except Exception as error:  # a damaged file can make numpy raise anything
             raise DataError(f"{annotation}: cannot be read as the label of {path.name} ({one_line(error)})") from error
     return labelled
 
@@ -93,7 +100,10 @@ def _affectnet_table(table: Path, images: Path) -> list[tuple[Path, int]]:
     for line, row in rows:
         if len(row) <= max(path, expression) or not re.fullmatch(r"\d+", row[expression].strip()):
             raise DataError(f"{table}, line {line}: expected the path of an image and a number as its expression")
-        labelled.append((images / row[path], int(row[expression])))
+        try:
+            labelled.append((below(images, row[path]), int(row[expression])))
+        except ValueError as error:
+            raise DataError(f"{table}, line {line}: {one_line(error)}") from error
     return labelled
 
 

@@ -39,8 +39,9 @@ def scan_folder(folder: str | Path) -> tuple[list[str], list[Path], list[int]]:
         raise DataError(f"{root}: no sub-folders; expected one per class with images in it")
     files: list[Path] = []
     labels: list[int] = []
+    seen: dict[str, str] = {}
     for label, name in enumerate(classes):
-        found = _images_below(root / name)
+        found = _images_below(root, name, seen)
         if not found:
             raise DataError(f"{root / name}: no images in this class folder; add some or remove the folder")
         files += found
@@ -62,14 +63,24 @@ def is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS and not name.startswith(".")
 
 
-def _images_below(folder: Path) -> list[Path]:
-    """The images in the order of torchvision's ``ImageFolder``. Links are followed, and hidden folders are skipped."""
+def _images_below(root: Path, class_name: str, seen: dict[str, str]) -> list[Path]:
+    """The images in the order of torchvision's ``ImageFolder``. Links are followed, and hidden folders are skipped.
+
+    ``seen`` maps the real path of each visited folder to its class. Raises DataError for a folder of two classes, and
+    for one that cannot be read.
+    """
+
+    def fail(error: OSError) -> None:
+        raise DataError(f"{error.filename}: this folder cannot be read ({error.strerror})") from error
+
     found: dict[str, list[Path]] = {}
-    seen: set[str] = set()
-    for directory, folders, names in os.walk(folder, followlinks=True):
+    for directory, folders, names in os.walk(root / class_name, followlinks=True, onerror=fail):
         real = os.path.realpath(directory)
-        folders[:] = [] if real in seen else [name for name in folders if not name.startswith(".")]
-        if real not in seen:  # a link may lead back to a folder that was already visited
+        other = seen.get(real)
+        if other not in (None, class_name):
+            raise DataError(f"{directory}: is also a folder of the class {other}; remove the link that leads there")
+        folders[:] = [] if other else [name for name in folders if not name.startswith(".")]
+        if not other:  # a link may lead back to a folder that was already visited
             found[directory] = [Path(directory, name) for name in sorted(names) if is_image(name)]
-        seen.add(real)
+        seen[real] = class_name
     return [path for directory in sorted(found) for path in found[directory]]

@@ -1,15 +1,13 @@
 """Hugging Face data sets that were written to disk."""
 
-import io
-import json
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 from torch import Tensor
 
+from semantic_aug._files import read_json
 from semantic_aug.data.source import DataError, Source, name_classes, one_line
-from semantic_aug.images import pil_to_bytes
+from semantic_aug.images import content_to_bytes, file_to_bytes
 
 
 def is_saved(folder: Path) -> bool:
@@ -25,7 +23,7 @@ def open_saved(folder: Path) -> Source:
         raise DataError(f"{folder}: to read this data set, install the package datasets") from error
     try:
         if (folder / "dataset_dict.json").is_file():
-            splits = json.loads((folder / "dataset_dict.json").read_text(encoding="utf-8"))["splits"]
+            splits = read_json(folder / "dataset_dict.json")["splits"]
             if "train" not in splits:
                 raise DataError(f"{folder}: has the splits {', '.join(splits)}, no train; name one as {folder}/SPLIT")
             folder = folder / "train"
@@ -43,8 +41,9 @@ def open_saved(folder: Path) -> Source:
         entry = stored[number][image]
         if not entry or (entry["bytes"] is None and not entry["path"]):
             raise ValueError("the row has no image")
-        with PIL.Image.open(entry["path"] if entry["bytes"] is None else io.BytesIO(entry["bytes"])) as picture:
-            return pil_to_bytes(picture, channels, size)
+        if entry["bytes"] is None:
+            return file_to_bytes(entry["path"], channels, size)
+        return content_to_bytes(entry["bytes"], channels, size)
 
     files = [folder / str(number) for number in range(len(labels))]
     return Source(str(folder), classes, labels, files, read, sorted([*folder.glob("*.arrow"), *folder.glob("*.json")]))

@@ -198,4 +198,4 @@ def thousands(number: int) -> str:
 
 def save(text: str, path: str | Path) -> None:
     """Write a page atomically, so that a viewer never sees an incomplete file."""
-    write_whole(text.encode(), Path(path))
+    write_whole(text.encode(errors="backslashreplace"), Path(path))  # a name of a file need not be UTF-8

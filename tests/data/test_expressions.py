@@ -240,3 +240,18 @@ def test_splits_of_fer2013_with_the_same_labels_are_cached_apart(tmp_path):
         assert values(load_data(table, 1, 48, cache=tmp_path / "cache")) == [10] * 7
         assert values(load_data(table / "validation", 1, 48, cache=tmp_path / "cache")) == [11] * 7
     assert len(list((tmp_path / "cache").iterdir())) == 2
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/secret.png", "a/../../secret.png"])
+def test_a_path_of_a_table_that_leads_out_of_its_folder_is_refused(tmp_path, name):
+    (tmp_path / "training.csv").write_text(f"{name},0,0,8,8,1;2,3,0.1,-0.1\n")
+    with pytest.raises(DataError, match=r"training\.csv, line 1: .* is no path of a file below it"):
+        load_data(f"affectnet:8@{tmp_path}", 1, 16)
+
+
+def test_a_large_annotation_is_not_read(tmp_path):
+    annotated(tmp_path / "train_set", [0, 1, 2])
+    with (tmp_path / "train_set" / "annotations" / "1_exp.npy").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(DataError, match=r"1_exp\.npy: cannot be read as the label .* has 1099511627776 bytes"):
+        load_data(f"affectnet:8@{tmp_path}", 1, 16)

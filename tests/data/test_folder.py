@@ -1,5 +1,6 @@
 """Image folders."""
 
+import os
 import shutil
 
 import pytest
@@ -44,3 +45,44 @@ def test_what_lies_below_a_class_folder(folder, tmp_path):
     hidden.mkdir()
     shutil.copy(folder / "sad" / "0.png", hidden / "0.png")
     assert len(scan_folder(folder)[1]) == len(known)
+
+
+def test_a_link_that_brings_images_of_another_class_is_refused(folder):
+    (folder / "angry" / "up").symlink_to("..")
+    with pytest.raises(DataError, match=r"is also a folder of the class angry; remove the link that leads there"):
+        scan_folder(folder)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+def test_a_folder_that_cannot_be_read_is_named(folder):
+    (folder / "sad" / "secret").mkdir(mode=0)
+    with pytest.raises(DataError, match=r"sad/secret: this folder cannot be read \(Permission denied\)"):
+        scan_folder(folder)
+
+
+def test_a_folder_that_fails_to_be_listed_is_named(folder, monkeypatch):
+    scandir, broken = os.scandir, folder / "sad" / "broken"
+    broken.mkdir()
+
+    def fail(path):
+        if os.fspath(path) == str(broken):
+            raise OSError(5, "Input/output error", str(broken))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", fail)
+    with pytest.raises(DataError, match=r"sad/broken: this folder cannot be read \(Input/output error\)"):
+        scan_folder(folder)
+
+
+def test_a_class_whose_name_is_not_utf8_is_refused_before_any_work(folder):
+    os.rename(folder / "sad", os.fsencode(folder) + b"/s\xe4d")
+    with pytest.raises(DataError, match=r"the class name 's\\udce4d' is not UTF-8, so it cannot be stored"):
+        load_data(folder, 1, 32)
+
+
+def test_an_image_whose_name_is_not_utf8_is_kept(folder, tmp_path):
+    os.rename(folder / "sad" / "0.png", os.fsencode(folder) + b"/sad/\xe4.png")
+    for _ in range(2):
+        data = load_data(folder, 1, 32, cache=tmp_path / "cache")
+        assert len(data) == 18
+    assert os.fsencode(data.files[-1]).endswith(b"/sad/\xe4.png")
