@@ -24,15 +24,20 @@ def run(options: argparse.Namespace) -> None:
 
     Raises ValueError if an image has no file of its own, because the cache identifies a data set by its files.
     """
-    from semantic_aug.cli.data import load
+    from semantic_aug.cli.data import find, say_skipped
     from semantic_aug.cli.devices import chosen_device
+    from semantic_aug.data.cache import stamp
+    from semantic_aug.data.dataset import load_data
     from semantic_aug.latents import LatentCache
     from semantic_aug.model.artifact import Artifact
 
     output = new(writable(options.output))
     device = chosen_device(options.device)
     artifact = Artifact.from_pretrained(options.checkpoint)
-    data = load(artifact, options.data, skip_bad=options.skip_bad, same_classes=False)
+    source, network = find(options.data), artifact.network
+    before = stamp(source)
+    data = load_data(source, network.channels, network.image_size, skip_bad=options.skip_bad)
+    say_skipped(data.skipped)
     if not all(path.is_file() for path in data.files):
         raise ValueError(f"{options.data} has no file for each image; call LatentCache.build with your own data set")
     labelled = options.reconstructions and artifact.conditional
@@ -44,4 +49,7 @@ def run(options: argparse.Namespace) -> None:
         reconstructions=options.reconstructions,
         labels=data.with_classes(artifact.classes).labels if labelled else None,
     )
+    if stamp(source) != before:
+        output.unlink()
+        raise RuntimeError(f"{options.data} has changed while it was encoded; encode it again")
     print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")

@@ -1,6 +1,7 @@
 """``semantic-aug expand``: write an expanded data set with originals and new images."""
 
 import argparse
+import json
 from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -78,6 +79,7 @@ def run(options: argparse.Namespace) -> None:
     folder_names(source.classes)
     settings = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
     settings |= asdict(recipe) | expansion.made_with(device) | {"originals": options.originals}
+    _distributed.check_equal(settings=json.dumps(settings))
     begun = expansion.begun(output, settings, lambda: find_unreadable(source, skip_bad=options.skip_bad))
     with begun if rank == 0 else nullcontext():
         _distributed.wait()
@@ -102,6 +104,11 @@ def run(options: argparse.Namespace) -> None:
             print("stopped; the same command goes on")
             raise
         _distributed.wait()
+        if stamp(source) != settings["data"]:
+            raise RuntimeError(
+                f"{options.data} has changed since this run began, so its images could not be made again; expand it to "
+                f"another --output"
+            )
         if rank == 0:
             images = len(originals) + expansion.finish(layout)
             print(f"wrote {output}: {images} images, {len(source.classes)} classes")

@@ -1,6 +1,7 @@
 """``semantic-aug train``: train a checkpoint on images."""
 
 import argparse
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -53,13 +54,14 @@ def add_options(add: Add) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train in ``--output``, or continue where the same command stopped. Settings are checked before any images."""
     from semantic_aug import _distributed
+    from semantic_aug._io import only_writer, own_folder
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.cli.settings import parse_settings
     from semantic_aug.data.dataset import hold_out
     from semantic_aug.model.artifact import Artifact
     from semantic_aug.model.networks import PRESETS
     from semantic_aug.trainer.config import TrainConfig
-    from semantic_aug.trainer.loop import train
+    from semantic_aug.trainer.loop import STATE, train
 
     output = outside(directory(options.output), options.data)
     check(options)
@@ -86,18 +88,20 @@ def run(options: argparse.Namespace) -> None:
         training = everything
     say_of_few(held_out, own=options.validation is not None)
     counts = dict(zip(everything.classes, training.counts(), strict=True))
-    train(
-        TrainConfig(network=network, data=counts, **settings),
-        training,
-        held_out,
-        output,
-        every_image=everything,
-        init=init,
-        device=device,
-        compile=options.compile,
-        minutes=options.minutes,
-        command=options.command,
-    )
+    first = _distributed.rank_and_world()[0] == 0
+    with only_writer(output, own_folder(output / STATE) / "lock") if first else nullcontext():
+        train(
+            TrainConfig(network=network, data=counts, **settings),
+            training,
+            held_out,
+            output,
+            every_image=everything,
+            init=init,
+            device=device,
+            compile=options.compile,
+            minutes=options.minutes,
+            command=options.command,
+        )
 
 
 def check(options: argparse.Namespace) -> None:

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from semantic_aug._io import write_by_way_of
+from semantic_aug._files import MAX_FILE, FileError, below, check_regular, read_bytes, sha256_of
+from semantic_aug._io import own_folder, write_by_way_of
 from semantic_aug._random import seeded
 from semantic_aug.data.source import Source
 from semantic_aug.expansion.plan import Plan
@@ -30,6 +31,9 @@ from semantic_aug.labels import class_key, folder_name
 from semantic_aug.model.artifact import Artifact
 
 WORK = ".expand"  # folder below the output during the work, for the lock, finished lines and incomplete files
+RUN, MANIFEST = "expand.json", "manifest.jsonl"  # files of the output
+RESERVED = (RUN, MANIFEST)
+LONGEST = 255  # bytes of a name on most file systems
 SHARD = 1024  # approximate number of samples
 Line = dict[str, Any]
 How = Literal["link", "copy", "symlink"]
@@ -96,19 +100,23 @@ class Layout(ABC):
         images = [self.read(source) for source in sources]
         made = self.maker(images, classes, copies, [number % BLOCK for number in numbers])
         pairs = []
-        for number, source, name, copy, image in zip(numbers, sources, classes, copies, made, strict=True):
+        for number, image in zip(numbers, made, strict=True):
             content = png(image)
-            line = {
-                "number": number,
-                "file": self.new(number),
-                "class": name,
-                "source": self.original(source),
-                "copy": copy,
-                **asdict(self.recipe),
-                "sha256": _digest(content),
-            }
-            pairs.append((line, content))
+            pairs.append((self.line(number, _digest(content)), content))
         return pairs
+
+    def line(self, number: int, digest: str) -> Line:
+        """The line of a new image in the manifest. The plan and the recipe determine all of it but the digest."""
+        source = int(self.plan.sources[number])
+        return {
+            "number": number,
+            "file": self.new(number),
+            "class": self.originals.classes[self.originals.labels[source]],
+            "source": self.original(source),
+            "copy": int(self.plan.copies[number]),
+            **asdict(self.recipe),
+            "sha256": digest,
+        }
 
     def block(self, block: int) -> list[int]:
         """The new images of a block."""
@@ -123,7 +131,7 @@ class Layout(ABC):
 
     def write_file(self, name: str, content: bytes) -> None:
         """Write a file below the directory atomically."""
-        write_by_way_of(self.temporary(), content, self.directory / name)
+        write_by_way_of(self.temporary(), content, below(self.directory, name))
 
     def temporary(self) -> Path:
         """A new path for an incomplete file."""
@@ -161,12 +169,12 @@ class Folder(Layout):
     def place(self, numbers: Iterable[int]) -> None:
         """Link or copy the originals. Those without a file of their own are written as PNG."""
         for folder in self.folders:
-            (self.directory / folder).mkdir(exist_ok=True)
+            own_folder(below(self.directory, folder))
         for number in numbers:
             name, path = self.original(number), self.originals.files[number]
             if keeps_file(path):
-                self._take_over(path.resolve(), self.directory / name)
-            elif not (self.directory / name).exists():
+                self._take_over(path.resolve(), below(self.directory, name))
+            elif not below(self.directory, name).exists():
                 self.write_file(name, png(self.read(number)))
 
     def _take_over(self, source: Path, target: Path) -> None:
@@ -271,7 +279,7 @@ class Shards(Layout):
 
     def _described(self, number: int) -> tuple[Line, bytes]:
         path = self.originals.files[number]
-        content = path.read_bytes() if keeps_file(path) else png(self.read(number))
+        content = read_bytes(path, MAX_FILE) if keeps_file(path) else png(self.read(number))
         name = self.originals.classes[self.originals.labels[number]]
         return {"file": self.original(number), "class": name, "original": path.name}, content
 
@@ -279,12 +287,12 @@ class Shards(Layout):
         """Read the shard once and compare all hashes."""
         found: dict[str, str] = {}
         try:
-            with tarfile.open(self.directory / _shard(unit)) as tar:
+            with tarfile.open(check_regular(self.directory / _shard(unit)), "r:") as tar:
                 for member in tar:
                     content = tar.extractfile(member)
-                    assert content is not None
-                    found[f"{_shard(unit)}/{member.name}"] = _digest(content.read())
-        except (OSError, tarfile.TarError):
+                    if content is not None:
+                        found[f"{_shard(unit)}/{member.name}"] = sha256_of(content)
+        except (OSError, tarfile.TarError, ValueError):
             return False
         return all(
             number in lines and lines[number]["sha256"] == found.get(self.new(number)) for number in self.numbers(unit)
@@ -304,8 +312,9 @@ def _digest(content: bytes) -> str:
 
 def _digest_of(path: Path) -> str | None:
     try:
-        return _digest(path.read_bytes())
-    except OSError:
+        with check_regular(path).open("rb") as file:
+            return sha256_of(file)
+    except (OSError, FileError):
         return None
 
 
@@ -315,8 +324,14 @@ def keeps_file(path: Path) -> bool:
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
-    """The name of each class's folder. Raises ValueError if two are alike."""
+    """The name of each class's folder. Raises ValueError if two are alike, or if one cannot be a folder's name."""
     names = [folder_name(name) for name in classes]
+    for name in names:
+        if name.casefold() in ("", *RESERVED) or len(os.fsencode(name)) > LONGEST:
+            raise ValueError(
+                f"the class {name!r:.80} cannot be a folder: its name is empty, one of {', '.join(RESERVED)}, or "
+                f"longer than {LONGEST} bytes; rename it"
+            )
     if len({class_key(name) for name in classes}) < len(names):
         raise ValueError(f"classes {list(classes)} cannot be told apart as folders")
     return names

@@ -5,7 +5,6 @@ the other images in the batch. With fer2013-48 on a CPU, 3 of 64 images differ b
 of 32. So every image is made in a batch of ``BLOCK``, in a fixed row, by one thread.
 """
 
-import io
 import math
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import PIL.Image
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from semantic_aug._files import MAX_FILE, FileError, below, check_regular, read_bytes
 from semantic_aug._io import png_bytes
 from semantic_aug._random import seeded
 from semantic_aug.functional import blend, decode_pair, model_input
-from semantic_aug.images import pil_to_bytes, tensor_to_unit, unit_to_tensor
+from semantic_aug.images import content_to_bytes, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES, Mode
@@ -139,25 +138,42 @@ def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, d
     the same kind of processor (``DIR/expand.json`` says which). With others, a few pixels may differ by a grey level.
     Raises ValueError if the file was made with another checkpoint than ``artifact``.
     """
-    recipe = Recipe(**{name: line[name] for name in Recipe.__dataclass_fields__})
-    with PIL.Image.open(io.BytesIO(read_file(directory, line["source"]))) as file:
-        image = pil_to_bytes(file, None)
+    try:
+        recipe = Recipe(**{name: line[name] for name in Recipe.__dataclass_fields__})
+        source, name, copy, row = (
+            str(line["source"]),
+            str(line["class"]),
+            int(line["copy"]),
+            int(line["number"]) % BLOCK,
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{directory}: a line of the manifest lacks a value, or has a wrong one: {error!r:.80}"
+        ) from error
+    image = content_to_bytes(read_file(directory, source), None)
     maker = Maker(artifact, recipe, device)
     with one_thread():
-        (made,) = maker([image], [line["class"]], [line["copy"]], [line["number"] % BLOCK])
+        (made,) = maker([image], [name], [copy], [row])
     return png(made)
 
 
 def read_file(directory: str | Path, name: str) -> bytes:
-    """Read a file of an expanded data set, named ``class/file`` or ``shard.tar/file``."""
-    path = Path(directory) / name
+    """Read a file of an expanded data set, named ``class/file`` or ``shard.tar/file``.
+
+    Raises ValueError for a name that leads out of the directory, or a file of more than ``MAX_FILE`` bytes.
+    """
+    path = below(Path(directory), name)
     if path.is_file():
-        return path.read_bytes()
-    shard, member = name.split("/", 1)
-    with tarfile.open(Path(directory) / shard) as tar:
-        found = tar.extractfile(member)
-        assert found is not None
-        return found.read()
+        return read_bytes(path, MAX_FILE)
+    try:
+        with tarfile.open(check_regular(path.parent), "r:") as tar:
+            member = tar.getmember(path.name)
+            found = tar.extractfile(member) if member.isreg() and member.size <= MAX_FILE else None
+            if found is None:
+                raise FileError(f"{path}: expected a file of at most {MAX_FILE} bytes")
+            return found.read()
+    except (KeyError, tarfile.TarError) as error:
+        raise FileError(f"{path}: cannot be read from its shard ({error})") from error
 
 
 def png(image: Tensor) -> bytes:

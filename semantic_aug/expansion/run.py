@@ -21,13 +21,15 @@ import PIL
 import torch
 import torchvision
 
-from semantic_aug._io import write_by_way_of
-from semantic_aug.expansion.layouts import WORK, Layout, Line
+from semantic_aug._files import FileError, parse_json, read_json
+from semantic_aug._io import only_writer, open_to_append, own_folder, write_by_way_of
+from semantic_aug.expansion.layouts import MANIFEST, RUN, WORK, Layout, Line
 from semantic_aug.expansion.recipe import one_thread, read_file, remake
 from semantic_aug.model.artifact import Artifact
 
 FORMAT = "semantic-aug-expanded/1"
-RUN, MANIFEST, LOCK = "expand.json", "manifest.jsonl", "lock"
+LOCK = "lock"
+MAX_LINE = 1 << 20  # bytes
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Engine = Callable[[Layout, Sequence[int]], Iterable[list[Line]]]
@@ -56,8 +58,6 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) 
     Raises FileExistsError for a directory with other things in it. Raises ValueError if the directory belongs to
     another run (with the differences), or if another process is working on it.
     """
-    from filelock import FileLock, Timeout  # torch depends on it
-
     run = {"format": FORMAT} | json.loads(json.dumps(run))
     if not directory.exists() or not set(os.listdir(directory)) - {WORK}:
         run |= {"skipped": check()}
@@ -65,13 +65,8 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) 
         raise FileExistsError(f"{directory} is not empty and has no {RUN} of a run to go on with; choose another one")
     else:
         _compare(directory, run)
-    (directory / WORK).mkdir(parents=True, exist_ok=True)
-    lock = FileLock(directory / WORK / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(f"{directory}: another process works on it; wait for it, or choose another one") from None
-    try:
+    directory.mkdir(parents=True, exist_ok=True)
+    with only_writer(directory, own_folder(directory / WORK) / LOCK):
         if (directory / RUN).is_file():
             _compare(directory, run)
         else:
@@ -80,21 +75,24 @@ def begun(directory: Path, run: dict[str, Any], check: Callable[[], list[int]]) 
         for left in (directory / WORK).glob("*.part"):  # left by a process that was killed
             left.unlink()
         yield
-    finally:
-        lock.release()
     if (directory / MANIFEST).is_file():
         shutil.rmtree(directory / WORK, ignore_errors=True)
 
 
 def recorded(directory: Path) -> dict[str, Any]:
     """The settings of the run recorded in a directory, with the numbers of the images to skip, ``skipped``."""
-    return json.loads((directory / RUN).read_text(encoding="utf-8"))
+    run = read_json(directory / RUN)
+    skipped = run.get("skipped")
+    if not isinstance(skipped, list) or not all(type(number) is int and number >= 0 for number in skipped):
+        raise FileError(f"{directory / RUN}: 'skipped' is {skipped!r:.80}, expected a list of numbers of images")
+    return run
 
 
 def _compare(directory: Path, run: dict[str, Any]) -> None:
     there = recorded(directory)
     names = sorted((run.keys() | there.keys()) - {"skipped"})
-    text = "; ".join(f"{n}: {there.get(n)} there, {run.get(n)} here" for n in names if run.get(n) != there.get(n))
+    different = [n for n in names if run.get(n) != there.get(n)]
+    text = "; ".join(f"{n:.40}: {there.get(n)!s:.200} there, {run.get(n)!s:.200} here" for n in different[:9])
     if text:
         raise ValueError(f"{directory} was begun by another run ({text}); choose another one, or the same settings")
 
@@ -131,7 +129,7 @@ def work(
     the work and yields the number of new images in each unit. Lines are stored as soon as their files exist.
     """
     directory = layout.directory
-    lines = _lines(directory)
+    lines = _lines(layout)
     share = list(layout.units())[rank::world_size]
     missing = [unit for unit in share if not layout.intact(unit, lines)]
     images = [sum(len(layout.numbers(unit)) for unit in units) for units in (share, missing)]
@@ -152,13 +150,13 @@ def finish(layout: Layout) -> int:
     Raises RuntimeError if new images are missing.
     """
     directory = layout.directory
-    lines = _lines(directory)
+    lines = _lines(layout)
     missing = len(layout.plan) - len(lines)
     if missing:
         raise RuntimeError(f"{directory}: {missing} of {len(layout.plan)} new images are missing; run it again")
     text = "".join(json.dumps(lines[number]) + "\n" for number in range(len(lines)))
     target = directory / MANIFEST
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
+    if not target.is_file() or target.read_bytes() != text.encode():
         with _hint(directory):
             write_by_way_of(layout.temporary(), text.encode(), target, sync=True)
     return len(lines)
@@ -175,25 +173,33 @@ def differing(directory: Path, artifact: Artifact, count: int, seed: int = 0, de
     ]
 
 
-def _lines(directory: Path) -> dict[int, Line]:
-    """All lines written so far, by number."""
-    files = [directory / MANIFEST, *sorted((directory / WORK).glob("lines-*.jsonl"))]
-    return {line["number"]: line for file in files for line in _read_lines(file)}
+def _lines(layout: Layout) -> dict[int, Line]:
+    """All lines of this run that were written so far, by number. Others are left out, as if they were not there."""
+    directory, found = layout.directory, {}
+    for file in [directory / MANIFEST, *sorted((directory / WORK).glob("lines-*.jsonl"))]:
+        for line in _read_lines(file):
+            number, digest = line.get("number"), line.get("sha256")
+            if type(number) is not int or not 0 <= number < len(layout.plan) or not isinstance(digest, str):
+                continue
+            if line == json.loads(json.dumps(layout.line(number, digest))):
+                found[number] = line
+    return found
 
 
 def _read_lines(path: Path) -> Iterator[Line]:
     """The lines of a file, except for one that was cut off."""
-    for text in path.read_text(encoding="utf-8", errors="replace").split("\n") if path.is_file() else []:
-        with suppress(ValueError):
-            line = json.loads(text)
-            if isinstance(line, dict):
-                yield line
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        while text := file.readline(MAX_LINE):
+            with suppress(FileError):
+                yield parse_json(text, str(path))
 
 
 def _append(path: Path, lines: list[Line]) -> None:
     """Append lines in one write. They start on a new line even if the last write was cut off."""
     text = "\n" + "".join(json.dumps(line) + "\n" for line in lines)
-    with path.open("ab") as file:
+    with open_to_append(path) as file:
         file.write(text.encode())
 
 

@@ -1,7 +1,10 @@
 """The model card for an artifact that has none, made from its ``config.json``."""
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from semantic_aug._text import printable
 
 TEMPLATE = """---
 license: {license}
@@ -52,7 +55,7 @@ def model_card(repo_id: str, config: Mapping[str, Any], pictures: Sequence[str],
         colour={1: "grey", 3: "RGB"}[config["channels"]],
         classes=len(config["classes"]),
         pictures="".join(f"![{picture}]({picture})\n\n" for picture in pictures),
-        counts="\n".join(f"| {name.replace('|', '&#124;')} | {count} |" for name, count in counts),
+        counts="\n".join(f"| {_escape(name)} | {count} |" for name, count in counts),
         figures=_figures(config["reconstruction"]),
         training=_training(config["training"]),
         **config["recommended"],
@@ -68,11 +71,22 @@ def _figures(measured: Mapping[str, float]) -> str:
     ]
     if not parts:
         return "Not measured."
-    return f"Reconstruction of {measured['images']} held-out images: {', '.join(parts)}."
+    return f"Reconstruction of {measured.get('images', 'some')} held-out images: {', '.join(parts)}."
 
 
 def _training(training: Mapping[str, Any]) -> str:
     """One line for each simple value. All settings are in ``config.json``."""
     known = {name: value for name, value in training.items() if isinstance(value, str | int | float)}
-    lines = [f"- {name}: {f'`{value}`' if isinstance(value, str) else value}" for name, value in known.items()]
+    lines = [f"- {_escape(name)}: {_code(value) if isinstance(value, str) else value}" for name, value in known.items()]
     return "\n".join(lines) or "Not stated."
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown and HTML show as it is."""
+    shown = html.escape(printable(text))
+    return "".join(f"&#{ord(each)};" if each in r"\`*_{}[]()#+!|~$:@" else each for each in shown)
+
+
+def _code(text: str) -> str:
+    """Text as code, in which only a backtick means anything."""
+    return f"`{printable(text).replace('`', chr(39))}`"

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock
 
 from semantic_aug import _distributed
+from semantic_aug._text import printable
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation.classifier import Judge, train_judge
 from semantic_aug.evaluation.quality import agreement
@@ -63,7 +63,7 @@ def prepare_classifier(
     bit for bit. Raises ValueError if the file belongs to other images.
     """
     first = _distributed.rank_and_world()[0] == 0
-    say: Callable[[str], object] = partial(print, flush=True) if first else (lambda _: None)
+    say: Callable[[str], object] = (lambda line: print(printable(line), flush=True)) if first else (lambda _: None)
     if len(data.classes) == 1:
         say(
             f"one class only ({data.classes[0]}): its covariance is also the pooled one, nothing is conditional on it, "

@@ -11,6 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from semantic_aug._io import open_to_append, own_folder
+from semantic_aug._text import printable
+
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
 
@@ -55,13 +58,13 @@ class RunLog:
         from tqdm import tqdm
 
         directory.mkdir(parents=True, exist_ok=True)
-        self._file = (directory / "log.jsonl").open("a", encoding="utf-8")
+        self._file = open_to_append(directory / "log.jsonl")
         self._bar = tqdm(total=total, initial=done, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
         self._board = None
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(directory / "tensorboard"))
+            self._board = SummaryWriter(str(own_folder(directory / "tensorboard")))
 
     def advance(self, images: int) -> None:
         """Move the progress bar."""
@@ -73,7 +76,7 @@ class RunLog:
         """Print a line without breaking the progress bar."""
         if self.silent:
             return
-        self._bar.write(text, file=sys.stdout)
+        self._bar.write(printable(text), file=sys.stdout)
         sys.stdout.flush()
 
     def record(self, images_seen: int, figures: dict[str, Any]) -> None:
@@ -81,7 +84,7 @@ class RunLog:
         if self.silent:
             return
         self.say(f"{images_seen:>9} images  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-        self._file.write(json.dumps({"images_seen": images_seen} | figures) + "\n")
+        self._file.write((json.dumps({"images_seen": images_seen} | figures) + "\n").encode())
         self._file.flush()
         if self._board:
             for name, value in figures.items():

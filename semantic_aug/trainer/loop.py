@@ -1,5 +1,6 @@
 """The training loop. Every step has a discriminator phase and an autoencoder phase."""
 
+import json
 import platform
 import signal
 import time
@@ -86,7 +87,10 @@ def train(
     rank, world_size, first = accelerator.process_index, accelerator.num_processes, accelerator.is_main_process
     share, parts = config.share(world_size), config.accumulate
     state = TrainState(config, accelerator.device, accelerator.scaler)
+    state.images_digest = data.digest()
+    _distributed.check_equal(settings=json.dumps(asdict(config)), images=state.images_digest)
     resumed = state.resume(output / STATE, config)
+    state.note_processes(world_size)
     if not resumed:
         if init:
             state.start_from(init)
@@ -361,6 +365,7 @@ def _artifact(state: TrainState, config: TrainConfig, data: ImageSet) -> Artifac
             "settings": {name: value for name, value in asdict(config).items() if name not in ("network", "data")},
             "device": _device_name(next(state.encoder.parameters()).device),
             "world_size": _distributed.rank_and_world()[1],
+            "world_sizes": state.world_sizes,
             "versions": {
                 "python": platform.python_version(),
                 "semantic_aug": semantic_aug.__version__,

@@ -1,3 +1,5 @@
+import os
+import subprocess
 from pathlib import Path
 
 import torch
@@ -5,7 +7,7 @@ from torchvision.datasets import ImageFolder
 
 from semantic_aug import Artifact, LatentCache
 from semantic_aug.data.source import Source
-from tests.cli.conftest import run
+from tests.cli.conftest import RUN, run
 
 
 def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, line):
@@ -35,3 +37,25 @@ def test_encode_wants_files_to_know_the_images_by(saved, tmp_path, line, monkeyp
     monkeypatch.setattr("semantic_aug.cli.data.find_source", lambda _: source)
     assert run("encode", saved, "torchvision:MNIST", "--output", tmp_path / "l.safetensors") == 2
     assert "torchvision:MNIST has no file for each image; call LatentCache.build" in line()
+
+
+def test_of_two_processes_that_encode_to_one_file_one_is_refused(saved, folder, tmp_path):
+    words = [*RUN, "encode", str(saved), str(folder), "--output", str(tmp_path / "l"), "--device", "cpu"]
+    processes = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    errors = {process.wait(): process.communicate()[1] for process in processes}
+    assert sorted(errors) == [0, 2]
+    assert "exists" in errors[2]
+    assert len(LatentCache.load(tmp_path / "l", Artifact.from_pretrained(saved), ImageFolder(folder))) == 18
+
+
+def test_images_that_change_between_reading_and_stamping_are_noticed(saved, folder, tmp_path, line, monkeypatch):
+    build = LatentCache.build
+
+    def change_and_build(*arguments, **options):
+        os.utime(folder / "sad" / "0.png", (1, 1))
+        return build(*arguments, **options)
+
+    monkeypatch.setattr(LatentCache, "build", change_and_build)
+    assert run("encode", saved, folder, "--output", tmp_path / "l", "--device", "cpu") == 1
+    assert "has changed while it was encoded; encode it again" in line()
+    assert not (tmp_path / "l").exists()

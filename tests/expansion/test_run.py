@@ -303,6 +303,95 @@ def test_fer2013_is_balanced_though_killed_five_times(fer2013, tmp_path):
     check_whole(output, fer2013 / "train", counts)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"number": 396},
+        {"number": -1},
+        {"number": "0"},
+        {"source": "angry/1.png"},
+        {"class": "happy"},
+        {"seed": 7},
+        {"file": "../stranger.png"},
+        {"sha256": 5},
+    ],
+)
+def test_a_line_that_this_run_did_not_write_counts_for_nothing(once, tmp_path, wrong):
+    output = shutil.copytree(once / "out", tmp_path / "o")
+    lines = manifest(output)
+    entry = lines[0] | wrong
+    if wrong.get("source") == lines[0]["source"] or wrong.get("class") == lines[0]["class"]:
+        entry = lines[0] | {"source": "sad/0.png", "class": "nobody"}
+    (output / "manifest.jsonl").unlink()
+    (output / ".expand").mkdir()
+    text = "".join(json.dumps(line) + "\n" for line in [*lines[1:], entry])
+    (output / ".expand" / "lines-0.jsonl").write_text(text)
+    assert run(once / "saved", once / "tail", output, *MORE) == 0
+    assert tree(output) == tree(once / "out")
+
+
+@pytest.mark.parametrize("place", [".expand", ".expand/lines-0.jsonl", "sad"])
+def test_a_link_in_a_prepared_output_is_not_followed(once, tmp_path, line, place):
+    output, others = tmp_path / "o", tmp_path / "others"
+    (output / place).parent.mkdir(parents=True)
+    if place == "sad":  # a run that was begun before
+        shutil.copytree(once / "out", output, dirs_exist_ok=True)
+        shutil.rmtree(output / "sad")
+        (output / "manifest.jsonl").unlink()
+    others.mkdir()
+    (others / "a.part").write_text("mine")
+    (output / place).symlink_to(others if "lines" not in place else others / "a.part")
+    assert run(once / "saved", once / "tail", output, *MORE) in (1, 2)
+    assert "is a link" in line()
+    assert {path.name: path.read_text() for path in others.iterdir()} == {"a.part": "mine"}
+
+
+@pytest.mark.parametrize("name", ["", "expand.json", "Manifest.jsonl", "x" * 256])
+def test_a_class_that_cannot_be_a_folder_is_refused_before_work(tmp_path, line, name):
+    datasets = pytest.importorskip("datasets")
+    saved = build_artifact(classes=["sad", name]).save(tmp_path / "saved")
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["sad", name])})
+    images = [Image.new("L", (40, 30), "grey")] * 3
+    rows = datasets.Dataset.from_dict({"image": images, "label": [0, 0, 1]}, features=features)
+    rows.save_to_disk(str(tmp_path / "rows"))
+    assert run(saved, tmp_path / "rows", tmp_path / "o", "--per-class", "3") == 2
+    assert "cannot be a folder: its name is empty, one of expand.json, manifest.jsonl, or longer than 255" in line()
+    assert not (tmp_path / "o").exists()
+
+
+def test_images_that_change_meanwhile_are_noticed(saved, folder, tmp_path, line, monkeypatch):
+    from semantic_aug.expansion.layouts import Folder
+
+    placed = Folder.place
+
+    def place_and_change(*arguments):
+        placed(*arguments)
+        Image.new("L", (32, 32), 77).save(tmp_path / "new.png")
+        os.replace(tmp_path / "new.png", folder / "sad" / "0.png")
+
+    monkeypatch.setattr(Folder, "place", place_and_change)
+    assert run(saved, folder, tmp_path / "o", "--times", "2") == 1
+    assert "faces has changed since this run began, so its images could not be made again" in line()
+    assert not (tmp_path / "o" / "manifest.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"source": "../secret.png"}, {"source": "/etc/passwd"}, {"copy": None}, {"seed": []}]
+)
+def test_a_hostile_line_leads_nowhere(once, tmp_path, change):
+    entry = manifest(once / "out")[0] | change
+    with pytest.raises(ValueError, match=r"is no path of a file below it|lacks a value, or has"):
+        remake(entry, once / "out", Artifact.from_pretrained(once / "saved"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"skipped": "all"}', "[" * 100_000])
+def test_a_damaged_record_of_a_run_is_named(once, tmp_path, line, text):
+    output = shutil.copytree(once / "out", tmp_path / "o")
+    (output / "expand.json").write_text(text)
+    assert run(once / "saved", once / "tail", output, *MORE) == 2
+    assert "expand.json" in line()
+
+
 # --- Refused --------------------------------------------------------------------------------------------------------
 
 
