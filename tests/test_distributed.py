@@ -250,6 +250,41 @@ def test_a_process_that_dies_ends_the_others_in_bounded_time(faces, tmp_path, to
         launcher.stderr.close()
 
 
+DIFFERENT = """
+import os, sys
+from dataclasses import replace
+from pathlib import Path
+from semantic_aug import _distributed
+from semantic_aug.data.dataset import load_folder
+from semantic_aug.model.networks import PRESETS
+from semantic_aug.trainer import loop
+from semantic_aug.trainer.config import TrainConfig
+
+folders, output, what = sys.argv[1:3], sys.argv[3], sys.argv[4]
+second = os.environ["RANK"] == "1"
+data = load_folder(folders[second and what in ("pixels", "data")], 1, 32)
+network = replace(PRESETS["tiny"], num_classes=len(data.classes))
+config = TrainConfig(network=network, images=64, batch=16, lpips_weight=0, seed=int(second and what == "seed"))
+try:
+    loop.train(config, data, data, output, device="cpu")
+except RuntimeError as error:
+    print(f"rank {os.environ['RANK']}: {error}", flush=True)
+_distributed.leave()
+"""
+
+
+@pytest.mark.parametrize("what", ["seed", "pixels", "data"])
+def test_processes_that_do_not_do_the_same_are_refused(faces, tmp_path, torch_home, what):
+    """With another seed, other images of the same classes, or other classes."""
+    (tmp_path / "script.py").write_text(DIFFERENT)
+    other = write_folder(tmp_path / "other", 20, seed=1, classes=None if what == "pixels" else ["a", "b"])
+    said = started(TORCHRUN, tmp_path / "script.py", faces, other, tmp_path / "o", what)
+    for rank in (0, 1):
+        found = "network" if what == "data" else what
+        assert f"rank {rank}: process 1 has other {found} than process 0" in said
+    assert not (tmp_path / "o" / "log.jsonl").exists()
+
+
 @pytest.mark.slow
 def test_two_processes_resume_bit_for_bit(faces, tmp_path, torch_home):
     def trained(name, *more):

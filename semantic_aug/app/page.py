@@ -1,7 +1,9 @@
 """The interactive demo: pick an image, a class and a strength, and see the checkpoint's augmentations (Gradio)."""
 
 import os
+import signal
 import tempfile
+from contextlib import suppress
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from semantic_aug._io import workplace
 from semantic_aug.app.views import MAX_BYTES, UNKNOWN, draws_html, read_upload, walk_html
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing, html
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 DIRECTIONS = 5  # sliders
 FURTHEST = 4.0  # range of a slider in standard deviations
 STRONGEST = 2.0
+UPLOADS = (60, 600)  # seconds: how often old uploads are deleted, and how old they are then
+LOCAL = ("127.0.0.1", "localhost")
 OFFERED, PER_ROW = 21, 7  # images to pick from
 # Here there is only one image.
 OFFERED_PERTURBATIONS = [name for name in PERTURBATIONS if name not in NEEDS_OTHERS]
@@ -75,12 +80,12 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
         return images[event.index], artifact.classes[labels[event.index]], ""
 
     def upload(path: str) -> tuple[Any, str]:
+        # The file is not deleted here. A request may name any file of the page, and two visitors who upload the same
+        # image have the same file.
         try:
             return read_upload(path), ""
         except ValueError as error:
             return gr.skip(), f'<p class="message" role="alert">{escape(str(error))}</p>'
-        finally:
-            Path(path).unlink(missing_ok=True)  # uploaded images are not kept
 
     def show_draws(
         image: Tensor, class_name: str, strength: float | None, mode: Mode, perturbation: str, seed: int | None
@@ -93,7 +98,7 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
     def show_walk(image: Tensor, class_name: str, mode: Mode, *deviations: float | None) -> str:
         return walk_html(artifact, judge, image, class_name, mode, [number or 0.0 for number in deviations])
 
-    with gr.Blocks(title=f"semantic-aug: {name}", analytics_enabled=False) as blocks:
+    with gr.Blocks(title=f"semantic-aug: {name}", analytics_enabled=False, delete_cache=UPLOADS) as blocks:
         gr.Markdown(
             f"# Semantic augmentation with {name}\n"
             "An image is encoded, moved by noise that has the covariance of its class, and decoded: another pose, "
@@ -195,7 +200,11 @@ def serve(
     port: int | None = None,
     share: bool = False,
 ) -> None:
-    """Serve the page until Ctrl-C. It uses system fonts and makes no requests to other machines, unless ``share``.
+    """Serve the page until Ctrl-C or SIGTERM.
+
+    It uses system fonts and makes no requests to other machines, unless ``share``. Uploaded images are deleted after
+    ten minutes, and all pictures when the page ends. A page that is served to this machine alone answers only requests
+    for this machine, so that a web page elsewhere cannot read it.
 
     Args:
         artifact, name: the checkpoint and its name on the page.
@@ -216,8 +225,10 @@ def serve(
         block_info_text_color="*neutral_500",
         block_info_text_color_dark="*neutral_400",
     )
-    with tempfile.TemporaryDirectory() as folder:  # no picture outlives the page
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    with suppress(ValueError):  # only the main thread can handle signals
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with workplace(Path(tempfile.gettempdir(), "semantic-aug-page")) as folder:  # no picture outlives the page
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         blocks = build(artifact, name, sources, judge)
         try:
             blocks.launch(
@@ -231,10 +242,22 @@ def serve(
                 run_history=False,
                 enable_monitoring=False,
                 ssr_mode=False,
+                app_kwargs={"middleware": guards(host, share)},
             )
         except OSError as error:
             where = f"{host or '127.0.0.1'}, port {port or '7860 to 7959'}"
             raise ValueError(f"cannot serve at {where}: it is taken, or not of this machine; choose another") from error
+
+
+def guards(host: str | None, share: bool) -> list[Any]:
+    """For a page on this machine alone: refuse requests in which the machine has another name (DNS rebinding)."""
+    from starlette.middleware import Middleware
+    from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+    served = host or os.environ.get("GRADIO_SERVER_NAME") or LOCAL[0]
+    if share or served not in LOCAL:
+        return []
+    return [Middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))]
 
 
 def _gradio() -> Any:

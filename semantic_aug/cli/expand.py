@@ -1,7 +1,6 @@
 """``semantic-aug expand``: write an expanded data set with originals and new images."""
 
 import argparse
-import json
 from contextlib import nullcontext
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -79,7 +78,7 @@ def run(options: argparse.Namespace) -> None:
     folder_names(source.classes)
     settings = {"data": stamp(source), "classes": source.classes, "target": target, "layout": options.format}
     settings |= asdict(recipe) | expansion.made_with(device) | {"originals": options.originals}
-    _distributed.check_equal(settings=json.dumps(settings))
+    _distributed.check_equal(**{name: str(value) for name, value in settings.items()})
     begun = expansion.begun(output, settings, lambda: find_unreadable(source, skip_bad=options.skip_bad))
     with begun if rank == 0 else nullcontext():
         _distributed.wait()

@@ -1,6 +1,5 @@
 """The training loop. Every step has a discriminator phase and an autoencoder phase."""
 
-import json
 import platform
 import signal
 import time
@@ -88,7 +87,8 @@ def train(
     share, parts = config.share(world_size), config.accumulate
     state = TrainState(config, accelerator.device, accelerator.scaler)
     state.images_digest = data.digest()
-    _distributed.check_equal(settings=json.dumps(asdict(config)), images=state.images_digest)
+    settings = {name: str(value) for name, value in asdict(config).items()}
+    _distributed.check_equal(**settings, pixels=state.images_digest)
     resumed = state.resume(output / STATE, config)
     state.note_processes(world_size)
     if not resumed:

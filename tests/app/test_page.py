@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +18,10 @@ import torch
 from PIL import Image
 
 from semantic_aug import Artifact
+from semantic_aug.app.page import UPLOADS, build, guards
 from semantic_aug.cli import main as cli
 from semantic_aug.evaluation.classifier import Judge, resnet18
+from semantic_aug.figures.sources import draw_sources
 from tests.conftest import CLASSES
 
 SPACE = Path(__file__).parents[2] / "examples" / "space"
@@ -84,6 +87,47 @@ def write_judge(path, classes):
     return Judge(network=network, classes=classes, channels=1, size=32, images=1, epochs=1, seed=0).save(path)
 
 
+def test_an_upload_is_read_and_no_file_is_deleted(saved, tmp_path, monkeypatch):
+    """For a request may name a file of the page, or one that another visitor uses."""
+    needs("gradio")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "temporary"))
+    artifact = Artifact.from_pretrained(saved)
+    blocks = build(artifact, "name", draw_sources(artifact))
+    assert blocks.delete_cache == UPLOADS
+    (upload,) = [each.fn for each in blocks.fns.values() if getattr(each.fn, "__name__", "") == "upload"]
+    thumbnails = sorted((tmp_path / "temporary").rglob("*.png"))
+    assert thumbnails
+    image, message = upload(str(thumbnails[0]))
+    assert (image.shape, message) == ((1, 32, 32), "")
+    assert sorted((tmp_path / "temporary").rglob("*.png")) == thumbnails
+
+
+@pytest.mark.parametrize(
+    ("host", "share", "guarded"),
+    [(None, False, True), ("127.0.0.1", False, True), ("0.0.0.0", False, False), ("127.0.0.1", True, False)],
+)
+def test_a_page_on_this_machine_alone_is_guarded(host, share, guarded, monkeypatch):
+    needs("gradio")
+    monkeypatch.delenv("GRADIO_SERVER_NAME", raising=False)
+    assert bool(guards(host, share)) == guarded
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
+def test_foreign_hosts_are_refused_and_no_picture_outlives_the_page(saved, tmp_path, ending):
+    needs("gradio")
+    port = free_port()
+    command = [sys.executable, "-m", "semantic_aug", "app", str(saved), "--port", str(port)]
+    with serving(command, port, {"TMPDIR": str(tmp_path)}, ending) as address:
+        assert list(tmp_path.rglob("*.png"))
+        request = urllib.request.Request(address, headers={"Host": f"evil.example:{port}"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(request, timeout=10)
+        assert caught.value.code == 400
+        caught.value.close()
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".png" or path.name.endswith(".part")]
+
+
 # --- In a browser -------------------------------------------------------------------------------------------------
 
 
@@ -94,7 +138,7 @@ def free_port():
 
 
 @contextmanager
-def serving(command, port, environment=None):
+def serving(command, port, environment=None, ending=signal.SIGINT):
     """A server as a process; its address once it answers."""
     process = subprocess.Popen(
         command, env=os.environ | (environment or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -112,7 +156,7 @@ def serving(command, port, environment=None):
                 time.sleep(0.3)
         yield address
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(ending)
         process.communicate(timeout=30)
 
 
@@ -243,8 +287,8 @@ def test_uploads(tab, server, tmp_path):
     assert changed(tab, "#draws", first)[0] != first[0]
     assert "does not look like what the checkpoint was trained on" in tab.inner_text("#draws")
     assert not tab.locator("#message p").is_visible()
-    left = [path for path in server[2].rglob("*") if path.name in ("note.png", "pixels.png", "long.png", "good.jpg")]
-    assert not left, "uploads are kept"
+    left = [path for path in server[2].rglob("*") if path.name == "good.jpg"]
+    assert left, "another visitor may have uploaded the same image"
     assert not tab.complaints
 
 

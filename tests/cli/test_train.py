@@ -1,8 +1,13 @@
 """Training, stopped in every way."""
 
+import os
 import signal
 import subprocess
 import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
 
 from semantic_aug import Artifact
 from tests.cli.conftest import RUN, run, train_command
@@ -59,6 +64,49 @@ def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
     artifact = Artifact.from_pretrained(tmp_path / "cut" / "checkpoint")
     assert artifact.training["images_seen"] == 640
     assert artifact.statistics.count.tolist() == [6, 6, 6]  # held-out images count in the statistics
+
+
+def test_only_one_training_works_in_a_folder(folder, tmp_path, torch_home, line):
+    process = subprocess.Popen(train_command(folder, tmp_path / "o"), stdout=subprocess.PIPE, text=True)
+    try:
+        assert any("starting at 0 of 300000 images" in text for text in process.stdout)
+        process.send_signal(signal.SIGSTOP)
+        assert run(*train_command(folder, tmp_path / "o")[len(RUN) :]) == 2
+        assert f"{tmp_path / 'o'}: another process works on it; wait for it, or choose another one" in line()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("name", ["state", "log.jsonl", "tensorboard"])
+def test_a_link_in_a_prepared_output_is_not_followed(folder, tmp_path, torch_home, line, name):
+    (tmp_path / "others").mkdir()
+    (tmp_path / "o").mkdir()
+    (tmp_path / "others" / "000000000001.safetensors").write_text("mine")
+    target = tmp_path / "others"
+    (tmp_path / "o" / name).symlink_to(target / "000000000001.safetensors" if name == "log.jsonl" else target)
+    assert run(*train_command(folder, tmp_path / "o", "--images", "64")[len(RUN) :]) == 2
+    assert f"{name} is a link" in line().split("\n")[-2]
+    assert [path.read_text() for path in target.iterdir()] == ["mine"]
+
+
+def test_images_that_changed_between_two_sittings_are_refused(folder, tmp_path, torch_home, capsys):
+    command = train_command(folder, tmp_path / "o", "--images", "640", "--minutes", "0.0001")[len(RUN) :]
+    assert run(*command) == 0
+    Image.new("L", (32, 32), 77).save(folder / "sad" / "0.png")
+    capsys.readouterr()
+    assert run(*command) == 2
+    assert "the training images have changed since; choose another --output" in capsys.readouterr().err
+
+
+def test_a_path_that_is_not_utf8_is_kept(folder, tmp_path, torch_home):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/f\xe4ces"))
+    os.rename(folder, odd)
+    assert run(*train_command(odd, tmp_path / "o", "--images", "64")[len(RUN) :]) == 0
+    command = Artifact.from_pretrained(tmp_path / "o" / "checkpoint").training["command"]
+    assert r"f\udce4ces" in command
+    for output in ("a.png", "a.html"):
+        assert run("preview", tmp_path / "o" / "checkpoint", odd, "--output", tmp_path / output) == 0
 
 
 def test_train_interrupted_says_how_to_go_on(folder, tmp_path, torch_home):
