@@ -209,7 +209,7 @@ def write_files(
     content = {"format": CONDITIONAL_FORMAT if conditional else FORMAT} | dict(config) | {"files": files}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (directory / CONFIG).write_text(text, encoding="utf-8")
-    for path in [*directory.iterdir(), directory]:
+    for path in [*(path for path in directory.iterdir() if not path.is_symlink()), directory]:
         descriptor = os.open(path, os.O_RDONLY)
         os.fsync(descriptor)
         os.close(descriptor)
