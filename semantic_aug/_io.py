@@ -39,17 +39,26 @@ def workplace(path: Path) -> Iterator[Path]:
     place = path.with_name(f"{stem}.{os.getpid()}-{next(_COUNTER)}.part")
     place.mkdir(mode=0o700)
     try:
-        yield place
+        with errors_about(path, place):
+            yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def errors_about(path: Path, place: Path | None = None) -> Iterator[None]:
+    """Raise errors that name no file, or one below ``place``, as an OSError about ``path``, such as of a full disk."""
+    try:
+        yield
     except SafetensorError as error:  # the text of which ends in "(os error 28)"
         number = re.search(r"os error (\d+)", str(error))
         code = int(number[1]) if number else errno.EIO
         raise OSError(code, os.strerror(code) if number else str(error), str(path)) from error
     except OSError as error:
-        if error.errno is not None and (error.filename is None or str(error.filename).startswith(str(place))):
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+        named = error.filename is not None and not (place and str(error.filename).startswith(str(place)))
+        if error.errno is None or named:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _runs(process: str) -> bool:

@@ -19,6 +19,7 @@ from semantic_aug._samples import image_positions
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.format import MAX_LATENT
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded
@@ -184,6 +185,8 @@ class LatentCache:
 
         tensors, metadata = read_tensors(path, spec, optional=("reconstruction",))
         mu, reconstruction = tensors["mu"], tensors.get("reconstruction")
+        if mu.numel() and mu.abs().max() > MAX_LATENT:
+            raise FileError(f"{path}: holds latents beyond {MAX_LATENT:g}")
         if reconstruction is not None and (len(reconstruction) != len(mu) or not _in_unit(reconstruction)):
             raise FileError(f"{path}: expected a reconstruction in [0, 1] for each of {len(mu)} latents")
         return cls(mu, reconstruction, metadata["artifact"]), metadata

@@ -236,6 +236,7 @@ def test_other_files_are_refused(data, path):
     ("tensors", "message"),
     [
         ({"mu": torch.full((N, 8), torch.nan)}, "tensor 'mu' holds NaN"),
+        ({"mu": torch.full((N, 8), 1e20)}, "holds latents beyond 10000"),
         ({"mu": torch.zeros(N, 9)}, r"tensor 'mu' has shape \[12, 9\], expected \['any', 8\]"),
         ({"reconstruction": torch.full((N, 1, 32, 32), torch.nan).half()}, "tensor 'reconstruction' holds NaN"),
         ({"reconstruction": torch.full((N, 1, 32, 32), 2.0).half()}, r"expected a reconstruction in \[0, 1\]"),

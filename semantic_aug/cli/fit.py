@@ -4,6 +4,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+from semantic_aug._text import printable
 from semantic_aug.cli.options import Add
 from semantic_aug.cli.paths import new
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> None:
         reconstruction=reconstruction(artifact, data),
         training=artifact.training
         | {
-            "fitted_from": Path(options.checkpoint).name,
+            "fitted_from": printable(Path(options.checkpoint).name),
             "fitted_on": len(data),
             "fitted_in_processes": processes.num_processes,
         },

@@ -227,7 +227,7 @@ class Artifact:
             training=config.training,
             card=read_card(path),
         )
-        check_outputs(path, config.network, encoder, generator, statistics)
+        check_outputs(path, config, encoder, generator, statistics)
         artifact.directory = path.absolute()
         return artifact
 

@@ -156,14 +156,19 @@ def version(directory: Path) -> tuple[int, int] | None:
 
 @torch.no_grad()
 def check_outputs(
-    directory: Path, network: NetworkConfig, encoder: Encoder, generator: Generator, statistics: ClassStatistics
+    directory: Path, config: Config, encoder: Encoder, generator: Generator, statistics: ClassStatistics
 ) -> None:
-    """Raise ArtifactError unless E's latent of a white image and G's image of the mean latent are finite.
+    """Raise ArtifactError unless E's latent of a white image and G's images of three latents are finite.
 
-    Weights may each be finite and still overflow.
+    Weights may each be finite and still overflow. The latents are the mean of the class that varies most and, at the
+    recommended strength, three standard deviations to both sides of it.
     """
+    network = config.network
     mu, _ = encoder(torch.ones(1, network.channels, network.image_size, network.image_size))
-    image = generator(statistics.mean.mean(0, keepdim=True).float())
+    variances = statistics.scatter.diagonal(dim1=1, dim2=2) / statistics.count.clamp(min=1)[:, None]
+    label = int(variances.sum(1).argmax())
+    step = 3 * (config.recommended.strength * variances[label]).sqrt()
+    image = generator((statistics.mean[label] + step * torch.tensor([[0.0], [-1.0], [1.0]])).float())
     for what, value in (("an encoded image", mu), ("a decoded latent", image)):
         if not value.isfinite().all():
             raise ArtifactError(f"{directory / MODEL}: {what} holds NaN or infinity: the weights are damaged")

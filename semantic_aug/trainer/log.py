@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semantic_aug._io import open_to_append, own_folder
+from semantic_aug._io import errors_about, open_to_append, own_folder
 from semantic_aug._text import printable
 
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
@@ -58,7 +58,8 @@ class RunLog:
         from tqdm import tqdm
 
         directory.mkdir(parents=True, exist_ok=True)
-        self._file = open_to_append(directory / "log.jsonl")
+        self._path = directory / "log.jsonl"
+        self._file = open_to_append(self._path)
         self._bar = tqdm(total=total, initial=done, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
         self._board = None
         if importlib.util.find_spec("tensorboard"):
@@ -84,8 +85,9 @@ class RunLog:
         if self.silent:
             return
         self.say(f"{images_seen:>9} images  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-        self._file.write((json.dumps({"images_seen": images_seen} | figures) + "\n").encode())
-        self._file.flush()
+        with errors_about(self._path):
+            self._file.write((json.dumps({"images_seen": images_seen} | figures) + "\n").encode())
+            self._file.flush()
         if self._board:
             for name, value in figures.items():
                 self._board.add_scalar(name, value, images_seen)

@@ -176,7 +176,6 @@ def test_a_hub_in_trouble(trouble, hub, repo, monkeypatch):
     assert len(hub.requests) - before == 2
 
 
-@pytest.mark.parametrize("answer", ["page", "text"])
 def test_a_hub_that_answers_a_byte_at_a_time(hub, repo, monkeypatch):
     """Every byte would begin the client's time-out anew."""
     directory = Artifact.from_pretrained("user/repo").directory
@@ -212,6 +211,7 @@ def test_a_push_that_never_ends(hub, artifact, monkeypatch, trouble):
         artifact.push_to_hub("user/new", token=TOKEN)
 
 
+@pytest.mark.parametrize("answer", ["page", "text"])
 def test_a_page_that_is_no_answer(hub, repo, answer):
     """As the log-in page of a hotel gives for every address, or JSON of another kind."""
     hub.fault("GET", answer)
