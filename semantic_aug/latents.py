@@ -19,7 +19,7 @@ from semantic_aug._samples import image_positions
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.model.format import MAX_LATENT
+from semantic_aug.model.statistics import MAX_LATENT
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded

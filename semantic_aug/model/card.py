@@ -84,7 +84,7 @@ def _training(training: Mapping[str, Any]) -> str:
 def _escape(text: str) -> str:
     """Text that Markdown and HTML show as it is."""
     shown = html.escape(printable(text))
-    return "".join(f"&#{ord(each)};" if each in r"\`*_{}[]()#+!|~$:@" else each for each in shown)
+    return "".join(f"&#{ord(each)};" if each in r"\`*[]#|~:" else each for each in shown)
 
 
 def _code(text: str) -> str:

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -38,14 +38,10 @@ from semantic_aug._text import is_utf8, shorten
 from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous
 from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
-from semantic_aug.model.statistics import ClassStatistics
+from semantic_aug.model.statistics import MAX_COUNT, ClassStatistics, problems
 
 FORMAT, CONDITIONAL_FORMAT = "semantic-aug/1", "semantic-aug/2"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
-MAX_COUNT = 10**12  # images of a class
-MAX_LATENT = 1e4  # in training, latents have a variance near 1
-EPSILON, TINY = 2.0**-23, 1e-12  # of float32; a variance far below that of any latent
-PART = 32  # classes whose statistics are checked at a time, to bound the memory
 DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
 
 
@@ -204,7 +200,7 @@ def write_files(
     with raising(ArtifactError):
         check_finite(MODEL, model)
         check_finite(STATISTICS, moments)
-    _check_moments(Path(STATISTICS), moments)
+    _check_moments(STATISTICS, moments)
     for name, tensors in ((MODEL, model), (STATISTICS, moments)):
         save_file(tensors, directory / name)
     if card:
@@ -344,29 +340,9 @@ def _check_types(path: Path, config: dict[str, Any]) -> None:
             raise ArtifactError(f"{path}: file {name!r:.80} is {value!r:.80}, expected its 'bytes' and 'sha256'")
 
 
-def _check_moments(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise ArtifactError unless the tensors can be the statistics of latents."""
-    for start in range(0, len(tensors["count"]), PART):
-        part = slice(start, start + PART)
-        for problem, wrong in _moment_problems(*(tensors[name][part] for name in ("count", "mean", "covariance"))):
-            if wrong.any():
-                raise ArtifactError(f"{path}: {problem}, for class {start + int(wrong.nonzero()[0])}")
-
-
-def _moment_problems(count: Tensor, mean: Tensor, covariance: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """What can be wrong with the statistics of k classes, and with which of them it is (k,)."""
-    variances = covariance.diagonal(dim1=1, dim2=2)
-    # Rounding to float32 moves an eigenvalue by at most d epsilon times the largest variance.
-    rounding = covariance.shape[1] * EPSILON * variances.amax(1) + TINY
-    yield f"count is not in 0..{MAX_COUNT}", (count < 0) | (count > MAX_COUNT)
-    yield f"mean exceeds {MAX_LATENT:g}", mean.abs().amax(1) > MAX_LATENT
-    yield f"covariance exceeds {MAX_LATENT**2:g}", covariance.abs().amax((1, 2)) > MAX_LATENT**2
-    yield "covariance has negative variances", variances.amin(1) < 0
-    yield "covariance is not symmetric", (covariance - covariance.mT).abs().amax((1, 2)) > rounding
-    # A symmetric matrix that has a Cholesky factor has no negative eigenvalue. For d = 256, this takes a tenth of the
-    # time of the eigenvalues.
-    shifted = covariance.double() + torch.diag_embed(rounding.double()[:, None].expand_as(variances))
-    yield "covariance has negative eigenvalues", torch.linalg.cholesky_ex(shifted).info != 0
+def _check_moments(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+    for problem in problems(tensors):
+        raise ArtifactError(f"{path}: {problem}")
 
 
 def _check_utf8(path: str | Path, config: Mapping[str, Any]) -> None:

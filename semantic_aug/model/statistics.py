@@ -1,7 +1,7 @@
 """Per-class statistics of the latents: count, mean and covariance, streamed and merged exactly in float64."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import torch
@@ -9,6 +9,10 @@ from torch import Tensor
 
 Shrinkage = Literal["oas", "pooled"] | float | None
 
+MAX_COUNT = 10**12  # images of a class
+MAX_LATENT = 1e4  # in training, latents have a variance near 1
+EPSILON, TINY = 2.0**-23, 1e-12  # of float32; a variance far below that of any latent
+PART = 32  # classes whose statistics are checked at a time, to bound the memory
 POOLED = -1  # the label that selects the pooled within-class covariance
 
 
@@ -189,6 +193,31 @@ class ClassStatistics:
         statistics.mean = tensors["mean"].double()
         statistics.scatter = tensors["covariance"].double() * statistics.count[:, None, None]
         return statistics
+
+
+def problems(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    """Why the tensors of ``ClassStatistics.to_tensors`` cannot be the statistics of latents, if there is a reason."""
+    for start in range(0, len(tensors["count"]), PART):
+        part = slice(start, start + PART)
+        for problem, wrong in _problems(*(tensors[name][part] for name in ("count", "mean", "covariance"))):
+            if wrong.any():
+                yield f"{problem}, for class {start + int(wrong.nonzero()[0])}"
+
+
+def _problems(count: Tensor, mean: Tensor, covariance: Tensor) -> Iterator[tuple[str, Tensor]]:
+    """What can be wrong with the statistics of k classes, and with which of them it is (k,)."""
+    variances = covariance.diagonal(dim1=1, dim2=2)
+    # Rounding to float32 moves an eigenvalue by at most d epsilon times the largest variance.
+    rounding = covariance.shape[1] * EPSILON * variances.amax(1) + TINY
+    yield f"count is not in 0..{MAX_COUNT}", (count < 0) | (count > MAX_COUNT)
+    yield f"mean exceeds {MAX_LATENT:g}", mean.abs().amax(1) > MAX_LATENT
+    yield f"covariance exceeds {MAX_LATENT**2:g}", covariance.abs().amax((1, 2)) > MAX_LATENT**2
+    yield "covariance has negative variances", variances.amin(1) < 0
+    yield "covariance is not symmetric", (covariance - covariance.mT).abs().amax((1, 2)) > rounding
+    # A symmetric matrix that has a Cholesky factor has no negative eigenvalue. For d = 256, this takes a tenth of the
+    # time of the eigenvalues.
+    shifted = covariance.double() + torch.diag_embed(rounding.double()[:, None].expand_as(variances))
+    yield "covariance has negative eigenvalues", torch.linalg.cholesky_ex(shifted).info != 0
 
 
 def check_shrinkage(shrinkage: Any) -> None:
