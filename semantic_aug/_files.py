@@ -176,4 +176,4 @@ def digest_of(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ten
     digest = hashlib.blake2b(json.dumps([described, dict(metadata)], sort_keys=True).encode(), digest_size=DIGEST_BYTES)
     for _, value in sorted(tensors.items()):
         digest.update(value.contiguous().flatten().view(torch.uint8).numpy().data)
-    return torch.frombuffer(bytearray(digest.digest()), dtype=torch.uint8)
+    return torch.tensor(list(digest.digest()), dtype=torch.uint8, device="cpu")

@@ -47,6 +47,7 @@ REFUSALS = (ValueError, TypeError, FileNotFoundError, FileExistsError, ModuleNot
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb and return the exit code: 0 success, 1 failure while working, 2 refused before work, 130 Ctrl-C."""
+    as_program = arguments is None
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = build_parser()
     check_verb(parser, arguments)
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         leave_processes()
         return OK
     except KeyboardInterrupt:
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
@@ -74,8 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += '; this verb needs pip install "semantic-aug[train]"'
         print(f"semantic-aug {options.verb}: {message}", file=sys.stderr)
         code = REFUSED if isinstance(error, REFUSALS) else FAILED
+    if as_program:
         end_if_stuck(code)
-        return code
+    return code
 
 
 def build_parser() -> argparse.ArgumentParser:

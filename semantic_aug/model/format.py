@@ -160,11 +160,12 @@ def check_outputs(
     recommended strength, three standard deviations to both sides of it.
     """
     network = config.network
-    mu, _ = encoder(torch.ones(1, network.channels, network.image_size, network.image_size))
+    white = statistics.mean.new_ones(1, network.channels, network.image_size, network.image_size)
+    mu, _ = encoder(white.float())
     variances = statistics.scatter.diagonal(dim1=1, dim2=2) / statistics.count.clamp(min=1)[:, None]
     label = int(variances.sum(1).argmax())
-    step = 3 * (config.recommended.strength * variances[label]).sqrt()
-    image = generator((statistics.mean[label] + step * torch.tensor([[0.0], [-1.0], [1.0]])).float())
+    mean, step = statistics.mean[label], 3 * (config.recommended.strength * variances[label]).sqrt()
+    image = generator(torch.stack([mean, mean - step, mean + step]).float())
     for what, value in (("an encoded image", mu), ("a decoded latent", image)):
         if not value.isfinite().all():
             raise ArtifactError(f"{directory / MODEL}: {what} holds NaN or infinity: the weights are damaged")
