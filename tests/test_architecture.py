@@ -91,3 +91,21 @@ def test_no_pickle_is_read():
         text = path.read_text()
         assert "torch.load" not in text, path
         assert "import pickle" not in text, path
+
+
+@pytest.mark.parametrize(
+    ("call", "modules"),
+    [
+        (
+            r"\.write_(text|bytes)\(|json\.dump\(|[^e]\.open\([^)]*\"[wax]b?\"|[^.]open\([^)]*\"[wax]b?\"",
+            {"_io", "model/format"},
+        ),
+        (r"safe_open\(", {"_files"}),
+        (r"Image\.open\(", {"images"}),
+        (r"NamedTemporary|TemporaryDirectory|mkstemp|mkdtemp", set()),
+    ],
+)
+def test_files_are_written_and_opened_in_one_place(call, modules):
+    """Whole or not at all, beside what they replace; with limits, and errors that name the file."""
+    found = {path.relative_to(PACKAGE).with_suffix("").as_posix() for path in PACKAGE.rglob("*.py")}
+    assert {name for name in found if re.search(call, (PACKAGE / f"{name}.py").read_text())} == modules

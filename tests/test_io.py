@@ -102,6 +102,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_is_named_by_the_path_of_the_user(small_disk):
+    write_whole(b"old", small_disk / "a")
     for write in (
         lambda path: save_whole({"x": torch.ones(100_000)}, path, {}),
         lambda path: write_whole(bytes(400_000), path),
@@ -109,7 +110,8 @@ def test_a_full_disk_is_named_by_the_path_of_the_user(small_disk):
         with pytest.raises(OSError, match=r"No space left on device: '.*/disk/a'") as caught:
             write(small_disk / "a")
         assert caught.value.errno == 28
-        assert os.listdir(small_disk) == []
+        assert os.listdir(small_disk) == ["a"]
+        assert (small_disk / "a").read_bytes() == b"old"
 
 
 def test_a_link_or_a_pipe_in_an_output_is_refused(tmp_path):

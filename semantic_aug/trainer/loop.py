@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import _distributed
+from semantic_aug._io import own_folder
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.orders import BalancedOrder, EndlessOrder
@@ -407,4 +408,4 @@ def _snapshot(
     if not log.silent:
         chosen = drawing.first_of_each_class(shown.labels)
         picture = drawing.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
-        drawing.save(picture, output / PREVIEWS / f"{state.images_seen:012d}.png")
+        drawing.save(picture, own_folder(output / PREVIEWS) / f"{state.images_seen:012d}.png")

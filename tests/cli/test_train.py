@@ -78,7 +78,7 @@ def test_only_one_training_works_in_a_folder(folder, tmp_path, torch_home, line)
         process.communicate()
 
 
-@pytest.mark.parametrize("name", ["state", "log.jsonl", "tensorboard"])
+@pytest.mark.parametrize("name", ["state", "log.jsonl", "tensorboard", "previews"])
 def test_a_link_in_a_prepared_output_is_not_followed(folder, tmp_path, torch_home, line, name):
     (tmp_path / "others").mkdir()
     (tmp_path / "o").mkdir()
