@@ -20,7 +20,7 @@ from semantic_aug._text import shorten
 
 DIGEST_BYTES = 16
 MAX_TEXT = 16 << 20  # bytes of a text that is read whole
-MAX_FILE = 1 << 30  # bytes of an image that is read whole
+MAX_FILE = 1 << 29  # bytes of an image that is read whole
 DIGEST = "digest"  # the tensor of a file that is a hash of everything else
 KINDS = {stat.S_IFDIR: "a directory", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
 

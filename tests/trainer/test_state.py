@@ -159,6 +159,17 @@ def test_numbers_that_are_not_finite_are_not_saved(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["000000000004.safetensors"]
 
 
+def test_a_change_of_the_number_of_processes_is_recorded(tmp_path):
+    state, again = stepped(), TrainState(CONFIG, CPU)
+    state.note_processes(1)
+    state.save(tmp_path, CONFIG)
+    again.resume(tmp_path, CONFIG)
+    again.note_processes(1)
+    again.images_seen = 8
+    again.note_processes(2)
+    assert again.world_sizes == [[4, 1], [8, 2]]
+
+
 def test_other_images_are_refused(tmp_path):
     state, again = stepped(), TrainState(CONFIG, CPU)
     state.images_digest, again.images_digest = "a", "b"
