@@ -123,7 +123,7 @@ def check_header(path: str | Path, file: Any, spec: Spec, optional: Collection[s
     for problem, names in (("lacks", set(spec) - set(optional) - found), ("has the unexpected", found - set(spec))):
         if names:
             raise FileError(f"{path}: {problem} tensor {min(names)!r:.80} ({len(names)} such in all)")
-    for key in spec.keys() & found:
+    for key in (key for key in spec if key in found):
         (shape, dtypes), tensor = spec[key], file.get_slice(key)
         got = tensor.get_shape()
         if len(got) != len(shape) or any(wanted not in (None, size) for size, wanted in zip(got, shape, strict=True)):

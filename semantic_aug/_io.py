@@ -134,10 +134,15 @@ def _wait_for_disk(path: Path) -> None:
 
 def own_folder(folder: Path) -> Path:
     """Make a folder of an output, unless it is there. Raises ValueError for a link, whose target may be anybody's."""
-    if folder.is_symlink():
-        raise ValueError(f"{folder} is a link to {os.readlink(folder)}, expected a folder; remove the link")
+    refuse_link(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def refuse_link(folder: Path) -> None:
+    """Raise ValueError for a link."""
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link to {os.readlink(folder)}, expected a folder; remove the link")
 
 
 def open_to_append(path: Path) -> io.BufferedWriter:

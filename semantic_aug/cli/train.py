@@ -54,7 +54,7 @@ def add_options(add: Add) -> None:
 def run(options: argparse.Namespace) -> None:
     """Train in ``--output``, or continue where the same command stopped. Settings are checked before any images."""
     from semantic_aug import _distributed
-    from semantic_aug._io import only_writer, own_folder
+    from semantic_aug._io import only_writer, own_folder, refuse_link
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.cli.settings import parse_settings
     from semantic_aug.data.dataset import hold_out
@@ -64,6 +64,7 @@ def run(options: argparse.Namespace) -> None:
     from semantic_aug.trainer.loop import STATE, train
 
     output = outside(directory(options.output), options.data)
+    refuse_link(output / STATE)
     check(options)
     device = chosen_device(options.device)
     init = None if options.init is None else Artifact.from_pretrained(options.init)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semantic_aug._io import errors_about, open_to_append, own_folder
+from semantic_aug._io import errors_about, open_to_append, refuse_link
 from semantic_aug._text import printable
 
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
@@ -58,6 +58,7 @@ class RunLog:
         from tqdm import tqdm
 
         directory.mkdir(parents=True, exist_ok=True)
+        refuse_link(directory / "tensorboard")
         self._path = directory / "log.jsonl"
         self._file = open_to_append(self._path)
         self._bar = tqdm(total=total, initial=done, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
@@ -65,7 +66,7 @@ class RunLog:
         if importlib.util.find_spec("tensorboard"):
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(own_folder(directory / "tensorboard")))
+            self._board = SummaryWriter(str(directory / "tensorboard"))
 
     def advance(self, images: int) -> None:
         """Move the progress bar."""

@@ -237,7 +237,7 @@ def rewrite(path, tensors=None, **changes):
         ({"classes": "left out"}, "'classes' is None, expected list"),
         ({"classes": ["a", "a", "b"]}, "different names"),
         ({"classes": ["a", "b", 3]}, "different names"),
-        ({"classes": ["a", "b"]}, "'14.bias' has shape [3], expected [2]"),
+        ({"classes": ["a", "b"]}, "'14.weight' has shape [3, 256], expected [2, 256]"),
         ({"channels": 2}, "2 channels"),
         ({"channels": True}, "'channels' is True, expected int"),
         ({"size": 1 << 40}, "size 1099511627776"),

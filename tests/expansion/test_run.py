@@ -347,13 +347,14 @@ def test_a_link_in_a_prepared_output_is_not_followed(once, tmp_path, line, place
 
 
 @pytest.mark.parametrize("name", ["", "expand.json", "Manifest.jsonl", "x" * 256])
-def test_a_class_that_cannot_be_a_folder_is_refused_before_work(tmp_path, line, name):
+def test_a_class_that_cannot_be_a_folder_is_refused_before_work(tmp_path, capsys, line, name):
     datasets = pytest.importorskip("datasets")
     saved = build_artifact(classes=["sad", name]).save(tmp_path / "saved")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["sad", name])})
     images = [Image.new("L", (40, 30), "grey")] * 3
     rows = datasets.Dataset.from_dict({"image": images, "label": [0, 0, 1]}, features=features)
     rows.save_to_disk(str(tmp_path / "rows"))
+    capsys.readouterr()  # its progress bar
     assert run(saved, tmp_path / "rows", tmp_path / "o", "--per-class", "3") == 2
     assert "cannot be a folder: its name is empty, one of expand.json, manifest.jsonl, or longer than 255" in line()
     assert not (tmp_path / "o").exists()

@@ -189,14 +189,14 @@ def test_a_hub_that_answers_a_byte_at_a_time(hub, repo, monkeypatch):
 @pytest.mark.parametrize("trouble", ["hang", "slow"])
 def test_a_download_that_never_ends(hub, repo, monkeypatch, trouble):
     monkeypatch.setattr(module, "TRANSFER", 1.0)
-    hub.fault("safetensors", trouble)
+    hub.fault(LARGE, trouble)
     with pytest.raises(FileNotFoundError, match=r"the download broke off \(TimeoutError: it took longer than 1 sec"):
         Artifact.from_pretrained("user/repo")
 
 
 @pytest.mark.parametrize("trouble", ["hang", "slow"])
 def test_a_command_ends_although_a_download_does_not(hub, repo, tmp_path, trouble):
-    hub.fault("safetensors", trouble)
+    hub.fault(LARGE, trouble)
     environment = hub.environment(tmp_path / "home") | {"SEMANTIC_AUG_HUB_TIMEOUT": "1"}
     done = subprocess.run(INSPECT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 2
