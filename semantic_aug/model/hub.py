@@ -23,7 +23,7 @@ HUB_ID = re.compile(r"(?P<repo>\w[\w.-]*/\w[\w.-]*)(?:@(?P<revision>.+))?", re.A
 COMMIT = re.compile(r"[0-9a-f]{40}")
 MOMENT = 0.1  # seconds, far longer than two renames take
 TIMEOUT = 5.0  # seconds to wait for the Hub's answer about a repository
-PATIENCE = 30.0  # seconds for a change of the repository itself
+PATIENCE = 15.0  # seconds in which the whole of an answer must have come
 TRANSFER = float(os.environ.get("SEMANTIC_AUG_HUB_TIMEOUT", 600))  # seconds in which files must have been transferred
 STUCK = "semantic-aug-hub"
 T = TypeVar("T")
@@ -139,7 +139,7 @@ def download(
     if pinned and cached is not None:
         return cached
     try:
-        info = within(3 * TIMEOUT, lambda: HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT))
+        info = within(PATIENCE, lambda: HfApi().model_info(repo_id, revision=revision, token=token, timeout=TIMEOUT))
         files = _names(info)
     except HFValidationError:
         raise
@@ -311,7 +311,7 @@ def push(
     api = HfApi(token=token)
     try:
         try:
-            info = within(3 * TIMEOUT, lambda: api.model_info(repo_id, timeout=TIMEOUT))
+            info = within(PATIENCE, lambda: api.model_info(repo_id, timeout=TIMEOUT))
         except RepositoryNotFoundError:
             within(PATIENCE, lambda: api.create_repo(repo_id, private=private))
             info = within(PATIENCE, lambda: api.model_info(repo_id))

@@ -179,7 +179,7 @@ def test_a_hub_in_trouble(trouble, hub, repo, monkeypatch):
 def test_a_hub_that_answers_a_byte_at_a_time(hub, repo, monkeypatch):
     """Every byte would begin the client's time-out anew."""
     directory = Artifact.from_pretrained("user/repo").directory
-    monkeypatch.setattr(module, "TIMEOUT", 1.0)
+    monkeypatch.setattr(module, "PATIENCE", 3.0)
     hub.fault("", "slow")
     with pytest.warns(UserWarning, match=r"the Hub cannot be asked \(TimeoutError: it took longer than 3 seconds\)"):
         assert Artifact.from_pretrained("user/repo").directory == directory
