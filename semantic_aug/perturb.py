@@ -54,16 +54,20 @@ def interpolate(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, s
     At s = 1 this is SMOTE. The first column of the noise determines u, and the last one chooses the partner j. Without
     a partner, z' = mu. Needs labels.
     """
-    n = len(mu)
-    if not n:
-        return mu.clone()
-    uniform = torch.special.ndtr(noise)  # standard normal => uniform in (0, 1)
-    others = (labels[:, None] == labels) & ~torch.eye(n, dtype=torch.bool, device=mu.device)
-    count = others.sum(1)
-    wanted = (uniform[:, -1] * count).long().minimum((count - 1).clamp(min=0)) + 1
-    partner = (others & (others.cumsum(1) == wanted[:, None])).int().argmax(1)
-    step = torch.as_tensor(strength, dtype=mu.dtype, device=mu.device).clamp(max=1) * uniform[:, 0] * (count > 0)
+    partner = _partner(labels[:, None] == labels, noise[:, -1])
+    step = torch.as_tensor(strength, dtype=mu.dtype, device=mu.device).clamp(max=1) * _uniform(noise[:, 0])
     return mu + step[:, None] * (mu[partner] - mu)
+
+
+def pairs(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
+    """z' = mu + sqrt(s / 2) (mu_j - mu_k) of two other images j and k of the class in the batch.
+
+    The step has the covariance s Sigma_c, and no distribution is assumed. The last two columns of the noise choose j
+    and k. Without them, z' = mu. Needs labels.
+    """
+    alike = labels[:, None] == labels
+    step = mu[_partner(alike, noise[:, -1])] - mu[_partner(alike, noise[:, -2])]
+    return mu + _root(strength, mu) * 0.5**0.5 * step
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
@@ -73,15 +77,32 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "isotropic": isotropic,
     "class-gaussian": class_gaussian,
     "interpolate": interpolate,
+    "pairs": pairs,
 }
-NEEDS_LABELS = ("class-gaussian", "interpolate")
-NEEDS_OTHERS = ("interpolate",)  # whose result depends on the other images of the batch
+NEEDS_LABELS = ("class-gaussian", "interpolate", "pairs")
+NEEDS_OTHERS = ("interpolate", "pairs")  # whose result depends on the other images of the batch
 
 
 def _colour(labels: Tensor, noise: Tensor, model: LatentModel) -> Tensor:
     """Turn white noise (N, d) into noise with the covariance of each label's class."""
     factors = model.factors[labels]
     return torch.einsum("nij,nj->ni", factors, noise[:, : factors.shape[2]])
+
+
+def _uniform(noise: Tensor) -> Tensor:
+    """Standard normal numbers => uniform ones in (0, 1)."""
+    return torch.special.ndtr(noise)
+
+
+def _partner(allowed: Tensor, noise: Tensor) -> Tensor:
+    """For each row of ``allowed`` (N, N), the index of another allowed row, chosen by the noise (N,), or its own."""
+    n = len(allowed)
+    others = allowed & ~torch.eye(n, dtype=torch.bool, device=allowed.device)
+    count = others.sum(1)
+    wanted = (_uniform(noise) * count).long().minimum((count - 1).clamp(min=0)) + 1
+    found = others & (others.cumsum(1) == wanted[:, None])
+    own = torch.arange(n, device=allowed.device)
+    return torch.where(count > 0, found.int().argmax(1), own) if n else own
 
 
 def _root(strength: float | Tensor, mu: Tensor) -> Tensor:
