@@ -145,6 +145,11 @@ class TrainConfig:
         return self.draw_start < 1
 
     @property
+    def complete(self) -> float:
+        """Fraction of the run after which all of its losses have joined."""
+        return max(self.adversarial_start * (self.adversarial_weight > 0), self.draw_start * self.uses_draws)
+
+    @property
     def uses_classifier(self) -> bool:
         """Whether a loss uses the classifier f, which needs at least two classes."""
         asked = self.feature_weight + self.agreement_weight + self.draw_weight * self.uses_draws

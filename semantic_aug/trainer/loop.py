@@ -26,6 +26,7 @@ from semantic_aug.model.networks import NO_LABEL
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.trainer import losses
 from semantic_aug.trainer.alarms import alarms, spread
+from semantic_aug.trainer.best import LOSS, keep_best, load_best, remove_best
 from semantic_aug.trainer.classifier import prepare_classifier
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.diffaugment import diffaugment
@@ -38,7 +39,7 @@ from semantic_aug.trainer.state import TrainState
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-STATE, PREVIEWS, CHECKPOINT, CLASSIFIER = "state", "previews", "checkpoint", "classifier.safetensors"
+STATE, PREVIEWS, BEST, CHECKPOINT, CLASSIFIER = "state", "previews", "best", "checkpoint", "classifier.safetensors"
 SNAPSHOT_IMAGES = (
     1024  # held-out images measured, and training images whose statistics serve the picture, at a snapshot
 )
@@ -262,10 +263,13 @@ def train(
                 means = averages.take() | {"kl_weight": kl_weight, "images_per_s": rate}
                 log.record(state.images_seen, means)
                 log.warn(alarms(means, config.network.latent_dim))
-            if done or stop or _crosses(previous, state.images_seen, config.snapshot_images):
-                if first:
+            due = done or _crosses(previous, state.images_seen, config.snapshot_images)
+            if due or stop:
+                snapshot, held_out_loss = _snapshot(state, config, data, held_out, perceptual, output, log)
+                if first and due and held_out_loss is not None and progress >= config.complete:
+                    keep_best(snapshot, held_out_loss, output / BEST)
+                if first:  # last, so that a run that is killed before it repeats the snapshot
                     state.save(output / STATE, config)
-                _snapshot(state, config, data, held_out, perceptual, output, log)
             if stop and not done:
                 log.say(f"stopped at {state.images_seen} of {config.images} images; the same command goes on")
                 if interrupted():
@@ -273,11 +277,22 @@ def train(
                 return None
 
     artifact = _artifact(state, config, every_image or data)
+    accelerator.wait_for_everyone()  # the first process may still be writing the best snapshot
+    best = load_best(output / BEST)
+    if best is not None and best.training["images_seen"] < state.images_seen:
+        if first:
+            print(
+                f"the snapshot after {best.training['images_seen']} images becomes the checkpoint, because its "
+                f"held-out loss, {best.training[LOSS]:.4f}, is lower than that of the end"
+            )
+        best = best.to(artifact.device)
+        artifact = replace(best, statistics=fit_statistics(best.encoder, every_image or data))
     if command:
         artifact.training["command"] = command
     artifact.reconstruction = reconstruction(artifact, held_out, perceptual) if len(held_out) else {}
     if first:
         artifact.save(output / CHECKPOINT, overwrite=True, half=True)
+        remove_best(output / BEST)
         print(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
     accelerator.wait_for_everyone()
     return artifact
@@ -390,14 +405,18 @@ def _snapshot(
     perceptual: Perceptual | None,
     output: Path,
     log: RunLog,
-) -> None:
-    """Measure the averaged networks on held-out images with all processes, and draw a picture of the results."""
+) -> tuple[Artifact, float | None]:
+    """Measure the averaged networks on held-out images with all processes, and draw a picture of the results.
+
+    Returns their artifact, with statistics of few images, and its held-out loss (Eq. 3), None without such images.
+    """
     some = data.subset(torch.randperm(len(data), generator=seeded(config.seed, "snapshot"))[:SNAPSHOT_IMAGES])
     artifact = _artifact(state, config, some)
-    shown = held_out if len(held_out) else data
+    shown, loss = held_out if len(held_out) else data, None
     if len(held_out):
         measured = held_out.subset(range(min(len(held_out), SNAPSHOT_IMAGES)))
         figures = reconstruction(artifact, measured, perceptual)
+        loss = figures["l1_mean"] + config.lpips_weight * figures.get("lpips_mean", 0.0)
         figures = {f"held_out_{name}": value for name, value in figures.items() if name.endswith("_mean")}
         if not config.uses_draws:
             prior = torch.randn(256, config.network.latent_dim, generator=seeded(config.seed, "prior"))
@@ -409,3 +428,4 @@ def _snapshot(
         chosen = drawing.first_of_each_class(shown.labels)
         picture = drawing.overview(artifact, shown.images[chosen], shown.labels[chosen], seed=config.seed)
         drawing.save(picture, own_folder(output / PREVIEWS) / f"{state.images_seen:012d}.png")
+    return artifact, loss

@@ -62,7 +62,7 @@ def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
         assert cut == whole
     artifact = Artifact.from_pretrained(tmp_path / "cut" / "checkpoint")
-    assert artifact.training["images_seen"] == 640
+    assert artifact.training["images_seen"] <= 640  # of the best snapshot
     assert artifact.statistics.count.tolist() == [6, 6, 6]  # held-out images count in the statistics
 
 

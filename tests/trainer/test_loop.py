@@ -72,7 +72,7 @@ def test_a_run_leaves_what_it_promises(data, tmp_path, torch_home, capsys):
     assert loaded.recommended.shrinkage == "pooled"
     assert loaded.statistics.count.tolist() == [6, 6, 6]
     assert loaded.reconstruction["images"] == 4
-    assert loaded.training["images_seen"] == artifact.training["images_seen"] == 96
+    assert loaded.training["images_seen"] == artifact.training["images_seen"] in (64, 96)
     assert str(tmp_path / "checkpoint") in capsys.readouterr().out
 
 
@@ -114,6 +114,23 @@ def test_resumed_equals_uninterrupted_bit_for_bit(options, step, kept, data, tmp
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     whole, cut = (load_file(tmp_path / name / "state" / "000000000096.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole.keys() - {"digest"}), "all but the seconds"
+
+
+def test_the_best_snapshot_is_shipped(data, tmp_path, monkeypatch, capsys):
+    losses = iter([0.0, 0.1, 0.2])  # the first is of a moment when not all losses have joined
+    monkeypatch.setattr(
+        module, "reconstruction", lambda artifact, *_: {"images": 4, "l1_mean": next(losses, 0.5), "l1_std": 0.0}
+    )
+    run(CONFIG, data, tmp_path)
+    shipped = Artifact.from_pretrained(tmp_path / "checkpoint")
+    assert shipped.training["images_seen"] == 64
+    assert shipped.training["held_out_loss"] == 0.1
+    assert shipped.statistics.count.tolist() == [6, 6, 6], "of all images, as always"
+    state = load_file(tmp_path / "state" / f"{64:012d}.safetensors")
+    weight = shipped.generator.state_dict()["head.weight"]
+    assert_close(weight, state["ema_generator.head.weight"], atol=1e-3, rtol=1e-3, msg="half precision")
+    assert "the snapshot after 64 images becomes the checkpoint" in capsys.readouterr().out
+    assert not (tmp_path / "best").exists()
 
 
 def test_seeds_matter_and_repeat(data, tmp_path):
