@@ -13,19 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models.resnet import BasicBlock
+from torchvision.transforms.v2 import RandAugment
 
 from semantic_aug._files import FileError, Spec, parse_json, raising, read_tensors
 from semantic_aug._io import save_with_digest
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.orders import EndlessOrder
-from semantic_aug.images import resize, to_model_channels
+from semantic_aug.images import bytes_to_model, resize, to_model_channels
 from semantic_aug.labels import label_table, same_names
 
 FORMAT = "semantic-aug-judge/1"
 WIDTH = 32  # channels of the first convolution, half of ResNet-18's
 HIDDEN, GRID = 256, 3  # the VGG's dense layer has HIDDEN units and takes a map of (GRID, GRID)
 SHIFT = 1 / 12  # largest translation in training, as a fraction of the size
+GROUP = 8  # images that share a draw of RandAugment
 WARM_UP = 0.2  # fraction of the training over which the learning rate rises
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
@@ -202,6 +204,8 @@ def train_judge(
     seed: int = 0,
     device: str | torch.device = "cpu",
     precision: str = "fp32",
+    balanced: bool = False,
+    randaugment: bool = False,
     say: Callable[[str], object] = print,
 ) -> Judge:
     """Train a judge on real images. On a CPU, the same arguments give the same weights bit for bit.
@@ -215,6 +219,9 @@ def train_judge(
         seed: seed of the weights, the order and the random changes.
         device: where to train.
         precision: "fp32", or "bf16" for autocast, which is about twice as fast on a processor with bfloat16 units.
+        balanced: train with the balanced softmax (Ren et al. 2020, arXiv 2007.10740), so that the judge does not prefer
+            the classes with most images.
+        randaugment: also apply RandAugment (Cubuk et al. 2020, arXiv 1909.13719) to the images.
         say: called with a line of text after each epoch.
 
     Raises ValueError for settings or images that cannot be used for training, and RuntimeError if the loss diverges.
@@ -236,15 +243,20 @@ def train_judge(
         network.parameters(), learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY
     )
     order = EndlessOrder(len(data), seed)
+    counts = torch.tensor(data.counts(), dtype=torch.float32, device=device)
+    log_prior = (counts / counts.sum()).log() if balanced else torch.zeros_like(counts)
     total, seen, losses = epochs * len(data), 0, []
     while seen < total:
         optimizer.param_groups[0]["lr"] = learning_rate * one_cycle(seen / total)
         indices = order(seen, min(batch, total - seen))
         uniform = torch.rand(len(indices), 3, generator=seeded(seed, "judge", seen))
-        x = vary(data.batch(indices), uniform).to(device)
+        images = data.images[indices]
+        if randaugment:
+            images = augment_in_groups(images, seeded(seed, "randaugment", seen).initial_seed())
+        x = vary(bytes_to_model(images), uniform).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = network(x)
-        loss = cross_entropy(logits.float(), data.labels[indices].to(device))
+        loss = cross_entropy(logits.float() + log_prior, data.labels[indices].to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -275,6 +287,14 @@ def train_judge(
 def one_cycle(progress: float) -> float:
     """Factor of the learning rate: 0 to 1 over ``WARM_UP`` of the training, then back to 0, linearly."""
     return min(progress / WARM_UP, (1 - progress) / (1 - WARM_UP))
+
+
+def augment_in_groups(images: Tensor, seed: int) -> Tensor:
+    """RandAugment of uint8 images (N, C, S, S), with a draw for each group of ``GROUP``, for it draws once per call."""
+    transform = RandAugment()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return torch.cat([transform(group) for group in images.split(GROUP)])
 
 
 def vary(images: Tensor, uniform: Tensor) -> Tensor:

@@ -109,6 +109,8 @@ def _train(config: TrainConfig, data: ImageSet, device: torch.device, say: Calla
         seed=config.seed + 1,  # not the run's seed, so that it differs from the judge that evaluates
         device=device,
         precision="bf16" if config.precision == "bf16" else "fp32",
+        balanced=True,
+        randaugment=True,
         say=lambda line: say(line.replace("judge", "classifier", 1)),
     )
 

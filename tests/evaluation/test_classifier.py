@@ -12,8 +12,10 @@ from semantic_aug.data.dataset import ImageSet, load_folder
 from semantic_aug.evaluation.classifier import (
     ARCHITECTURES,
     FIELDS,
+    GROUP,
     Judge,
     JudgeError,
+    augment_in_groups,
     one_cycle,
     resnet18,
     train_judge,
@@ -118,6 +120,32 @@ def test_training_repeats_bit_for_bit_and_leaves_the_global_generator_alone(fold
     assert not same(first, trained(1))
     assert first.accuracy is None
     assert not any(p.requires_grad for p in first.network.parameters())
+
+
+def test_a_balanced_judge_does_not_prefer_the_common_class(monkeypatch):
+    """All images are alike, so a judge can only learn how often each class occurs: one image in four is rare."""
+    linear = lambda channels, classes: torch.nn.Sequential(  # noqa: E731
+        torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(channels, classes)
+    )
+    monkeypatch.setitem(ARCHITECTURES, "linear", linear)
+    labels = torch.zeros(36, dtype=torch.int64).index_fill_(0, torch.arange(0, 36, 4), 1)
+    alike = ImageSet(torch.full((36, 1, 16, 16), 128, dtype=torch.uint8), labels, ["common", "rare"], [Path("x")] * 36)
+    options = {"architecture": "linear", "epochs": 60, "batch": 12}
+    plain, balanced = (train_judge(alike, balanced=each, say=lambda _: None, **options) for each in (False, True))
+    x = alike.batch(slice(0, 1))
+    assert_close(plain.probabilities(x)[0], torch.tensor([0.75, 0.25]), atol=0.05, rtol=0)
+    assert_close(balanced.probabilities(x)[0], torch.tensor([0.5, 0.5]), atol=0.05, rtol=0)
+
+
+def test_randaugment_is_drawn_for_each_group_and_repeats():
+    images = (torch.rand(3 * GROUP, 1, 32, 32) * 255).to(torch.uint8)
+    before = torch.get_rng_state()
+    first = augment_in_groups(images, 5)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, augment_in_groups(images, 5))
+    assert not torch.equal(first, augment_in_groups(images, 6))
+    again = augment_in_groups(images[:GROUP].repeat(3, 1, 1, 1), 5)
+    assert len({part.numpy().tobytes() for part in again.split(GROUP)}) > 1
 
 
 def test_what_cannot_be_trained_is_refused(folder):
