@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.classification.checkpoint import artifact_name
 from benchmarks.classification.store import append
 from benchmarks.report.markdown import make_table
 from semantic_aug import Artifact
@@ -90,19 +91,13 @@ def row(found: Plane, artifact: Artifact) -> list[str]:
         scale, digits = (1, 3) if name.startswith("draws") else (100, 1)
         mark = "" if gate["passed"] else f" (< {gate['goal'] * scale:g})"
         cells.append("not measured" if gate["value"] is None else f"{gate['value'] * scale:.{digits}f}{mark}")
-    return [name_of(artifact), strength, *cells]
+    return [artifact_name(artifact), strength, *cells]
 
 
 def comparison(rows: Sequence[Sequence[str]]) -> str:
     """Markdown, in percent except for distances."""
     head = ["checkpoint", "strength", "reconstruction agrees", "decode agrees", "detail agrees", "detail draws"]
     return make_table([*head, *(name for name in GATES)], rows)
-
-
-def name_of(artifact: Artifact) -> str:
-    """Of a run's folder, where the checkpoint's own is called "checkpoint"."""
-    folder = Path(artifact.directory or "in memory")
-    return folder.parent.name if folder.name == "checkpoint" else folder.name
 
 
 def judges_of(
@@ -145,7 +140,7 @@ def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) 
         embed=identity_embedding() if options.identity else None, seed=options.seed, say=_say,
     )  # fmt: skip
     line = {
-        "checkpoint": name_of(artifact), "fingerprint": artifact.fingerprint[:12], "network": asdict(network),
+        "checkpoint": artifact_name(artifact), "fingerprint": artifact.fingerprint[:12], "network": asdict(network),
         "training": artifact.training, "recommended": asdict(artifact.recommended),
         "reconstruction": artifact.reconstruction,
         "train": Path(options.train).name, "held_out": Path(options.held_out).name, "imbalance": options.imbalance,

@@ -5,6 +5,7 @@ labels. One of more images without their labels is a row of its own. One that sa
 get is refused, unless it is asked for, and its rows say so.
 """
 
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -33,6 +34,12 @@ def load_artifact(checkpoint: str, data: ImageSet, *, more_labels: bool = False)
             f"trains on {data.counts()}; train it on the same images, or pass --more-labels, and the rows say so"
         )
     return artifact
+
+
+def artifact_name(artifact: Artifact) -> str:
+    """The name of its directory, or of the run's where that is called "checkpoint"."""
+    directory = Path(artifact.directory or "in memory")
+    return directory.parent.name if directory.name == "checkpoint" else directory.name
 
 
 def compare_knowledge(artifact: Artifact, data: ImageSet) -> Knowledge:

@@ -8,6 +8,7 @@ from semantic_aug import Artifact
 from semantic_aug.model.recommended import MODES
 
 from .arms import Arm
+from .checkpoint import artifact_name
 
 # Raise it with every change that alters the result of a run: the training loop, the draws, the networks, the bases,
 # the arms, how data is cut and held out, or a figure. Runs of different versions are different runs.
@@ -73,9 +74,7 @@ def resolve(
     settings |= changed
     if arm.uses_checkpoint and artifact is not None:
         settings |= {name: getattr(artifact.recommended, name) for name, value in settings.items() if value is None}
-        directory = artifact.directory
-        name = directory.resolve().name if directory else "in memory"
-        settings |= {"checkpoint": name, "fingerprint": artifact.fingerprint[:12]}
+        settings |= {"checkpoint": artifact_name(artifact), "fingerprint": artifact.fingerprint[:12]}
     return {name: check_setting(name, value) for name, value in settings.items()}
 
 
