@@ -140,7 +140,8 @@ def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) 
         embed=identity_embedding() if options.identity else None, seed=options.seed, say=_say,
     )  # fmt: skip
     line = {
-        "checkpoint": artifact_name(artifact), "fingerprint": artifact.fingerprint[:12], "network": asdict(network),
+        "checkpoint": artifact_name(artifact), "note": options.note,
+        "fingerprint": artifact.fingerprint[:12], "network": asdict(network),
         "training": artifact.training, "recommended": asdict(artifact.recommended),
         "reconstruction": artifact.reconstruction,
         "train": Path(options.train).name, "held_out": Path(options.held_out).name, "imbalance": options.imbalance,
@@ -174,6 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--identity", action="store_true", help="of faces: pip install dlib-bin face_recognition_models; some minutes")
     add("--pictures", metavar="DIR", type=Path, help="also draw a NAME.png of each checkpoint there")
     add("--cache", metavar="DIR", help="keep decoded images there")
+    add("--note", metavar="TEXT", default="", help="what is special about the checkpoints, for the report")
     add("--seed", metavar="S", type=int, default=0)
     add("--json", metavar="FILE", type=Path, default=RESULTS, help="a line is added for each checkpoint "
         "(default: results/screens.jsonl)")  # fmt: skip

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.classification import store
 
-from . import artifacts, classification, expansion, forest, short, speed
+from . import artifacts, classification, expansion, forest, screens, short, speed
 from .claims import ROOT, check_claims, collect_claims
 from .markdown import fill_block
 from .rows import group_runs, read_short
@@ -62,6 +62,7 @@ def make_reports(groups: Sequence[classification.Group], output: Path, *, write:
         "speed": speed.make_report(),
         "expansion": expansion.make_report(),
         "artifacts": artifacts.make_report(),
+        "screens": screens.make_report(),
     }
     stale = []
     output.mkdir(parents=True, exist_ok=True)
