@@ -1,13 +1,17 @@
 """Samples: which leaves of a nested structure are images, which are not allowed, and their leading dimensions."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Any
 
 import PIL.Image
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten
 from torchvision import tv_tensors
+from torchvision.datasets.folder import IMG_EXTENSIONS
 from torchvision.transforms.v2 import functional as F
 
 EXPLICIT = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
@@ -49,6 +53,54 @@ def check_no_geometry(flat_inputs: Sequence[Any]) -> None:
                 f"a sample with {type(leaf).__name__} was given; a decoded image has another pose or identity, so "
                 f"boxes, masks and keypoints would no longer fit it. Augment images that have class labels only"
             )
+
+
+def check_no_unseen_image(flat_inputs: Sequence[Any]) -> None:
+    """Raise TypeError if a leaf of a sample without images looks like one that would go unnoticed."""
+    for leaf in flat_inputs:
+        advice = _advice(leaf)
+        if advice is not None:
+            shape = f" of shape {tuple(leaf.shape)}" if hasattr(leaf, "shape") else ""
+            raise TypeError(f"found no image in the sample, only a {type(leaf).__name__}{shape}; {advice}")
+
+
+def _advice(leaf: Any) -> str | None:
+    """What to do with a leaf that is, names or holds an image. None if it does not."""
+    if leaf is None:
+        return "an image was expected in its place (cv2.imread returns None for a file that it cannot read)"
+    if F.is_pure_tensor(leaf) and leaf.ndim >= 2:
+        if leaf.ndim == 2:
+            return "pass images as (C, H, W), with image.unsqueeze(0)"
+        return f"expected an image of dtype uint8 or floating point, got {leaf.dtype}"
+    if not isinstance(leaf, Tensor) and getattr(leaf, "ndim", 0) >= 2:
+        return (
+            "convert it with torchvision.transforms.v2.functional.to_image, a batch with torch.from_numpy and permute"
+        )
+    if isinstance(leaf, str | Path) and str(leaf).lower().endswith(IMG_EXTENSIONS):
+        return 'open the file first, with PIL.Image.open(path).convert("RGB")'
+    if isinstance(leaf, Mapping) and _holds_image(dict(leaf)):
+        return "pass dict(sample), because only dictionaries are searched for images"
+    if is_dataclass(leaf) and not isinstance(leaf, type) and _holds_image(vars(leaf)):
+        return "pass its image and label, or vars(sample)"
+    return None
+
+
+def _holds_image(sample: Any) -> bool:
+    flat, _ = tree_flatten(sample)
+    return any(isinstance(leaf, EXPLICIT) or _advice(leaf) for leaf in flat)
+
+
+def columns_as_rows(sample: Any) -> list[dict[Any, Any]] | None:
+    """The samples in a dictionary of lists, such as Hugging Face's batches. None if ``sample`` is no such dictionary.
+
+    All values must be lists of one length, and images among them.
+    """
+    if not isinstance(sample, dict) or not all(isinstance(column, list) for column in sample.values()):
+        return None
+    lengths = {len(column) for column in sample.values()}
+    if len(lengths) != 1 or not _holds_image(sample):
+        return None
+    return [dict(zip(sample, row, strict=True)) for row in zip(*sample.values(), strict=True)]
 
 
 def leading_shape(image: Any) -> tuple[int, ...]:

@@ -3,51 +3,115 @@
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import is_pure_tensor
+from torchvision.tv_tensors import TVTensor
+
+KEYS = ("labels", "label", "targets", "target", "class", "cls")  # where a mapping has its labels
 
 
 def default_labels(sample: Any) -> Any:
     """Find the labels of ``(image, labels, ...)`` or of a mapping, as v2.MixUp does. Returns None if there are none.
 
-    In a tuple or list, the second element is used: a plain tensor, an integer, or a mapping that holds labels. In a
-    mapping, the value of the key "labels" (in any case) is used, or else that of the first key that contains "label".
+    In a tuple or list, they are the second element, or in it if that is a mapping. In a mapping, they are the value of
+    the first of the keys "labels", "label", "targets", "target", "class" and "cls" (in any case), or else of the key
+    that contains "label". Raises ValueError if several keys contain it.
     """
     found = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else sample
     if isinstance(found, Mapping):
-        keys = [key for key in found if isinstance(key, str) and "label" in key.casefold()]
-        keys.sort(key=lambda key: key.casefold() != "labels")  # stable: "labels" first, then in order
-        found = found[keys[0]] if keys else None
+        found = _in_mapping(found)
     elif found is sample:  # an image on its own
         return None
-    is_label = is_pure_tensor(found) or (isinstance(found, Integral) and not isinstance(found, bool))
-    return found if is_label else None
+    first = found[0] if isinstance(found, tuple | list) and found else found
+    image = isinstance(first, PIL.Image.Image | TVTensor) or (is_pure_tensor(first) and first.ndim >= 3)
+    return None if image or isinstance(first, Mapping) else found
 
 
-def as_class_indices(labels: Any, shape: tuple[int, ...], num_classes: int) -> Tensor:
+def _in_mapping(mapping: Mapping[Any, Any]) -> Any:
+    keys = {key.casefold(): key for key in mapping if isinstance(key, str)}
+    for name in KEYS:
+        if name in keys:
+            return mapping[keys[name]]
+    containing = [key for name, key in keys.items() if "label" in name]
+    if len(containing) > 1:
+        raise ValueError(f"several keys could hold the labels: {', '.join(containing)}; pass labels_getter=")
+    return mapping[containing[0]] if containing else None
+
+
+def as_class_indices(labels: Any, shape: tuple[int, ...], classes: Sequence[str]) -> Tensor:
     """Convert the labels of a sample to class indices, int64 with the images' leading shape, on the CPU.
 
-    Labels may be an integer, integers of that shape, or soft labels (*shape, num_classes), where the largest value
-    determines the class. Raises TypeError for another type, and ValueError for another shape.
+    Labels may be numbers, names in ``classes``, lists, arrays or tensors of these. They are class indices of that
+    shape, or soft labels (*shape, K) with rows that sum to 1, where the largest value determines the class. Raises
+    TypeError for another type, and ValueError for another shape, an unknown name, or rows that do not sum to 1.
     """
-    if isinstance(labels, Integral):  # numpy's too
-        labels = torch.tensor(int(labels), device="cpu")
-    if not isinstance(labels, Tensor):
-        raise TypeError(f"labels must be a tensor or an int, got {type(labels).__name__}; pass labels_getter=")
-    if labels.is_floating_point():
-        if labels.ndim == 0 or labels.shape != (*shape, num_classes):
+    table = labels.detach().cpu() if isinstance(labels, Tensor) else _as_tensor(labels, classes)
+    if table.dtype == torch.bool or table.is_complex():
+        raise _no_labels(labels)
+    if shape == () and table.numel() == 1:
+        table = table.reshape(())
+    if table.shape == (*shape, len(classes)):
+        sums = table.double().sum(-1)
+        if ((sums - 1).abs() > 1e-2).any() or (table < 0).any():
             raise ValueError(
-                f"soft labels must have shape {(*shape, num_classes)}, got {tuple(labels.shape)}; class indices are "
-                f"integers (labels.long())"
+                f"soft labels must be rows that sum to 1, got sums from {float(sums.min()):.3g} to "
+                f"{float(sums.max()):.3g}; an image of several classes has no covariance of its own"
             )
-        labels = labels.argmax(-1)
-    elif labels.shape != shape:
-        raise ValueError(f"expected one label for each image, of shape {shape}, got labels of {tuple(labels.shape)}")
-    return labels.detach().to("cpu", torch.int64)
+        return table.argmax(-1)
+    if table.is_floating_point() and (table.shape != shape or (table != table.round()).any()):
+        raise ValueError(
+            f"soft labels must have shape {(*shape, len(classes))}, got {tuple(table.shape)}; class indices are "
+            f"integers (labels.long())"
+        )
+    if table.shape != shape:
+        raise ValueError(f"expected one label for each image, of shape {shape}, got labels of {tuple(table.shape)}")
+    return table.to(torch.int64)
+
+
+def are_named(labels: Any) -> bool:
+    """Whether labels are names and not numbers."""
+    return not isinstance(labels, Tensor) and np.asarray(labels).dtype.kind in "UO"
+
+
+def _as_tensor(labels: Any, classes: Sequence[str]) -> Tensor:
+    """Numbers, or names in ``classes``, of any shape as a tensor on the CPU."""
+    try:
+        array = np.asarray(labels)
+    except ValueError:  # lists of different lengths
+        array = np.empty(0, dtype=object)
+    if array.size and array.dtype.kind in "UO" and are_names(array.flatten().tolist()):
+        names, places = np.unique(array.astype(str), return_inverse=True)
+        return label_table(names.tolist(), classes)[torch.from_numpy(places.reshape(array.shape))]
+    if array.dtype.kind not in "iuf":
+        raise _no_labels(labels)
+    return torch.from_numpy(array.astype(np.float64 if array.dtype.kind == "f" else np.int64))
+
+
+def _no_labels(labels: Any) -> TypeError:
+    return TypeError(
+        f"labels must be class indices or names, got {type(labels).__name__} {labels!s:.60}; pass labels_getter= to "
+        f"find them, or labels_getter=None if there are none"
+    )
+
+
+def label_column(labels: Any) -> Tensor:
+    """The labels of a data set, (N,), from a tensor, an array, a list or a pandas Series.
+
+    Names are numbered in sorted order, and whole numbers become int64.
+    """
+    if isinstance(labels, Tensor):
+        return labels
+    array = np.asarray(labels)
+    if array.dtype.kind in "UO" and are_names(array.tolist()):
+        return torch.from_numpy(np.unique(array.astype(str), return_inverse=True)[1])
+    if array.dtype.kind == "f" and (array == array.round()).all():
+        array = array.astype(np.int64)
+    return torch.from_numpy(np.array(array, dtype=None if array.dtype.kind in "bf" else np.int64))
 
 
 def indices_by_class(labels: Tensor, classes: int = 0) -> tuple[Tensor, ...]:
@@ -76,6 +140,22 @@ def class_key(name: str) -> str:
 def are_names(value: Any) -> bool:
     """Whether ``value`` is a list or tuple of names."""
     return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def class_names(value: Any) -> list[str]:
+    """Class names in label order as a list.
+
+    ``value`` is a list, a tuple, an array, a pandas Series or Index, or a mapping from names to 0..K-1 such as
+    ``class_to_idx``. Synonyms in a tuple are joined. Raises ValueError for anything else.
+    """
+    names = value.tolist() if hasattr(value, "tolist") else value
+    if isinstance(value, Mapping) and sorted(value.values()) == list(range(len(value))):
+        names = sorted(value, key=value.__getitem__)
+    if isinstance(names, list | tuple):
+        names = [", ".join(each) if isinstance(each, tuple) and are_names(each) else each for each in names]
+    if not are_names(names):
+        raise ValueError(f"classes must be the names of your classes in label order, got {value!r:.80}")
+    return list(names)
 
 
 def same_names(names: Sequence[str], others: Sequence[str]) -> bool:

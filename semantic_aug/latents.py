@@ -15,7 +15,7 @@ from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._files import FileError, Spec, raising, read_tensors
 from semantic_aug._io import save_with_digest
-from semantic_aug._samples import image_positions
+from semantic_aug._samples import check_no_unseen_image, image_positions
 from semantic_aug.functional import model_input
 from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
 from semantic_aug.model.artifact import Artifact
@@ -273,6 +273,8 @@ class _Images(Dataset):
         """The image as the data set returns it, converted to float32 (1 or 3, H, W) in [0, 1]."""
         flat, _ = tree_flatten(self.data[index])
         positions = image_positions(flat)
+        if not positions:
+            check_no_unseen_image(flat)
         if len(positions) != 1:
             raise ValueError(f"expected samples with one image, sample {index} has {len(positions)}")
         image = flat[positions[0]]

@@ -7,9 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
-from torch.utils.data import ConcatDataset, Subset
 
-from semantic_aug.labels import are_names
+from semantic_aug._datasets import dataset_classes
 from semantic_aug.latents import LatentCache, LatentsError, split_index
 from semantic_aug.transform import SemanticAugmentBatch
 
@@ -35,8 +34,9 @@ class SemanticLoader:
     """Wrap a DataLoader of tuples, lists or mappings and yield its batches, augmented, on ``device``.
 
     On a GPU, the next batch is copied and augmented on a side stream while the current one is used for training. Give
-    the DataLoader ``pin_memory=True``. If the data set has ``classes``, its labels are mapped to the checkpoint's
-    classes by name, unless ``augment`` has its own ``classes``.
+    the DataLoader ``pin_memory=True``. If the data set names its classes (``classes``, ``class_to_idx``, or the
+    ``ClassLabel`` of Hugging Face), its labels are mapped to the checkpoint's by name, unless ``augment`` has its own
+    ``classes``. A ``target_transform`` is taken into account.
 
     Args:
         loader: a DataLoader, or any iterable of batches.
@@ -49,7 +49,9 @@ class SemanticLoader:
 
     An epoch is counted each time the loader is iterated, unless ``set_epoch`` is called. ``len()``, ``dataset``,
     ``batch_size``, ``sampler`` and the other settings of a DataLoader are those of ``loader``. Raises ValueError for
-    ``clean_epochs`` without ``epochs``, and LatentsError if the latents belong to another checkpoint than ``augment``.
+    ``clean_epochs`` without ``epochs``, for classes that the checkpoint does not know, and if the parts of a
+    ``ConcatDataset`` number their classes differently. Raises LatentsError if the latents belong to another checkpoint
+    than ``augment``.
 
     Example::
 
@@ -76,7 +78,7 @@ class SemanticLoader:
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.loader = loader
-        self.augment = _with_classes(augment, _classes(getattr(loader, "dataset", None)))
+        self.augment = _with_classes(augment, getattr(loader, "dataset", None))
         self.device = torch.device(device)
         self.clean_epochs, self.epochs = clean_epochs, epochs
         self.latents = latents
@@ -154,24 +156,10 @@ def _recorded(leaf: Any, stream: torch.cuda.Stream) -> Any:
     return leaf
 
 
-def _classes(dataset: Any) -> Any:
-    """The ``classes`` of a data set or of its parts. None if there are none, or if the parts differ."""
-    while isinstance(dataset, Subset):
-        dataset = dataset.dataset
-    if isinstance(dataset, ConcatDataset):
-        first, *others = map(_classes, dataset.datasets)
-        return first if all(other == first for other in others) else None
-    return getattr(dataset, "classes", None)
-
-
-def _with_classes(augment: SemanticAugmentBatch, classes: Any) -> SemanticAugmentBatch:
-    if classes is None or augment.classes is not None:
+def _with_classes(augment: SemanticAugmentBatch, dataset: Any) -> SemanticAugmentBatch:
+    classes = dataset_classes(dataset) if augment.classes is None else None
+    if classes is None:
         return augment
-    if not are_names(classes):
-        raise ValueError(
-            f"the data set's classes are {classes!r:.80}, not a list of names; pass classes= to the augmentation, the "
-            f"checkpoint's names in the order of your labels"
-        )
     copied = copy.copy(augment)
     copied.classes = classes
     return copied

@@ -2,14 +2,17 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 import torch.distributed
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Dataset, Sampler, Subset, TensorDataset
+from torch.utils.data import Dataset, Sampler
 
+from semantic_aug._datasets import dataset_labels
 from semantic_aug._random import evenly
+from semantic_aug.labels import indices_by_class, label_column
+
+__all__ = ["ClassBalancedSampler", "dataset_labels"]
 
 
 class ClassBalancedSampler(Sampler[int]):
@@ -52,7 +55,7 @@ class ClassBalancedSampler(Sampler[int]):
                 f"labels must be class indices (N,), got a {type(labels).__name__}; pass its targets, or "
                 f"semantic_aug.sampling.dataset_labels(data)"
             )
-        table = torch.as_tensor(labels)
+        table = label_column(labels)
         if table.ndim != 1 or not len(table) or table.is_floating_point() or table.dtype == torch.bool:
             raise ValueError(f"labels must be class indices (N,), N >= 1, got {tuple(table.shape)} of {table.dtype}")
         if num_samples is not None and num_samples < 1:
@@ -66,7 +69,7 @@ class ClassBalancedSampler(Sampler[int]):
             raise ValueError(f"rank must lie in 0..{world_size - 1}, got {rank}")
         self.rank, self.world_size, self.seed, self.epoch = rank, world_size, seed, 0
         self.num_samples = math.ceil((num_samples or len(table)) / world_size) * world_size
-        self._members = [(table == label).nonzero().flatten() for label in table.unique()]
+        self._members = indices_by_class(table.cpu().unique(return_inverse=True)[1])
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration. Later iterations continue from there."""
@@ -78,29 +81,9 @@ class ClassBalancedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.epoch) % 2**63)
         self.epoch += 1
-        classes = evenly(torch.arange(len(self._members)), self.num_samples, generator)
-        indices = torch.empty(self.num_samples, dtype=torch.int64)
-        for label, members in enumerate(self._members):
-            positions = (classes == label).nonzero().flatten()
-            indices[positions] = evenly(members, len(positions), generator)
+        classes = evenly(torch.arange(len(self._members), device="cpu"), self.num_samples, generator)
+        positions = indices_by_class(classes, len(self._members))
+        drawn = [evenly(each, len(at), generator) for each, at in zip(self._members, positions, strict=True)]
+        indices = torch.empty(self.num_samples, dtype=torch.int64, device="cpu")
+        indices[torch.cat(positions)] = torch.cat(drawn)
         return iter(indices[self.rank :: self.world_size].tolist())
-
-
-def dataset_labels(dataset: Any) -> Tensor:
-    """Labels (N,) of a data set, found without loading an image.
-
-    Supports ``Subset``, ``ConcatDataset``, ``TensorDataset`` (its last tensor) and every data set with ``targets`` or
-    ``labels``, such as torchvision's. Raises TypeError for others.
-    """
-    if isinstance(dataset, Subset):
-        return dataset_labels(dataset.dataset)[torch.as_tensor(dataset.indices, dtype=torch.int64)]
-    if isinstance(dataset, ConcatDataset):
-        return torch.cat([dataset_labels(part) for part in dataset.datasets])
-    if isinstance(dataset, TensorDataset):
-        return dataset.tensors[-1]
-    for name in ("targets", "labels"):
-        if hasattr(dataset, name):
-            return torch.as_tensor(getattr(dataset, name))
-    raise TypeError(
-        f"{type(dataset).__name__} has neither targets nor labels; pass its labels to ClassBalancedSampler yourself"
-    )

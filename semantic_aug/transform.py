@@ -1,5 +1,6 @@
 """The transforms: per sample for torchvision pipelines, and label-aware per batch."""
 
+import copy
 import math
 import threading
 import warnings
@@ -20,10 +21,17 @@ from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._per_class import PerClass, check_per_class, look_up, per_class_table
 from semantic_aug._random import stratified
-from semantic_aug._samples import check_no_geometry, flatten_leading, image_positions, leading_shape
+from semantic_aug._samples import (
+    check_no_geometry,
+    check_no_unseen_image,
+    columns_as_rows,
+    flatten_leading,
+    image_positions,
+    leading_shape,
+)
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import check_channels, check_unit, denormalise, normalise, tensor_to_unit
-from semantic_aug.labels import are_names, as_class_indices, default_labels, label_table
+from semantic_aug.labels import are_named, as_class_indices, class_names, default_labels, label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import Domain
 from semantic_aug.model.format import read_config
@@ -35,6 +43,7 @@ from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
 
 DEFAULT_CHECKPOINT = "fer2013-48"
+LISTED = 12  # classes that a message names one by one
 KNOWN = ("mu", "reconstruction")  # a cache may provide these, so that they need not be computed
 LabelsGetter = Callable[[Any], Any] | Literal["default"] | None
 
@@ -91,10 +100,12 @@ class SemanticTransform(v2.Transform):
                 labels.
             mode: "decode" (the paper's G(z')) or "detail" (x + G(z') - G(mu)). None uses the checkpoint's
                 recommendation.
-            labels_getter: how to find the labels in a sample: "default" (the second element, or the key "labels", or
-                a key that contains "label"), a callable that takes the sample, or None (no labels).
-            classes: class names of the data set in label order. Labels are then mapped to the checkpoint's classes by
-                name, ignoring case. Without it, label i is the checkpoint's class i.
+            labels_getter: how to find the labels in a sample: "default" (the second element, or one of the keys
+                "labels", "label", "targets", "target", "class" and "cls", or the key that contains "label"), a callable
+                that takes the sample, or None (no labels). Labels are class indices, class names or soft labels.
+            classes: class names of the data set in label order, or its ``class_to_idx``. Labels are then mapped to the
+                checkpoint's classes by name, ignoring case. Without it, label i is the checkpoint's class i, and a
+                warning says so once.
             mean, std: the arguments of ``Normalize``, if it comes before this transform.
             generator: a CPU generator for all randomness (None: torch's global generator). In a DataLoader worker, its
                 seed is combined with the worker's.
@@ -109,7 +120,8 @@ class SemanticTransform(v2.Transform):
         Raises:
             ValueError: settings out of range, classes or labels that the checkpoint does not know, or float images
                 outside [0, 1].
-            TypeError: boxes, masks or keypoints, or an image of another dtype or mode.
+            TypeError: boxes, masks or keypoints, an image of another dtype or mode, labels that are neither numbers nor
+                names, or a sample in which no image is found but something that looks like one, such as an array.
             RuntimeError: CUDA in a DataLoader worker, or ``compile=True`` and the compiler fails.
         """
         super().__init__()
@@ -130,6 +142,7 @@ class SemanticTransform(v2.Transform):
         # In shared memory, so that changes reach persistent workers.
         self._enabled = torch.tensor(True, device="cpu").share_memory_()
         self._domain_decided = torch.tensor(not domain_check, device="cpu").share_memory_()
+        self._positions_said = torch.tensor(False, device="cpu").share_memory_()
         # A Hub checkpoint is downloaded only here, so that all workers find the same commit in the cache. A wrong path
         # raises here and not in a worker. An artifact on a GPU is copied here because workers cannot do that.
         self._checkpoint = checkpoint.to("cpu") if isinstance(checkpoint, Artifact) else pin(checkpoint)
@@ -152,9 +165,7 @@ class SemanticTransform(v2.Transform):
 
     @classes.setter
     def classes(self, value: Sequence[str] | None) -> None:
-        if value is not None and not are_names(value):
-            raise ValueError(f"classes must be the names of your classes in label order, got {value!r:.200}")
-        self._classes = None if value is None else list(value)
+        self._classes = None if value is None else class_names(value)
         self._make_tables()
 
     def _make_tables(self) -> None:
@@ -188,7 +199,7 @@ class SemanticTransform(v2.Transform):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for flag in (self._enabled, self._domain_decided):
+        for flag in (self._enabled, self._domain_decided, self._positions_said):
             flag.share_memory_()
         if isinstance(self._generator, bytes):
             stored = torch.tensor(list(self._generator), dtype=torch.uint8, device="cpu")
@@ -246,7 +257,13 @@ class SemanticTransform(v2.Transform):
         Pass ``latents`` of the same images from a ``LatentCache`` so that they need not be encoded.
         """
         sample = inputs[0] if len(inputs) == 1 else inputs
-        return self.apply(sample, self.draw(sample, latents))
+        rows = columns_as_rows(sample)
+        if rows is None:
+            return self.apply(sample, self.draw(sample, latents))
+        columns: Any = copy.copy(sample)
+        augmented = [self.forward(row) for row in rows]
+        columns.update({name: [row[name] for row in augmented] for name in columns})
+        return columns
 
     def draw(self, sample: Any, latents: Mapping[str, Tensor] | None = None) -> dict[str, Any] | None:
         """Check a sample, find its labels and draw its random numbers, all on the CPU.
@@ -258,11 +275,10 @@ class SemanticTransform(v2.Transform):
         flat, _ = tree_flatten(sample)
         self.check_inputs(flat)
         images = [flat[position] for position in image_positions(flat)]
+        if not images:
+            check_no_unseen_image(flat)
         labels = self.labels_of(sample, images)
         if not images:
-            for leaf in flat:
-                if F.is_pure_tensor(leaf) and leaf.ndim >= 3:
-                    tensor_to_unit(leaf)  # raises TypeError, or else an integer image would be ignored silently
             return None
         params = self.make_params(images)
         if labels is not None:
@@ -281,7 +297,25 @@ class SemanticTransform(v2.Transform):
             found = default_labels(sample) if self._labels_getter == "default" else None
         if found is None or not images:
             return None
-        return self.class_indices(as_class_indices(found, leading_shape(images[0]), len(self._table)))
+        names = self._known if self._classes is None else self._classes
+        labels = self.class_indices(as_class_indices(found, leading_shape(images[0]), names))
+        if self._classes is None and not are_named(found):
+            self._say_positions()
+        return labels
+
+    def _say_positions(self) -> None:
+        """Warn once that labels go by their numbers, because nobody has said what they mean."""
+        if self._positions_said or self._known == [str(label) for label in range(len(self._known))]:
+            return
+        self._positions_said.fill_(True)
+        meaning = ", ".join(f"{label} {name}" for label, name in enumerate(self._known[:LISTED]))
+        meaning += ", ..." * (len(self._known) > LISTED)
+        warnings.warn(
+            f"no class names are known, so labels are taken to be the checkpoint's ({meaning}); pass "
+            f"classes=dataset.classes, your names in label order",
+            UserWarning,
+            stacklevel=2,
+        )
 
     def class_indices(self, labels: Tensor) -> Tensor:
         """Check the data set's labels and map them to the artifact's class indices, int64 on the CPU."""
@@ -478,8 +512,9 @@ class SemanticAugment(SemanticTransform):
     The input may be a PIL image ("L" or "RGB"), a uint8 tensor, a float tensor in [0, 1], a ``tv_tensors.Image`` or a
     ``Video``, of any size and with any leading dimensions, in any structure that v2 accepts. The output has the same
     type, dtype, device, size and structure. In a batch (..., C, H, W), each image is drawn independently. The frames of
-    a video share one draw, and so do several images of one sample. Anything that is not an image is returned as the
-    same object.
+    a video share one draw, and so do several images of one sample. In a dictionary of lists of one length, as Hugging
+    Face's ``with_transform`` passes it, each row is a sample of its own. Anything that is not an image is returned as
+    the same object.
 
     Example::
 
@@ -494,9 +529,10 @@ class SemanticAugmentBatch(SemanticTransform):
 
     Call it like ``v2.MixUp``: ``images, labels = augment(images, labels)``, or with a tuple, a list or a mapping. Each
     image is drawn independently. Only the chosen ones are encoded and decoded, on the device of the batch. ``images``
-    are (B, C, H, W), uint8 or float in [0, 1]. Labels are int64 (B,), or soft (B, K), where the largest value
-    determines the class. It also works in ``collate_fn``. ``augment(images, labels, latents=cache[index])`` skips the
-    encoder, see ``LatentCache``. Raises ValueError if a batch has no labels.
+    are (B, C, H, W), uint8 or float in [0, 1]. Labels are class indices or names (B,), or soft (B, K) with rows that
+    sum to 1, where the largest value determines the class. It also works in ``collate_fn``.
+    ``augment(images, labels, latents=cache[index])`` skips the encoder, see ``LatentCache``. Raises ValueError if a
+    batch has no labels.
 
     Example::
 
@@ -513,11 +549,9 @@ class SemanticAugmentBatch(SemanticTransform):
             )
         labels = super().labels_of(sample, images)
         if labels is None:
-            second = sample[1] if isinstance(sample, tuple | list) and len(sample) > 1 else None
-            got = "" if second is None else f" (its second element is a {type(second).__name__})"
             raise ValueError(
-                f"found no labels in the batch{got}; call augment(images, labels) with a tensor of labels, or pass "
-                f"labels_getter= to find them"
+                "found no labels in the batch; call augment(images, labels) with a tensor of labels, or pass "
+                "labels_getter= to find them"
             )
         return labels
 

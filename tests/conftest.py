@@ -162,6 +162,7 @@ def hub(tmp_path, monkeypatch):
 def no_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "no class names are known", UserWarning)
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)  # on a machine with one core
         yield
 

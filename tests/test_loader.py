@@ -106,11 +106,11 @@ def test_classes_behind_subsets_caches_and_parts():
         assert SemanticLoader(DataLoader(dataset), augment).augment.classes == names
         assert dataset_labels(dataset)[:3].tolist() == [0, 1, 2]
     other.classes = CLASSES
-    assert SemanticLoader(DataLoader(ConcatDataset([cut, other])), augment).augment.classes is None
-    for classes in (3, [("a", "b")]):
-        data.classes = classes
-        with pytest.raises(ValueError, match="not a list of names; pass classes= to the augmentation"):
-            SemanticLoader(DataLoader(data), augment)
+    with pytest.raises(ValueError, match="number their classes differently"):
+        SemanticLoader(DataLoader(ConcatDataset([cut, other])), augment)
+    data.classes = 3
+    with pytest.raises(ValueError, match="classes must be the names of your classes in label order, got 3"):
+        SemanticLoader(DataLoader(data), augment)
 
 
 def test_the_users_generator_goes_on_when_classes_were_mapped():

@@ -232,7 +232,7 @@ def test_labels_that_the_artifact_does_not_know_are_refused(label):
             r"expected one label for each image, of shape \(2,\), got labels of \(3,\)",
         ),
         (torch.rand(2, 4), ValueError, r"soft labels must have shape \(2, 3\), got \(2, 4\)"),
-        (torch.tensor([0.0, 1.0]), ValueError, "soft labels must have shape"),
+        (torch.tensor([0.5, 1.0]), ValueError, "soft labels must have shape"),
     ],
 )
 def test_labels_of_a_wrong_shape_are_refused(labels, error, message):
@@ -241,8 +241,8 @@ def test_labels_of_a_wrong_shape_are_refused(labels, error, message):
 
 
 def test_a_labels_getter_must_give_labels():
-    with pytest.raises(TypeError, match="labels must be a tensor or an int, got str"):
-        transform(labels_getter=lambda sample: "angry")(grey())
+    with pytest.raises(TypeError, match="labels must be class indices or names, got dict"):
+        transform(labels_getter=lambda sample: {})(grey())
 
 
 @pytest.mark.parametrize("form", ["sequence", "mapping", "mapping without case"])
@@ -342,7 +342,6 @@ def test_pixels_that_are_not_finite_are_refused():
 @pytest.mark.parametrize(
     ("image", "error", "message"),
     [
-        (torch.rand(8, 8), None, None),  # no image: comes back
         (torch.rand(4, 8, 8), ValueError, "1 or 3 channels, got 4"),
         (tv_tensors.Image(torch.zeros(3, 8, 8, dtype=torch.int32)), TypeError, "uint8 or floating point"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), TypeError, "uint8 or floating point"),
@@ -618,6 +617,7 @@ class Collate:
     def __call__(self, samples):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
+            warnings.filterwarnings("ignore", "no class names are known")
             batch = self.augment(torch.utils.data.default_collate(samples))
         with open(self.path, "a") as file:
             file.writelines("warned\n" for _ in caught)

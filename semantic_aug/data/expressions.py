@@ -9,13 +9,13 @@ from pathlib import Path
 import PIL.Image
 from torch import Tensor
 
+from semantic_aug._datasets import FER2013
 from semantic_aug._files import FileError, below, read_bytes
 from semantic_aug.data.folder import is_image
 from semantic_aug.data.source import DataError, Source, name_classes, one_line
 from semantic_aug.images import file_to_bytes, pil_to_bytes
 
 # In the order of the published labels.
-FER2013 = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
 

@@ -8,7 +8,7 @@ from typing import Any
 import PIL.Image
 from torch import Tensor
 
-from semantic_aug.data.expressions import FER2013
+from semantic_aug._datasets import dataset_classes
 from semantic_aug.data.source import DataError, Source, name_classes, one_line
 from semantic_aug.images import pil_to_bytes
 
@@ -40,11 +40,7 @@ def open_torchvision(name: str, split: str | None, root: Path) -> Source:
     origin = f"torchvision:{name}" + (f"/{split}" if split else "")
     dataset = _construct(known[name], arguments, "download" in parameters, origin)
 
-    names = getattr(dataset, "classes", None) or getattr(dataset, "categories", None)
-    names = names or (FER2013 if name == "FER2013" else None)
-    if names is not None:  # ImageNet has a tuple of synonyms for each class
-        names = [each if isinstance(each, str) else ", ".join(each) for each in names]
-    classes, labels = name_classes(origin, _find_labels(dataset), names)
+    classes, labels = name_classes(origin, _find_labels(dataset), dataset_classes(dataset))
 
     def read(number: int, channels: int | None, size: int | None) -> Tensor:
         picture = dataset[number][0]
