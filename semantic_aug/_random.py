@@ -16,8 +16,8 @@ def seeded(*key: int | str) -> torch.Generator:
 def evenly(values: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """Draw ``count`` of ``values`` (at least one) in random order, so that their frequencies differ by at most 1."""
     rounds = -(-count // len(values))
-    shuffled = [values[torch.randperm(len(values), generator=generator)] for _ in range(rounds)]
-    return torch.cat([values[:0], *shuffled])[:count]
+    shuffled = [values[torch.randperm(len(values), generator=generator, device="cpu")] for _ in range(rounds)]
+    return (shuffled[0] if rounds == 1 else torch.cat([values[:0], *shuffled]))[:count]
 
 
 def stratified(shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:

@@ -1,14 +1,17 @@
 """A DataLoader's batches, moved to a device and augmented there."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 
 from semantic_aug._datasets import dataset_classes
+from semantic_aug._distributed import rank_and_world
 from semantic_aug.latents import LatentCache, LatentsError, split_index
 from semantic_aug.transform import SemanticAugmentBatch
 
@@ -47,11 +50,15 @@ class SemanticLoader:
         latents: cached latents, so that images need not be encoded. The DataLoader must then load
             ``latents.dataset(data)``. The indices at the end of its batches are removed.
 
-    An epoch is counted each time the loader is iterated, unless ``set_epoch`` is called. ``len()``, ``dataset``,
-    ``batch_size``, ``sampler`` and the other settings of a DataLoader are those of ``loader``. Raises ValueError for
+    An epoch is counted each time the loader has been iterated to its end, unless ``set_epoch`` is called, as it should
+    be with several processes. With ``clean_epochs``, a warning says so if an iteration was not finished. For
+    accelerate, wrap what ``accelerator.prepare`` returns for the DataLoader. ``len()``, ``dataset``, ``batch_size``,
+    ``sampler`` and the other settings of a DataLoader are those of ``loader``.
+
+    Raises ValueError for
     ``clean_epochs`` without ``epochs``, for classes that the checkpoint does not know, and if the parts of a
     ``ConcatDataset`` number their classes differently. Raises LatentsError if the latents belong to another checkpoint
-    than ``augment``.
+    than ``augment``, and RuntimeError if each of several processes would iterate over all images.
 
     Example::
 
@@ -82,7 +89,7 @@ class SemanticLoader:
         self.device = torch.device(device)
         self.clean_epochs, self.epochs = clean_epochs, epochs
         self.latents = latents
-        self.epoch = 0
+        self.epoch, self._unfinished = 0, False
 
     def __getattr__(self, name: str) -> Any:
         if name in FORWARDED:
@@ -94,11 +101,10 @@ class SemanticLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration, also in the loader's samplers."""
-        self.epoch = epoch
-        sampler, batch_sampler = (getattr(self.loader, name, None) for name in ("sampler", "batch_sampler"))
-        for part in (self.loader, sampler, batch_sampler, getattr(batch_sampler, "sampler", None)):
+        self.epoch, self._unfinished = epoch, False
+        for part in _parts(self.loader):
             if hasattr(part, "set_epoch"):
-                part.set_epoch(epoch)  # type: ignore[union-attr]
+                part.set_epoch(epoch)
 
     @property
     def clean(self) -> bool:
@@ -106,8 +112,16 @@ class SemanticLoader:
         return bool(self.clean_epochs) and self.epoch >= (self.epochs or 0) - self.clean_epochs
 
     def __iter__(self) -> Iterator[Any]:
-        clean = self.clean
-        self.epoch += 1
+        _check_split(self.loader)
+        clean, epoch = self.clean, self.epoch
+        if self.clean_epochs and self._unfinished:
+            warnings.warn(
+                f"the last iteration was not finished, so this is taken to be epoch {epoch} again; call "
+                f"set_epoch(epoch) before each epoch",
+                UserWarning,
+                stacklevel=2,
+            )
+        self._unfinished = True
         if self.latents is not None and self.latents.fingerprint != self.augment.artifact.fingerprint:
             raise LatentsError("the latents are not those of the augmentation's checkpoint; encode the data set again")
 
@@ -121,8 +135,14 @@ class SemanticLoader:
             return self.augment.apply(tree_map(self._move, batch), params)
 
         if self.device.type == "cuda":
-            return _prefetched(self.loader, prepare, self.device)
-        return map(prepare, self.loader)
+            return self._counted(_prefetched(self.loader, prepare, self.device), epoch)
+        return self._counted(map(prepare, self.loader), epoch)
+
+    def _counted(self, batches: Iterator[Any], epoch: int) -> Iterator[Any]:
+        """Count the epoch after its last batch, unless it was set meanwhile."""
+        yield from batches
+        if self.epoch == epoch:
+            self.epoch, self._unfinished = epoch + 1, False
 
     def _move(self, leaf: Any) -> Any:
         # An asynchronous copy from a GPU to the CPU could be read before it is complete.
@@ -154,6 +174,25 @@ def _recorded(leaf: Any, stream: torch.cuda.Stream) -> Any:
     if isinstance(leaf, Tensor) and leaf.is_cuda:
         leaf.record_stream(stream)
     return leaf
+
+
+def _parts(loader: Any) -> Iterator[Any]:
+    """A loader, its samplers and theirs."""
+    yield loader
+    for name in ("batch_sampler", "sampler"):
+        if getattr(loader, name, None) is not None:
+            yield from _parts(getattr(loader, name))
+
+
+def _check_split(loader: Any) -> None:
+    """Raise RuntimeError if there are several processes and a DataLoader gives all images to each of them."""
+    processes = rank_and_world()[1]
+    if processes > 1 and type(loader) is DataLoader and type(loader.batch_sampler) is BatchSampler:
+        if type(loader.batch_sampler.sampler) in (RandomSampler, SequentialSampler):
+            raise RuntimeError(
+                f"each of {processes} processes would iterate over all images; give the DataLoader a "
+                f"ClassBalancedSampler or DistributedSampler, or wrap what accelerator.prepare(loader) returns"
+            )
 
 
 def _with_classes(augment: SemanticAugmentBatch, dataset: Any) -> SemanticAugmentBatch:

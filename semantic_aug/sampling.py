@@ -1,18 +1,27 @@
 """Class-balanced sampling in one process or several."""
 
 import math
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.distributed
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from semantic_aug._datasets import dataset_labels
+from semantic_aug._distributed import rank_and_world
 from semantic_aug._random import evenly
 from semantic_aug.labels import indices_by_class, label_column
 
 __all__ = ["ClassBalancedSampler", "dataset_labels"]
+
+# Modules that iterate over another sampler, to give each process its share of it.
+SPLITTERS = (
+    "accelerate.data_loader",
+    "lightning.fabric.utilities.distributed",
+    "lightning_fabric.utilities.distributed",
+)
 
 
 class ClassBalancedSampler(Sampler[int]):
@@ -29,8 +38,14 @@ class ClassBalancedSampler(Sampler[int]):
         rank, world_size: this process and the number of processes (None: those of ``torch.distributed`` if it is
             initialised, else 0 and 1).
 
-    An epoch is counted each time the sampler is iterated, unless ``set_epoch`` is called. A resumed training must call
-    it. Raises ValueError for labels that are not a list of integers, and for a rank that is not below ``world_size``.
+    In one process, an epoch is counted each time the sampler is iterated, unless ``set_epoch`` is called. A resumed
+    training must call it. With several processes, only ``set_epoch`` changes the epoch, as of torch's
+    ``DistributedSampler``, so that the ranks stay disjoint whatever a rank does to its iterators.
+
+    If ``accelerator.prepare`` or Lightning splits the draw between the processes, pass ``rank=0, world_size=1``.
+
+    Raises ValueError for labels that are not a list of integers or names, and for a rank that is not below
+    ``world_size``. Raises RuntimeError if the draw would be split twice, or not at all.
 
     Example::
 
@@ -60,30 +75,71 @@ class ClassBalancedSampler(Sampler[int]):
             raise ValueError(f"labels must be class indices (N,), N >= 1, got {tuple(table.shape)} of {table.dtype}")
         if num_samples is not None and num_samples < 1:
             raise ValueError(f"num_samples must be at least 1, got {num_samples}")
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if rank is None:
-            rank = torch.distributed.get_rank() if distributed else 0
-        if world_size is None:
-            world_size = torch.distributed.get_world_size() if distributed else 1
+        self._told = world_size is not None
+        here, processes = rank_and_world()
+        rank = here if rank is None else rank
+        world_size = processes if world_size is None else world_size
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must lie in 0..{world_size - 1}, got {rank}")
         self.rank, self.world_size, self.seed, self.epoch = rank, world_size, seed, 0
+        self._finished: int | None = None  # the epoch that was last iterated to its end, since ``set_epoch``
         self.num_samples = math.ceil((num_samples or len(table)) / world_size) * world_size
         self._members = indices_by_class(table.cpu().unique(return_inverse=True)[1])
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch of the next iteration. Later iterations continue from there."""
-        self.epoch = epoch
+        """Set the epoch of the next iteration. In one process, later iterations continue from there."""
+        self.epoch, self._finished = epoch, None
 
     def __len__(self) -> int:
         return self.num_samples // self.world_size
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + self.epoch) % 2**63)
-        self.epoch += 1
+        epoch, processes = self.epoch, rank_and_world()[1]
+        self._check_split(processes)
+        if processes == self.world_size == 1:
+            self.epoch += 1
+        elif self._finished == epoch:
+            warnings.warn(
+                f"epoch {epoch} is drawn again; with several processes, call set_epoch(epoch) before each epoch",
+                UserWarning,
+                stacklevel=2,
+            )
+        yield from self._draw(epoch)[self.rank :: self.world_size].tolist()
+        self._finished = epoch
+
+    def _check_split(self, processes: int) -> None:
+        splitter = _splitter()
+        if splitter is not None and self.world_size > 1:
+            raise RuntimeError(
+                f"{splitter} splits the draw of this sampler between the processes a second time; pass rank=0, "
+                f"world_size=1 to ClassBalancedSampler"
+            )
+        if splitter is None and not self._told and self.world_size != processes:
+            raise RuntimeError(
+                f"the sampler was made for {self.world_size} process(es) and there are {processes} now; make it after "
+                f"the process group, or pass rank= and world_size="
+            )
+
+    def _draw(self, epoch: int) -> Tensor:
+        """The draw of all ranks together, int64 (num_samples,)."""
+        generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + epoch) % 2**63)
         classes = evenly(torch.arange(len(self._members), device="cpu"), self.num_samples, generator)
         positions = indices_by_class(classes, len(self._members))
         drawn = [evenly(each, len(at), generator) for each, at in zip(self._members, positions, strict=True)]
         indices = torch.empty(self.num_samples, dtype=torch.int64, device="cpu")
         indices[torch.cat(positions)] = torch.cat(drawn)
-        return iter(indices[self.rank :: self.world_size].tolist())
+        return indices
+
+
+def _splitter() -> str | None:
+    """The package that is iterating over the sampler in order to split what it gives. None if there is none.
+
+    Only the call stack tells, because the sampler is wrapped after it was made and the wrapper leaves no trace on it.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if module in SPLITTERS:
+            return module.split(".")[0]
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

@@ -66,6 +66,9 @@ def test_the_last_epochs_are_clean():
     assert [changed() for _ in range(6)] == [True, True, True, False, False, False]
     wrapped.set_epoch(2)
     assert [changed() for _ in range(2)] == [True, False]
+    with pytest.warns(UserWarning, match=r"not finished, so this is taken to be epoch 4 again; call set_epoch"):
+        assert [next(iter(wrapped)) is None, changed()] == [False, False]
+    assert wrapped.epoch == 5
     with pytest.raises(ValueError, match=r"clean_epochs must lie in 0\.\.epochs"):
         make(clean_epochs=2)
     with pytest.raises(ValueError, match="epochs=1"):

@@ -1,9 +1,16 @@
+import os
+import subprocess
+import sys
+import time
 from collections import Counter
 
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset, TensorDataset
 from torchvision.datasets import ImageFolder
 
@@ -124,3 +131,120 @@ def test_labels_without_decoding(folder):
 def test_misuse_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         ClassBalancedSampler(**arguments)
+
+
+# --- Several processes ----------------------------------------------------------------------------------------------
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+SCRIPT = """
+import sys, warnings
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from lightning.fabric.utilities.distributed import DistributedSamplerWrapper
+from torch.utils.data import DataLoader, TensorDataset
+from semantic_aug import ClassBalancedSampler, SemanticAugmentBatch, SemanticLoader
+from tests.conftest import CLASSES, build_artifact
+
+warnings.simplefilter("error")
+labels = torch.arange(48) % 3
+data = TensorDataset(torch.rand(48, 1, 32, 32), labels, torch.arange(48))
+early = ClassBalancedSampler(labels)
+accelerator = Accelerator(cpu=True)
+assert accelerator.num_processes == 2
+first = accelerator.is_main_process
+
+def check(indices):
+    "All images, none of them twice."
+    everyone = [None, None]
+    dist.all_gather_object(everyone, list(indices))
+    seen = sorted(everyone[0] + everyone[1])
+    assert seen == list(range(48)), (first, seen)
+
+def refused(loader, words):
+    try:
+        list(loader)
+    except RuntimeError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError("nothing was raised")
+
+def index(loader):
+    return torch.cat([batch[-1] for batch in loader]).tolist()
+
+# Whatever one rank does to its iterators, the ranks stay disjoint and complete.
+sampler = ClassBalancedSampler(labels)
+loader = DataLoader(data, 4, sampler=sampler, num_workers=1)
+for epoch in range(2):
+    sampler.set_epoch(epoch)
+    for _ in range(1 + 2 * first):
+        next(iter(loader))
+    check(index(loader))
+try:
+    list(sampler)
+except UserWarning as warning:
+    assert "epoch 1 is drawn again; with several processes, call set_epoch" in str(warning)
+else:
+    raise AssertionError("nothing was said")
+
+# Split twice, split by others, not split at all.
+split = DataLoader(data, 4, sampler=ClassBalancedSampler(labels))
+refused(accelerator.prepare(split), "accelerate splits the draw of this sampler between the processes a second time")
+refused(DistributedSamplerWrapper(split.sampler, 2, int(not first)), "lightning splits the draw")
+refused(DataLoader(data, 4, sampler=early), "was made for 1 process(es) and there are 2 now")
+check(DistributedSamplerWrapper(ClassBalancedSampler(labels, rank=0, world_size=1), 2, int(not first)))
+augment = SemanticAugmentBatch(checkpoint=build_artifact(), classes=CLASSES)
+refused(accelerator.prepare(SemanticLoader(DataLoader(data, 4), augment)), "would iterate over all images")
+refused(SemanticLoader(DataLoader(data, 4, shuffle=True), augment), "each of 2 processes")
+
+# As documented.
+sampler = ClassBalancedSampler(labels, rank=0, world_size=1)
+batches = SemanticLoader(accelerator.prepare(DataLoader(data, 4, sampler=sampler)), augment, device="cpu")
+drawn = []
+for epoch in range(2):
+    if first:
+        next(iter(batches))
+    batches.set_epoch(epoch)
+    drawn.append(index(batches))
+    check(drawn[-1])
+assert drawn[0] != drawn[1]
+dist.destroy_process_group()
+print("right")
+"""
+
+
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate launch"])
+def test_two_processes_share_a_draw_whatever_one_of_them_does(launcher, tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ACCELERATE_USE_CPU": "true"}
+    command = [*launcher, str(tmp_path / "script.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.count("right") == 2, done.stderr[-3000:]
+
+
+def test_the_epochs_of_one_process_are_new_draws_even_if_none_is_finished():
+    sampler = ClassBalancedSampler(LABELS)
+    assert [next(iter(sampler)) for _ in range(20)].count(next(iter(ClassBalancedSampler(LABELS)))) < 20
+
+
+class Elements(TorchDispatchMode):
+    """Counts the elements of all tensors that operations read."""
+
+    read = 0
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        self.read += sum(leaf.numel() for leaf in tree_flatten(arguments)[0] if isinstance(leaf, torch.Tensor))
+        return operation(*arguments, **(options or {}))
+
+
+def test_the_cost_does_not_grow_with_the_number_of_classes():
+    labels = torch.arange(8000) % 1000
+    with Elements() as cost:
+        list(ClassBalancedSampler(labels))
+    assert cost.read < 50 * len(labels)  # a search for each class reads 2000 times as many
+
+
+def test_labels_may_be_names_or_a_pandas_series():
+    drawn = list(ClassBalancedSampler(pd.Series(["b", "a", "b", "b"], index=[9, 8, 7, 6])))
+    assert drawn.count(1) == 2
