@@ -168,6 +168,18 @@ def _turn(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
         return None
 
 
+def is_plain(path: str) -> bool:
+    """Whether others read an image file as ``file_to_bytes`` does, even if they ignore orientation and transparency.
+
+    Pixels of more than 8 bits are not plain either. A file that cannot be opened is plain.
+    """
+    try:
+        with PIL.Image.open(path, formats=_known(FORMATS)) as file:
+            return not (_turn(file) or file.has_transparency_data or file.mode.startswith(("I", "F")))
+    except Exception:  # a damaged file can make Pillow raise anything
+        return True
+
+
 def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
     """Convert ``image`` to "L" or "RGB".
 

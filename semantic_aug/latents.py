@@ -17,12 +17,21 @@ from semantic_aug._files import FileError, Spec, raising, read_tensors
 from semantic_aug._io import save_with_digest
 from semantic_aug._samples import check_no_unseen_image, image_positions
 from semantic_aug.functional import model_input
-from semantic_aug.images import check_channels, check_unit, model_to_unit, pil_to_mode, tensor_to_unit, unit_to_tensor
+from semantic_aug.images import (
+    check_channels,
+    check_unit,
+    is_plain,
+    model_to_unit,
+    pil_to_mode,
+    tensor_to_unit,
+    unit_to_tensor,
+)
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.statistics import MAX_LATENT
 
 FORMAT = "semantic-aug-latents/1"
 PROBES = 16  # images that are encoded again when a cache is loaded
+UNUSUAL = 256  # at most, of the images that others read differently
 # Fraction of the spread of the latents. In the median, a different way of resizing moves a latent by 0.005 of the
 # spread, rounding to 6 bits by 0.03, a shift by one pixel by 0.5, and a flip by 1.2 (fer2013-48 on FER2013).
 TOLERANCE = 0.1
@@ -120,17 +129,19 @@ class LatentCache:
                     f"transforms: put flips, crops and the like behind the augmentation"
                 )
         metadata = {"format": FORMAT, "artifact": artifact.fingerprint, **_stamp(images, files)}
-        tensors = {"mu": torch.empty(n, network.latent_dim)}
+        metadata["unusual"] = ",".join(map(str, _unusual(data, files)))
+        tensors = {"mu": torch.empty(n, network.latent_dim, dtype=torch.float32, device="cpu")}
         if reconstructions:
-            tensors["reconstruction"] = torch.empty(n, network.channels, size, size, dtype=torch.float16)
+            tensors["reconstruction"] = torch.empty(n, network.channels, size, size, dtype=torch.float16, device="cpu")
         start = 0
-        for x in DataLoader(images, batch, num_workers=workers, generator=torch.Generator()):
-            part = slice(start, start := start + len(x))
-            mu = artifact.encode(x.to(artifact.device))
-            tensors["mu"][part] = mu.cpu()
-            if reconstructions:
-                known = None if table is None else table[part].to(mu.device)
-                tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu, known)).cpu().half()
+        with torch.device("cpu"):  # a DataLoader fails with another default device
+            for x in DataLoader(images, batch, num_workers=workers, generator=torch.Generator()):
+                part = slice(start, start := start + len(x))
+                mu = artifact.encode(x.to(artifact.device))
+                tensors["mu"][part] = mu.cpu()
+                if reconstructions:
+                    known = None if table is None else table[part].to(mu.device)
+                    tensors["reconstruction"][part] = model_to_unit(artifact.decode(mu, known)).cpu().half()
         if metadata["known_by"] == "files" and _stamp(images, files).items() - metadata.items():
             raise ValueError("files of the data set have changed while it was encoded; encode it again")
         save_with_digest(tensors, target, metadata, overwrite=overwrite)
@@ -142,8 +153,9 @@ class LatentCache:
     ) -> "LatentCache":
         """Memory-map a file written by ``build``. The artifact and the data set must be the same as then.
 
-        A few images are encoded again to detect changed transforms. Raises FileNotFoundError, LatentsError for a file
-        that is broken or stale, and ValueError as ``build`` does.
+        A few images are encoded again to detect changed transforms, and with them up to 256 of those that others, such
+        as ImageFolder, read differently (an EXIF orientation, transparency, or more than 8 bits). Raises
+        FileNotFoundError, LatentsError for a file that is broken or stale, and ValueError as ``build`` does.
         """
         cache, metadata = cls._open(Path(path), artifact)
         images = _Images(data, artifact)
@@ -153,7 +165,8 @@ class LatentCache:
         for key, difference in DIFFERENCES.items():
             if metadata.get(key) != found.get(key):
                 raise LatentsError(f"{path}: is stale, {difference}; encode the data set again")
-        probes = _probes(len(images))
+        unusual = [int(number) for number in metadata.get("unusual", "").split(",") if number.isdecimal()]
+        probes = sorted({*_probes(len(images)), *(number for number in unusual if number < len(images))})
         mu = artifact.encode(torch.stack([images[i] for i in probes]).to(artifact.device)).cpu()
         spread = float((cache.mu[probes] - cache.mu[probes].mean(0)).square().mean().sqrt()) or 1.0
         moved = (mu - cache.mu[probes]).square().mean(1).sqrt() / spread
@@ -161,7 +174,7 @@ class LatentCache:
             raise LatentsError(
                 f"{path}: is stale, image {probes[int(moved.argmax())]} encodes to something else now (by "
                 f"{float(moved.max()):.2g} of the latents' spread, at most {TOLERANCE} is rounding); its "
-                f"transforms have changed since, or are random"
+                f"transforms have changed since or are random, or it is read without its orientation or transparency"
             )
         return cache
 
@@ -303,6 +316,13 @@ def _label_column(labels: Sequence[int] | Tensor | None, n: int, artifact: Artif
 
 def _probes(n: int) -> list[int]:
     return sorted({i * n // PROBES for i in range(PROBES)})
+
+
+def _unusual(data: Any, files: Sequence[str | Path] | None) -> list[int]:
+    """Up to ``UNUSUAL`` of the images whose files are read differently by others."""
+    found = _files(data) if files is None else files
+    unusual = [number for number, file in enumerate(found or ()) if not is_plain(str(file))]
+    return unusual[:: -(-len(unusual) // UNUSUAL) or 1]
 
 
 def _stamp(images: _Images, files: Sequence[str | Path] | None) -> dict[str, str]:

@@ -31,9 +31,9 @@ def add_options(add: Add) -> None:
     add("--format", choices=("folder", "webdataset"), default="folder", help="an image folder (default), or tar shards")
     add(
         "--originals",
-        choices=("link", "copy", "symlink"),
-        default="link",
-        help="in a folder: hard links, copies across file systems (default), copies, or symbolic links",
+        choices=("link", "copy", "symlink", "png"),
+        help="in a folder: hard links, copies across file systems (default), copies, or symbolic links; png (default "
+        "in shards) writes all as PNG, so that a data set has one kind of file",
     )
     add("--engine", choices=("local", "ray"), default="local", help="ray: actors on a Ray cluster, or on this machine")
     add("--verify", metavar="N", type=int, help="in the end, make N new images again and compare them bit for bit")
@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> None:
     from semantic_aug.labels import label_table
     from semantic_aug.model.artifact import Artifact
 
+    options.originals = options.originals or ("link" if options.format == "folder" else "png")
     output = outside(directory(writable(options.output)), options.data)
     device = chosen_device(options.device)
     if options.verify is not None and options.verify < 1:

@@ -27,6 +27,7 @@ from semantic_aug._random import seeded
 from semantic_aug.data.source import Source
 from semantic_aug.expansion.plan import Plan
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, png
+from semantic_aug.images import is_plain
 from semantic_aug.labels import class_key, folder_name
 from semantic_aug.model.artifact import Artifact
 
@@ -36,7 +37,7 @@ RESERVED = (RUN, MANIFEST)
 LONGEST = 255  # bytes of a name on most file systems
 SHARD = 1024  # approximate number of samples
 Line = dict[str, Any]
-How = Literal["link", "copy", "symlink"]
+How = Literal["link", "copy", "symlink", "png"]
 
 
 class Layout(ABC):
@@ -54,6 +55,7 @@ class Layout(ABC):
     ) -> None:
         self.directory, self.originals, self.plan = directory, originals, plan
         self.artifact, self.recipe, self.device, self.how = artifact, recipe, device, how
+        self.kept = [how != "png" and keeps_file(path) for path in originals.files]
         self.blocks = -(-len(plan) // BLOCK)
         self.maker: Maker | None = None
 
@@ -144,7 +146,7 @@ class Folder(Layout):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.folders = folder_names(self.originals.classes)
-        self.names = _file_names(self.originals)
+        self.names = _file_names(self.originals, self.kept)
         self.prefix = "augmented-"  # the originals may already have it, if an expanded folder is expanded again
         while any(name.casefold().startswith(self.prefix) for name in self.names):
             self.prefix = f"re-{self.prefix}"
@@ -167,12 +169,12 @@ class Folder(Layout):
         return f"{self.folders[label]}/{self.prefix}{int(self.plan.copies[number]):06d}.png"
 
     def place(self, numbers: Iterable[int]) -> None:
-        """Link or copy the originals. Those without a file of their own are written as PNG."""
+        """Link or copy the originals. Those whose file is not kept are written as PNG."""
         for folder in self.folders:
             own_folder(below(self.directory, folder))
         for number in numbers:
             name, path = self.original(number), self.originals.files[number]
-            if keeps_file(path):
+            if self.kept[number]:
                 self._take_over(path.resolve(), below(self.directory, name))
             elif not below(self.directory, name).exists():
                 self.write_file(name, png(self.read(number)))
@@ -215,21 +217,21 @@ class Folder(Layout):
 class Shards(Layout):
     """``DIR/shard-000000.tar``, ...: samples of all classes in random order. A unit is a shard.
 
-    A sample is three files with the same stem: the image, ``.cls`` (the class index as text), and ``.json`` (class and
-    file name, or the line of the manifest for a new image). ``tarfile`` is enough to write them, because the format is
-    only a naming rule. The bytes must be reproducible.
+    A sample is three files with the same stem: the image (``.png``, unless the files of originals are kept), ``.cls``
+    (the class index as text), and ``.json`` (class and file name, or the line of the manifest for a new image).
+    ``tarfile`` is enough to write them, because the format is only a naming rule. The bytes must be reproducible.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         n, seed = len(self.originals), self.recipe.seed
         self.count = -(-(n + len(self.plan)) // SHARD)
-        order = torch.randperm(n, generator=seeded(seed, "originals"))
+        order = torch.randperm(n, generator=seeded(seed, "originals"), device="cpu")
         self.samples: list[list[int]] = []  # for every shard, the originals by number and new images by n + number
         self.keys: dict[int, str] = {}
         for shard in self.units():
             new = [n + number for number in self.numbers(shard)]
-            samples = torch.cat([order[shard :: self.count], torch.tensor(new, dtype=torch.int64)])
+            samples = torch.cat([order[shard :: self.count], torch.tensor(new, dtype=torch.int64, device="cpu")])
             shuffled = samples[torch.randperm(len(samples), generator=seeded(seed, "shard", shard))].tolist()
             self.samples.append(shuffled)
             self.keys |= {sample: f"{_shard(shard)}/{shard:06d}-{i:06d}" for i, sample in enumerate(shuffled)}
@@ -243,9 +245,8 @@ class Shards(Layout):
         return [number for block in range(unit, self.blocks, self.count) for number in self.block(block)]
 
     def original(self, number: int) -> str:
-        """``shard/name``, with the extension of the file."""
-        path = self.originals.files[number]
-        return self.keys[number] + (path.suffix.lower() if keeps_file(path) else ".png")
+        """``shard/name``, with the extension of the file if that is kept."""
+        return self.keys[number] + (self.originals.files[number].suffix.lower() if self.kept[number] else ".png")
 
     def new(self, number: int) -> str:
         """``shard/name.png``."""
@@ -279,7 +280,7 @@ class Shards(Layout):
 
     def _described(self, number: int) -> tuple[Line, bytes]:
         path = self.originals.files[number]
-        content = read_bytes(path, MAX_FILE) if keeps_file(path) else png(self.read(number))
+        content = read_bytes(path, MAX_FILE) if self.kept[number] else png(self.read(number))
         name = self.originals.classes[self.originals.labels[number]]
         return {"file": self.original(number), "class": name, "original": path.name}, content
 
@@ -319,8 +320,11 @@ def _digest_of(path: Path) -> str | None:
 
 
 def keeps_file(path: Path) -> bool:
-    """Whether an original is in a format that every library reads. Such files are kept, and others become PNG."""
-    return path.suffix.lower() in IMG_EXTENSIONS
+    """Whether every library reads the file of an original as we do. Such files are kept, and others become PNG.
+
+    Files of rare formats are not, and neither are those with an EXIF orientation, transparency or more than 8 bits.
+    """
+    return path.suffix.lower() in IMG_EXTENSIONS and is_plain(str(path))
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
@@ -337,12 +341,12 @@ def folder_names(classes: Sequence[str]) -> list[str]:
     return names
 
 
-def _file_names(originals: Source) -> list[str]:
+def _file_names(originals: Source, kept: Sequence[bool]) -> list[str]:
     """The file name of every original in the folder of its class. Its number is added if the name is taken."""
     taken: set[tuple[int, str]] = set()
     names = []
     for number, (path, label) in enumerate(zip(originals.files, originals.labels, strict=True)):
-        path = path if keeps_file(path) else path.with_suffix(".png")
+        path = path if kept[number] else path.with_suffix(".png")
         name = path.name
         while (label, name.casefold()) in taken:
             name = f"{Path(name).stem}-{number}{path.suffix}"

@@ -2,11 +2,16 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from semantic_aug import Artifact, LatentCache
 from semantic_aug.data.source import Source
+from semantic_aug.images import file_to_bytes
+from semantic_aug.latents import LatentsError
 from tests.cli.conftest import RUN, run
 
 
@@ -59,3 +64,27 @@ def test_images_that_change_between_reading_and_stamping_are_noticed(saved, fold
     assert run("encode", saved, folder, "--output", tmp_path / "l", "--device", "cpu") == 1
     assert "has changed while it was encoded; encode it again" in line()
     assert not (tmp_path / "l").exists()
+
+
+@pytest.mark.parametrize("kind", ["orientation", "transparency", "16 bits"])
+def test_latents_of_the_command_are_refused_where_a_folder_is_read_differently(saved, folder, tmp_path, kind):
+    """ImageFolder turns no image upright, and does not lay transparent ones over white."""
+    with Image.open(folder / "happy" / "2.png") as file:
+        picture = file.convert("L")
+    (folder / "happy" / "2.png").unlink()
+    exif = Image.Exif()
+    if kind == "orientation":
+        exif[0x0112] = 6
+    elif kind == "transparency":
+        picture.putalpha(Image.linear_gradient("L").resize(picture.size))
+    else:
+        picture = Image.fromarray(np.asarray(picture).astype(np.uint16) * 257)
+    picture.save(folder / "happy" / "2.png", exif=exif)
+    artifact, path = Artifact.from_pretrained(saved), tmp_path / "latents"
+    assert run("encode", saved, folder, "--output", path, "--device", "cpu") == 0
+    with pytest.raises(
+        LatentsError, match=r"image 8 encodes to something else now .* or it is read without its orient"
+    ):
+        LatentCache.load(path, artifact, ImageFolder(folder))
+    alike = ImageFolder(folder, loader=lambda file: file_to_bytes(file, 3))
+    assert len(LatentCache.load(path, artifact, alike)) == 18

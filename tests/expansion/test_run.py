@@ -27,6 +27,7 @@ from semantic_aug.cli import main as cli
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, one_thread, remake
 from semantic_aug.expansion.run import differing
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.images import file_to_bytes
 from semantic_aug.model.runtime import LatentModel
 from tests.conftest import CLASSES, build_artifact, write_folder
 
@@ -579,6 +580,55 @@ print(json.dumps([(image.size, label, about["class"]) for image, label, about in
     samples = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)
     assert Counter(label for _, label, _ in samples) == dict.fromkeys(range(3), 150)
     assert all(size == [32, 32] and CLASSES[label] == name for size, label, name in samples)
+
+
+def write_every_kind(root):
+    """A class folder with originals in five formats, and two that others read differently."""
+    (root / "sad").mkdir(parents=True)
+    picture = F.to_pil_image(torch.rand(3, 20, 30))
+    for extension in ("jpg", "webp", "bmp", "tif", "png"):
+        picture.save(root / "sad" / f"{extension}.{extension}")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture.save(root / "sad" / "turned.jpg", exif=exif)
+    transparent = picture.copy()
+    transparent.putalpha(Image.linear_gradient("L").resize(picture.size))
+    transparent.save(root / "sad" / "transparent.png")
+    return root
+
+
+def test_originals_that_others_read_differently_are_written_as_they_were_used(saved, tmp_path):
+    data = write_every_kind(tmp_path / "in")
+    assert run(saved, data, tmp_path / "out", "--times", "2") == 0
+    names = {path.name for path in (tmp_path / "out" / "sad").iterdir() if not path.name.startswith("augmented")}
+    assert names == {"jpg.jpg", "webp.webp", "bmp.bmp", "tif.tif", "png.png", "turned.png", "transparent.png"}
+    for name, before in (("turned.png", "turned.jpg"), ("transparent.png", "transparent.png")):
+        assert torch.equal(pixels(tmp_path / "out" / "sad" / name), file_to_bytes(str(data / "sad" / before), 3))
+    sizes = {entry["source"]: pixels(tmp_path / "out" / entry["file"]).shape for entry in manifest(tmp_path / "out")}
+    assert sizes["sad/turned.png"] == pixels(tmp_path / "out" / "sad" / "turned.png").shape == (3, 30, 20)
+    assert differing(tmp_path / "out", Artifact.from_pretrained(saved), 100) == []
+
+
+def test_shards_of_every_kind_of_file_are_read_by_webdataset_and_datasets(saved, tmp_path):
+    data, output = write_every_kind(tmp_path / "in"), tmp_path / "out"
+    assert run(saved, data, output, "--times", "2", "--format", "webdataset", "--verify", "3") == 0
+    code = """
+import json, sys, datasets, webdataset
+shard = sys.argv[1]
+one = webdataset.WebDataset(shard, shardshuffle=False).decode("pil").to_tuple("png", "cls")
+two = datasets.load_dataset("webdataset", data_files=shard, split="train", cache_dir=sys.argv[2])
+print(json.dumps([[list(image.size) for image, _ in one], [list(row["png"].size) for row in two]]))
+"""
+    words = [sys.executable, "-c", code, str(output / "shard-000000.tar"), str(tmp_path / "cache")]
+    done = subprocess.run(words, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    one, two = json.loads(done.stdout)
+    assert one == two
+    assert Counter(map(tuple, one)) == {(30, 20): 12, (20, 30): 2}
+    assert run(saved, data, tmp_path / "kept", "--times", "2", "--format", "webdataset", "--originals", "copy") == 0
+    with tarfile.open(tmp_path / "kept" / "shard-000000.tar") as tar:
+        kinds = Counter(Path(member.name).suffix for member in tar)
+    assert kinds == {".cls": 14, ".json": 14, ".png": 10, ".jpg": 1, ".webp": 1, ".bmp": 1, ".tif": 1}
 
 
 # --- Ray ------------------------------------------------------------------------------------------------------------
