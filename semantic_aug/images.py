@@ -36,6 +36,7 @@ TURNS = {
     7: PIL.Image.Transpose.TRANSVERSE,
     8: PIL.Image.Transpose.ROTATE_90,
 }
+OVERSHOOT = 0.25  # how far a resize that sharpens leaves [0, 1] at most, about
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in PIL's and torchvision's conversions to grey
 
 
@@ -265,8 +266,11 @@ def check_channels(images: Tensor) -> None:
         )
 
 
-def check_unit(images: Tensor, stored: torch.dtype) -> None:
-    """Raise ValueError for floats that are not finite or not in [0, 1], up to the rounding error of ``stored``."""
+def check_unit(images: Tensor, stored: torch.dtype, *, denormalised: bool = False) -> None:
+    """Raise ValueError for floats that are not finite or not in [0, 1], up to the rounding error of ``stored``.
+
+    The message depends on the likely cause. ``denormalised`` says that ``denormalise`` made the images.
+    """
     if not images.is_floating_point() or not images.numel():
         return
     low, high = (float(value) for value in images.detach().aminmax())
@@ -274,7 +278,14 @@ def check_unit(images: Tensor, stored: torch.dtype) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError("the image holds NaN or infinite pixels; expected finite values in [0, 1]")
     if low < -tolerance or high > 1 + tolerance:
-        raise ValueError(
-            f"expected float images in [0, 1], got values from {low:.3g} to {high:.3g}; put the transform before "
-            f"Normalize, or pass mean= and std= as given to Normalize"
-        )
+        if denormalised:
+            advice = "mean= and std= are not those of Normalize, or a transform such as RandomErasing comes between; "
+            advice += "put it after the augmentation"
+        elif low >= -OVERSHOOT and high <= 1 + OVERSHOOT:
+            advice = "a bicubic resize overshoots, so clamp them: image.clamp(0, 1)"
+        elif low >= 0 and high <= 256:
+            advice = "convert uint8 images with ToDtype(torch.float32, scale=True)"
+        else:
+            advice = "put the transform before Normalize, or pass mean= and std= as given to Normalize"
+        after = " after undoing Normalize" if denormalised else ""
+        raise ValueError(f"expected float images in [0, 1], got values from {low:.3g} to {high:.3g}{after}; {advice}")

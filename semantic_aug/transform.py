@@ -423,7 +423,7 @@ class SemanticTransform(v2.Transform):
         if self._mean is not None and self._std is not None:
             unit = denormalise(unit, self._mean, self._std)
         if device.type == "cpu" or device not in self._loaded.range_checked:  # only once on a GPU, because it waits
-            check_unit(unit, images.dtype)
+            check_unit(unit, images.dtype, denormalised=self._mean is not None)
             self._loaded.range_checked.add(device)
         model = self._model_on(device)
         if not self._domain_decided:

@@ -74,7 +74,15 @@ def test_normalising_is_torchvisions():
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(-0.1, "before Normalize"), (1.1, "before Normalize"), (torch.nan, "NaN"), (torch.inf, "NaN")],
+    [
+        (-1.8, r"from -1\.8 to .*before Normalize, or pass mean= and std="),
+        (2.0, r"convert uint8 images with ToDtype\(torch\.float32, scale=True\)"),
+        (255.0, r"to 255; convert uint8 images with ToDtype"),
+        (-0.1, r"a bicubic resize overshoots, so clamp them"),
+        (1.1, r"a bicubic resize overshoots, so clamp them: image\.clamp\(0, 1\)"),
+        (torch.nan, "NaN"),
+        (torch.inf, "NaN"),
+    ],
 )
 def test_check_unit_refuses(value, message):
     image = torch.rand(1, 4, 4)

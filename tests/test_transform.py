@@ -318,6 +318,10 @@ def test_normalised_images_are_refused_or_undone_and_redone():
     expected = v2.functional.normalize(transform()(image), mean, std)
     torch.manual_seed(1)
     assert_close(transform(mean=mean, std=std)(normalised), expected, rtol=0, atol=1e-4)
+    erased = v2.RandomErasing(1.0, value=9.0)(normalised)
+    message = r"after undoing Normalize; mean= and std= are not .* such as RandomErasing comes between; put it after"
+    with pytest.raises(ValueError, match=message):
+        transform(mean=mean, std=std)(erased)
     with pytest.raises(TypeError, match="normalised floats were expected"):
         transform(mean=mean, std=std)(torch.zeros(3, 8, 8, dtype=torch.uint8))
     with pytest.raises(ValueError, match="mean and std have 3 and 3 values, the images 1 channels"):
