@@ -231,14 +231,16 @@ class Artifact:
         artifact.directory = path.absolute()
         return artifact
 
-    def save(self, directory: str | Path, *, overwrite: bool = False, half: bool = False) -> Path:
+    def save(self, directory: str | Path, *, overwrite: bool = False, half: bool | None = None) -> Path:
         """Write the artifact. A crash at any moment leaves either the old artifact or the new one.
 
-        ``half`` stores the networks in float16 and rounds those in memory in the same way. Files in an old artifact's
+        ``half`` stores the networks in float16 and rounds those in memory in the same way. None does so only if float16
+        represents them exactly, as after loading a checkpoint that was stored in it. Files in an old artifact's
         directory that are not part of the format are kept. Raises FileExistsError if ``directory`` exists and
         ``overwrite`` is False, ArtifactError for weights that are not finite (in float16, with ``half``), and OSError
         if the disk is full. An old artifact then stays intact.
         """
+        half = self._fits_half() if half is None else half
         absolute = Path(directory).absolute()  # resolved first, because the current directory may be replaced
         replace_directory(absolute.resolve(), lambda folder: self._write(folder, half), overwrite=overwrite)
         if half:  # so that a worker that loads ``directory`` computes the same

@@ -2,7 +2,7 @@ import torch
 
 from semantic_aug import Artifact
 from tests.cli.conftest import run
-from tests.conftest import write_folder
+from tests.conftest import build_artifact, write_folder
 
 
 def test_fit_gives_new_classes(saved, tmp_path, capsys):
@@ -16,6 +16,13 @@ def test_fit_gives_new_classes(saved, tmp_path, capsys):
     assert fitted.reconstruction["images"] == 10
     z = torch.randn(2, 8)
     assert torch.equal(fitted.decode(z), original.decode(z))
+
+
+def test_fit_does_not_make_the_networks_larger(tmp_path, folder):
+    build_artifact().save(tmp_path / "half", half=True)
+    assert run("fit", tmp_path / "half", folder, "--output", tmp_path / "fitted") == 0
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("half", "fitted")]
+    assert sizes[0] == sizes[1]
 
 
 def test_fit_says_what_the_networks_make_of_the_images(measured, tmp_path, capsys):
