@@ -54,7 +54,7 @@ def exact(value: float, images: int) -> Estimate:
 
 def mean(values: Tensor) -> Estimate:
     """The mean over images of ``values`` (n,)."""
-    values = values.double().cpu()
+    values = values.cpu().double()
     value = values.mean()
     return Estimate(float(value), values - value)
 
@@ -64,7 +64,7 @@ def balanced_mean(values: Tensor, labels: Tensor) -> Estimate:
 
     A single image has no spread, so a class with one image is assumed to spread as all images do.
     """
-    values, labels = values.double().cpu(), labels.cpu()
+    values, labels = values.cpu().double(), labels.cpu()
     present = labels.unique()
     means, influence = [], torch.zeros_like(values)
     for label in present:

@@ -57,7 +57,7 @@ class ClassStatistics:
         if n and (labels.min() < 0 or labels.max() >= self.num_classes):
             found = f"{int(labels.min())}..{int(labels.max())}"
             raise ValueError(f"labels must lie in 0..{self.num_classes - 1}, got {found}")
-        mu = mu.detach().to("cpu", torch.float64)
+        mu = mu.detach().cpu().double()  # in this order, because not every device has float64
         if not mu.isfinite().all():
             raise ValueError("latents must be finite, got NaN or infinity: the encoder has diverged")
         for label in labels.unique().tolist():

@@ -1,0 +1,49 @@
+"""A device without float64, such as Apple's GPUs, played by tensors that refuse it."""
+
+import torch
+from torch.testing import assert_close
+from torch.utils._pytree import tree_map
+
+from semantic_aug import ClassStatistics, LatentModel
+from semantic_aug.model.domain import Domain
+from tests.conftest import build_artifact
+
+
+class Lesser(torch.Tensor):
+    """A tensor on a device without float64. Only a copy to the CPU leaves the device."""
+
+    @staticmethod
+    def __new__(cls, inner):
+        return torch.Tensor._make_wrapper_subclass(cls, inner.shape, inner.stride(), dtype=inner.dtype, device="meta")
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    @classmethod
+    def __torch_dispatch__(cls, operation, types, arguments=(), options=None):
+        options = dict(options or {})
+        to_cpu = options.get("device") is not None and torch.device(options["device"]).type == "cpu"
+        if options.get("dtype") == torch.float64:
+            raise TypeError("this device has no float64")
+        if options.get("device") is not None:
+            options["device"] = torch.device("cpu")
+        unwrapped = tree_map(lambda leaf: leaf.inner if isinstance(leaf, cls) else leaf, (arguments, options))
+        out = operation(*unwrapped[0], **unwrapped[1])
+        return out if to_cpu else tree_map(lambda leaf: cls(leaf) if isinstance(leaf, torch.Tensor) else leaf, out)
+
+
+def test_statistics_take_latents_of_a_device_without_float64():
+    mu, labels = torch.randn(20, 4), torch.arange(20) % 2
+    here, there = ClassStatistics(2, 4), ClassStatistics(2, 4)
+    here.update(mu, labels)
+    there.update(Lesser(mu), Lesser(labels))
+    assert torch.equal(here.scatter, there.scatter)
+
+
+def test_the_check_for_foreign_images_looks_at_a_device_without_float64():
+    artifact, images = build_artifact(), torch.rand(4, 1, 32, 32) * 2 - 1
+    model = LatentModel.of(artifact)
+    here, there = Domain(artifact), Domain(artifact)
+    here.look(images, model)
+    there.look(Lesser(images), model)
+    assert_close(torch.stack(here._latents), torch.stack(there._latents))
