@@ -28,5 +28,5 @@ def stratified(shape: tuple[int, ...], generator: torch.Generator | None) -> Ten
     """
     n = math.prod(shape)
     strata = torch.randperm(n, generator=generator, device="cpu")
-    numbers = (strata + torch.rand(n, generator=generator, device="cpu")) / max(n, 1)
+    numbers = (strata + torch.rand(n, generator=generator, dtype=torch.float32, device="cpu")) / max(n, 1)
     return numbers.clamp(max=1 - 2**-24).reshape(shape)  # rounding may give 1, which is outside the range

@@ -187,12 +187,12 @@ def _parts(loader: Any) -> Iterator[Any]:
 def _check_split(loader: Any) -> None:
     """Raise RuntimeError if there are several processes and a DataLoader gives all images to each of them."""
     processes = rank_and_world()[1]
-    if processes > 1 and type(loader) is DataLoader and type(loader.batch_sampler) is BatchSampler:
-        if type(loader.batch_sampler.sampler) in (RandomSampler, SequentialSampler):
-            raise RuntimeError(
-                f"each of {processes} processes would iterate over all images; give the DataLoader a "
-                f"ClassBalancedSampler or DistributedSampler, or wrap what accelerator.prepare(loader) returns"
-            )
+    own = getattr(loader, "batch_sampler", None) if type(loader) is DataLoader else None
+    if processes > 1 and type(own) is BatchSampler and type(own.sampler) in (RandomSampler, SequentialSampler):
+        raise RuntimeError(
+            f"each of {processes} processes would iterate over all images; give the DataLoader a "
+            f"ClassBalancedSampler or DistributedSampler, or wrap what accelerator.prepare(loader) returns"
+        )
 
 
 def _with_classes(augment: SemanticAugmentBatch, dataset: Any) -> SemanticAugmentBatch:

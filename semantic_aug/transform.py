@@ -140,9 +140,8 @@ class SemanticTransform(v2.Transform):
         self._device = None if device is None else torch.device(device)
         self._rank, self._dtype, self._compile = rank, dtype, compile
         # In shared memory, so that changes reach persistent workers.
-        self._enabled = torch.tensor(True, device="cpu").share_memory_()
-        self._domain_decided = torch.tensor(not domain_check, device="cpu").share_memory_()
-        self._positions_said = torch.tensor(False, device="cpu").share_memory_()
+        self._enabled, self._positions_said = _shared(True), _shared(False)
+        self._domain_decided = _shared(not domain_check)
         # A Hub checkpoint is downloaded only here, so that all workers find the same commit in the cache. A wrong path
         # raises here and not in a worker. An artifact on a GPU is copied here because workers cannot do that.
         self._checkpoint = checkpoint.to("cpu") if isinstance(checkpoint, Artifact) else pin(checkpoint)
@@ -199,8 +198,9 @@ class SemanticTransform(v2.Transform):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        for flag in (self._enabled, self._domain_decided, self._positions_said):
-            flag.share_memory_()
+        for name in ("_enabled", "_domain_decided", "_positions_said"):
+            flag = getattr(self, name)
+            setattr(self, name, _shared(bool(flag)) if flag.is_inference() else flag.share_memory_())
         if isinstance(self._generator, bytes):
             stored = torch.tensor(list(self._generator), dtype=torch.uint8, device="cpu")
             self._generator = torch.Generator().set_state(stored)
@@ -341,7 +341,7 @@ class SemanticTransform(v2.Transform):
         d, generator = self._network.latent_dim, self._worker_generator()
         return {
             "coin": stratified(shape, generator),
-            "noise": torch.randn(*shape, d, generator=generator, device="cpu"),
+            "noise": torch.randn(*shape, d, generator=generator, dtype=torch.float32, device="cpu"),
             "labels": torch.full(shape, POOLED, device="cpu"),
         }
 
@@ -571,6 +571,12 @@ def _with_own_code(function: Any) -> FunctionType:
     )
     copied.__kwdefaults__ = function.__kwdefaults__
     return copied
+
+
+@torch.inference_mode(False)
+def _shared(value: bool) -> Tensor:
+    """A flag in shared memory, which may be changed whatever the mode."""
+    return torch.tensor(value, device="cpu").share_memory_()
 
 
 def _check_names(name: str, value: str | None, known: tuple[str | None, ...]) -> None:

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pandas as pd

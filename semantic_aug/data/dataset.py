@@ -113,7 +113,7 @@ def load_folder(folder: str | Path, channels: int, size: int, *, skip_bad: bool 
 
 def hold_out(data: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:
     """Split into (training, held out) by a seeded draw. Each part gets at least one image if there are two."""
-    order = torch.randperm(len(data), generator=seeded(seed, "held out"))
+    order = torch.randperm(len(data), generator=seeded(seed, "held out"), device="cpu")
     n = min(max(round(len(data) * fraction), 1), len(data) - 1) if fraction else 0
     return data.subset(order[n:].sort().values), data.subset(order[:n].sort().values)
 
@@ -128,7 +128,7 @@ def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
     if not ratio >= 1:
         raise ValueError(f"the imbalance ratio must be at least 1 (equal classes), got {ratio}")
     counts = data.counts()
-    order = torch.randperm(len(data), generator=seeded(seed, "imbalance"))
+    order = torch.randperm(len(data), generator=seeded(seed, "imbalance"), device="cpu")
     kept = []
     for label, members in enumerate(indices_by_class(data.labels[order], len(counts))):
         share = ratio ** (-label / max(len(counts) - 1, 1))
@@ -137,6 +137,6 @@ def cut_to_imbalance(data: ImageSet, ratio: float, seed: int = 0) -> ImageSet:
 
 
 def _image_set(source: Source, images: Tensor, kept: Tensor) -> ImageSet:
-    labels = torch.tensor(source.labels)[kept]
+    labels = torch.tensor(source.labels, device="cpu")[kept]
     files = [source.files[number] for number in kept.tolist()]
     return ImageSet(images, labels, source.classes, files, len(source) - len(files), source.origin)

@@ -14,7 +14,7 @@ class EndlessOrder:
 
     def __init__(self, n: int, seed: int) -> None:
         self.n, self.seed = n, seed
-        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64)
+        self._epoch, self._order = -1, torch.empty(0, dtype=torch.int64, device="cpu")
 
     def __call__(self, start: int, count: int) -> Tensor:
         """Indices (count,) of the images at positions ``start`` to ``start + count`` of the stream."""
@@ -29,7 +29,7 @@ class EndlessOrder:
         return torch.cat(parts)
 
     def _draw(self, epoch: int) -> Tensor:
-        return torch.randperm(self.n, generator=seeded(self.seed, "epoch", epoch))
+        return torch.randperm(self.n, generator=seeded(self.seed, "epoch", epoch), device="cpu")
 
 
 class BalancedOrder(EndlessOrder):
@@ -41,4 +41,4 @@ class BalancedOrder(EndlessOrder):
 
     def _draw(self, epoch: int) -> Tensor:
         self._sampler.set_epoch(epoch)
-        return torch.tensor(list(self._sampler))
+        return torch.tensor(list(self._sampler), device="cpu")

@@ -20,14 +20,14 @@ class Plan:
     """
 
     def __init__(self, originals: Source, new: Sequence[int], seed: int) -> None:
-        members = indices_by_class(torch.tensor(originals.labels), len(originals.classes))
+        members = indices_by_class(torch.tensor(originals.labels, device="cpu"), len(originals.classes))
         sources = [
             evenly(of_class, count, seeded(seed, "sources", name))
             for name, of_class, count in zip(originals.classes, members, new, strict=True)
         ]
-        order = torch.randperm(sum(new), generator=seeded(seed, "order"))
+        order = torch.randperm(sum(new), generator=seeded(seed, "order"), device="cpu")
         self.sources = torch.cat(sources)[order]
-        self.copies = torch.cat([torch.arange(count) for count in new])[order]
+        self.copies = torch.cat([torch.arange(count, device="cpu") for count in new])[order]
 
     def __len__(self) -> int:
         return len(self.sources)

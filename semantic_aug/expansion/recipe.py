@@ -102,11 +102,14 @@ class Maker:
         model, recipe, d = self.model, self.recipe, self.model.network.latent_dim
         units = [tensor_to_unit(image)[None] for image in images]
         noise = torch.stack(
-            [torch.randn(d, generator=seeded(recipe.seed, "noise", *key)) for key in zip(classes, copies, strict=True)]
+            [
+                torch.randn(d, generator=seeded(recipe.seed, "noise", *key), dtype=torch.float32, device="cpu")
+                for key in zip(classes, copies, strict=True)
+            ]
         )
         labels = label_table(classes, self.classes)
-        batch = torch.zeros(BLOCK, dtype=torch.int64)
-        batch[list(rows)] = torch.arange(len(rows))
+        batch = torch.zeros(BLOCK, dtype=torch.int64, device="cpu")
+        batch[list(rows)] = torch.arange(len(rows), device="cpu")
         x = torch.cat([model_input(unit, model.network) for unit in units])[batch]
         mu = model.encode(x.to(model.device))
         labels, noise = labels[batch].to(mu.device), noise[batch].to(mu.device)

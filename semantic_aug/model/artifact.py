@@ -115,7 +115,8 @@ class Artifact:
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """Images (N, channels, S, S) in [-1, 1] => latent means mu (N, d)."""
-        return self.encoder(images)[0]
+        with self._exactly():
+            return self.encoder(images)[0]
 
     @torch.no_grad()
     def decode(self, latents: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -126,7 +127,8 @@ class Artifact:
         classes, but checks this only if it does not require waiting for a device.
         """
         if not self.conditional or labels is None:
-            return self.generator(latents)
+            with self._exactly():
+                return self.generator(latents)
         if labels.device.type == "cpu" and labels.numel():
             low, high = int(labels.min()), int(labels.max())
             if low < NO_LABEL or high >= self.network.num_classes:
@@ -134,7 +136,12 @@ class Artifact:
                     f"labels must lie in 0..{self.network.num_classes - 1} ({', '.join(self.classes)}), or be "
                     f"{NO_LABEL} where the class is not known, got {low}..{high}"
                 )
-        return self.generator(latents, labels)
+        with self._exactly():
+            return self.generator(latents, labels)
+
+    def _exactly(self) -> torch.autocast:
+        """Ignore the caller's autocast."""
+        return torch.autocast(self.device.type, enabled=False)
 
     def unconditional(self) -> "Artifact":
         """A copy with an unconditional generator. It decodes as this artifact does without labels."""
@@ -163,10 +170,12 @@ class Artifact:
         mean = self.statistics.mean[label].float()
         noise = torch.randn(n, len(mean), generator=generator, device="cpu", dtype=torch.float32)
         factor = self.statistics.factor(label, self.recommended.shrinkage)
-        latents = (mean + temperature * noise @ factor.T).to(self.device)
+        with torch.autocast("cpu", enabled=False):
+            latents = (mean + temperature * noise @ factor.T).to(self.device)
         return self.decode(latents, torch.full((n,), label, device=self.device))
 
     @classmethod
+    @torch.inference_mode(False)
     def from_pretrained(
         cls,
         checkpoint: str | Path,

@@ -46,6 +46,7 @@ class LatentModel:
     dtype: torch.dtype | None = None
 
     @classmethod
+    @torch.inference_mode(False)
     def of(
         cls,
         artifact: Artifact,

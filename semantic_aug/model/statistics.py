@@ -37,6 +37,7 @@ class ClassStatistics:
         variances, vectors = statistics.directions(0)  # (8,) and (8, 8)
     """
 
+    @torch.inference_mode(False)  # because the tensors are updated in place
     def __init__(self, num_classes: int, dim: int) -> None:
         if num_classes < 1 or dim < 1:
             raise ValueError(f"num_classes and dim must be at least 1, got {num_classes} and {dim}")
