@@ -11,7 +11,7 @@ from .expansion import difference
 from .intervals import compare
 from .quality import table as quality_table
 from .rows import RESULTS, Group, group_runs, read_short
-from .short import table_gains, table_overfit, table_shortcut
+from .short import table_overfit, table_shortcut
 from .speed import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,6 @@ def collect_claims() -> dict[str, list[str]]:
     judge = read_json(RESULTS / "quality" / "fer2013-48.json")["judge"]["accuracy"]
     return {
         "README.md": [
-            *map(table_gains, (cut, fashion, whole)),
             f"gained {difference('expanded', 'unbalanced')} points of balanced accuracy over the unbalanced folder",
             f"gained {difference('oversampled', 'expanded')} more than that",
             f"| {show_seen(faces)} | 1 CPU core, 1.9 h | {show_losses(faces, ', ')} |",

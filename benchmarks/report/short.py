@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from benchmarks.classification import store
 
 from .classification import make_readings, note_of, table_figures, table_recall
-from .intervals import compare
 from .markdown import make_table
 from .rows import Group, Row
 
@@ -59,18 +58,6 @@ def table_shortcut(rows: Sequence[Row]) -> str:
     """How often an image of another class is called the rarest one, as it is and augmented, mean over seeds."""
     lines = _lines(rows, "alarms", lambda run: run["alarms"])
     return make_table(["arm", "seeds", "images as they are", "the same images augmented"], lines)
-
-
-def table_gains(group: Group, arm: str = "balanced") -> str:
-    """How far every row is ahead of one arm in accuracy and mAP, the farthest in accuracy first."""
-    (reference,) = (row for row in group.rows if row.arm == arm)
-    pairs = [(row, compare(row, reference, "accuracy")) for row in group.rows if row is not reference]
-    ordered = sorted(pairs, key=lambda pair: -pair[1].mean if pair[1] else 0.0)
-    lines = [
-        [row.label, str(len(row.runs)), str(difference), str(compare(row, reference, "mAP"))]
-        for row, difference in ordered
-    ]
-    return make_table(["arm", "seeds", "accuracy", "mAP"], lines)
 
 
 def _lines(

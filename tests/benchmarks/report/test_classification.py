@@ -117,11 +117,14 @@ def test_the_paper_s_figures_stand_beside_ours(runs):
     assert "resnet34" not in report.make_report(group_runs([*runs, *ours])).split("## The paper")[0]
 
 
-def test_the_summary_is_of_test_images(runs):
-    assert report.make_summary(group_runs(runs)) == f"{report.NOTHING}\n"
-    lines = cells(report.make_summary(group_runs([run | {"split": "test"} for run in runs])))
-    assert [line[1] for line in lines] == ["none", "randaugment", "ours+randaugment"]
-    assert lines[2][-1] == "+3.00 [+3.00, +3.00]"
+def test_the_summary_is_of_test_images_where_there_are_any(runs):
+    assert report.make_summary([]) == f"{report.NOTHING}\n"
+    test = [run | {"split": "test"} for run in runs]
+    for chosen, split in ((runs, "validation"), ([*runs, *test], "test")):
+        lines = cells(report.make_summary(group_runs(chosen)))
+        assert [line[1] for line in lines] == ["none", "randaugment", "ours+randaugment"]
+        assert all(f": {split}, " in line[0] for line in lines)
+        assert lines[2][-1] == "+3.00 [+3.00, +3.00]"
 
 
 def test_every_figure_of_the_report_comes_from_the_lines(runs):

@@ -12,9 +12,15 @@ needs_matplotlib = pytest.mark.skipif(not importlib.util.find_spec("matplotlib")
 
 
 @pytest.fixture
-def words(runs, tmp_path):
+def words(runs, tmp_path, monkeypatch):
+    """Options for made-up runs, and a copy of the documents to fill in."""
     for run in runs:
         store.append(tmp_path / "runs.jsonl", run)
+    for path in {path for pattern in report.DOCUMENTS for path in report.ROOT.glob(pattern)}:
+        copy = tmp_path / "root" / path.relative_to(report.ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(path.read_bytes())
+    monkeypatch.setattr(report, "ROOT", tmp_path / "root")
     return ["--results", str(tmp_path / "runs.jsonl"), "--output", str(tmp_path / "reports")]
 
 
@@ -22,12 +28,14 @@ def words(runs, tmp_path):
 def test_write_then_check(words, tmp_path, capsys):
     assert report.main([*words, "--check"]) == 1
     said = capsys.readouterr().out
-    assert said.count("is not what the stored lines give; python -m benchmarks.report makes it so") == 5
+    assert said.count("is not what the stored lines give; python -m benchmarks.report makes it so") == 7, (
+        "six reports and the front page"
+    )
     assert "does not show the stored figures" in said
     assert report.main(words) == 0
     assert report.main([*words, "--check"]) == 0
     made = {path.name: path.read_bytes() for path in (tmp_path / "reports").iterdir()}
-    assert len(made) == 6
+    assert len(made) == 7
     assert report.main(words) == 0
     assert {path.name: path.read_bytes() for path in (tmp_path / "reports").iterdir()} == made
 
