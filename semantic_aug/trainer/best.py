@@ -1,9 +1,12 @@
 """The best snapshot of a run. A training can get worse, above all a long one on few images."""
 
 import shutil
+import warnings
 from pathlib import Path
 
+from semantic_aug._io import refuse_link
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.format import ArtifactError
 
 LOSS = "held_out_loss"  # field of ``Artifact.training``: Eq. 3 on held-out images, L1 + lambda_p LPIPS
 
@@ -13,6 +16,7 @@ def keep_best(artifact: Artifact, loss: float, path: Path) -> None:
 
     One of a later moment is replaced in any case: the run has been resumed from before it.
     """
+    refuse_link(path)
     artifact.training[LOSS] = loss
     best = load_best(path)
     if best is None or loss < best.training[LOSS] or best.training["images_seen"] >= artifact.training["images_seen"]:
@@ -20,8 +24,17 @@ def keep_best(artifact: Artifact, loss: float, path: Path) -> None:
 
 
 def load_best(path: Path) -> Artifact | None:
-    """The best snapshot so far, or None if there is none."""
-    return Artifact.from_pretrained(path) if path.is_dir() else None
+    """The best snapshot so far, or None if there is none. Warns of a damaged one, which counts as none."""
+    if not path.is_dir():
+        return None
+    try:
+        best = Artifact.from_pretrained(path)
+        if not all(type(best.training.get(name)) in (int, float) for name in (LOSS, "images_seen")):
+            raise ArtifactError(f"{path}: its training lacks {LOSS} or images_seen")
+    except ArtifactError as error:
+        warnings.warn(f"{error}; it is no longer the best snapshot", stacklevel=2)
+        return None
+    return best
 
 
 def remove_best(path: Path) -> None:
