@@ -24,9 +24,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "TGA", "PPM", "JPEG2000"
 MAX_PIXELS = int(os.environ.get("SEMANTIC_AUG_MAX_PIXELS", 50_000_000))  # of an image, before it is decoded
 LARGE = 4_000_000  # pixels; larger images are reduced before they are resized
 GAP = 3  # how many times larger than asked for an image still is after it was reduced
-COMPRESSED = ("JPEG", "MPO", "GIF", "WEBP", "JPEG2000", "AVIF")  # their data does not end in zeros
-ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";"}  # what zeros may follow
-ZEROS = bytes(32)
+ENDS = {"JPEG": b"\xff\xd9", "MPO": b"\xff\xd9", "GIF": b";"}  # the marker at the end of a whole file
+ZEROS = bytes(32)  # that many and more do not end a file without this marker, except after a power failure
 TURNS = {
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
     3: PIL.Image.Transpose.ROTATE_180,
@@ -108,10 +107,9 @@ def open_image(
         if image.format == "PNG":  # its check sums are not compared when it is decoded
             with PIL.Image.open(io.BytesIO(content), formats=("PNG",)) as again:
                 again.verify()
-        elif image.format in COMPRESSED and content.endswith(ZEROS):
-            end = ENDS.get(image.format)
-            if end is None or not content.rstrip(b"\0").endswith(end):
-                raise ValueError("ends in zeros where its data should be, as after a power failure")
+        end = ENDS.get(image.format or "")
+        if end and content.endswith(ZEROS) and not content.rstrip(b"\0").endswith(end):
+            raise ValueError("ends in zeros where its data should be, as after a power failure")
         yield image
 
 

@@ -203,7 +203,7 @@ def noisy(tmp_path, kind):
     return tmp_path / "a.img", (tmp_path / "a.img").read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
 @pytest.mark.parametrize("kept", [0.05, 0.3, 0.6, 0.9])
 def test_a_tail_of_zeros_as_after_a_power_failure_is_found(tmp_path, kind, kept):
     path, whole = noisy(tmp_path, kind)
@@ -229,7 +229,7 @@ def test_zeros_after_the_end_of_an_image_do_no_harm(tmp_path, kind):
 
 
 def test_black_pixels_are_no_damage(tmp_path):
-    for kind in ("BMP", "TGA", "PPM", "TIFF"):
+    for kind in ("BMP", "TGA", "PPM", "TIFF", "WEBP"):
         PIL.Image.new("L", (64, 64)).save(tmp_path / "a.img", kind)
         assert not file_to_bytes(str(tmp_path / "a.img"), 1).any()
 
