@@ -1,1 +1,1 @@
-"""Benchmarks of the package: ``classification``, ``speed``, and ``report``, which makes the tables."""
+"""Benchmarks of the package. ``classification`` and ``speed`` measure, and ``report`` writes the reports."""

@@ -1,7 +1,7 @@
-"""The classifiers of the benchmark, all from scratch, for small images.
+"""The classifiers of the benchmark. They are made for small images and trained from scratch.
 
-Each maps images (N, C, S, S) in [-1, 1] to logits (N, K) and a state; ``auxiliary(state, targets)`` is what it adds to
-the loss, ``head`` its last linear layer.
+Each classifier maps images (N, C, S, S) in [-1, 1] to logits (N, K) and a state. ``auxiliary(state, targets)`` returns
+a term that is added to the loss. ``head`` is the last linear layer.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from .dan import DAN
 
 
 class Plain(nn.Module):
-    """A trunk and a linear layer. The state is the features (N, A) between them."""
+    """A trunk followed by a linear layer. The state is the features (N, A) between them."""
 
     def __init__(self, trunk: nn.Module, head: nn.Linear) -> None:
         super().__init__()
@@ -27,12 +27,12 @@ class Plain(nn.Module):
         return self.head(features), features
 
     def auxiliary(self, state: Tensor, targets: Tensor) -> float:
-        """Nothing is added."""
+        """Return 0, because this classifier adds nothing to the loss."""
         return 0.0
 
 
 def resnet34(channels: int, num_classes: int) -> Plain:
-    """torchvision's network, but with a first convolution of 3x3 with stride 1."""
+    """torchvision's ResNet-34, but the first convolution is 3x3 with stride 1."""
     network = torchvision.models.resnet34(num_classes=num_classes)
     network.conv1 = nn.Conv2d(channels, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -41,7 +41,7 @@ def resnet34(channels: int, num_classes: int) -> Plain:
 
 
 def narrow_resnet18(width: int) -> Callable[[int, int], Plain]:
-    """The judge's network, its first convolution ``width`` channels wide instead of 64."""
+    """The architecture of the judge, with ``width`` channels after the first convolution instead of 64."""
 
     def make(channels: int, num_classes: int) -> Plain:
         network = resnet18(channels, num_classes, width)
@@ -52,7 +52,7 @@ def narrow_resnet18(width: int) -> Callable[[int, int], Plain]:
 
 def dan(channels: int, num_classes: int) -> DAN:
     """DAN on a ResNet-18."""
-    return DAN(resnet18(channels, num_classes, width=64)[:-3], num_classes)  # without pooling, flattening, classes
+    return DAN(resnet18(channels, num_classes, width=64)[:-3], num_classes)  # without pooling, flattening and head
 
 
 CLASSIFIERS: dict[str, Callable[[int, int], nn.Module]] = {

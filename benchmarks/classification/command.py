@@ -1,7 +1,8 @@
-"""Train classifiers and measure what an augmentation is worth: python -m benchmarks.classification (see --help)
+"""Train classifiers and compare augmentations: python -m benchmarks.classification (see --help)
 
-Each finished run adds a line to the results, and a run that is there is skipped. ``--split validation`` chooses
-settings; ``--split test`` reads the test images, with settings that are fixed.
+Each finished run adds a line to the results. A run that is already in the results is skipped. Use ``--split
+validation`` to choose settings. Use ``--split test``, which evaluates on the test images, only when all settings are
+fixed.
 
     python -m benchmarks.classification fer2013 --train fer2013/train --validation fer2013/validation \\
         --imbalance 100 --dedup held-out --arms none randaugment ours+randaugment --seeds 3
@@ -35,14 +36,14 @@ from .measure import measure
 from .protocol import VERSION, resolve
 from .train import OutOfTime, train, training_key
 
-DONE, FAILED, REFUSED, WORK_LEFT = 0, 1, 2, 75  # exit codes; 75 is EX_TEMPFAIL: the same command goes on
+DONE, FAILED, REFUSED, WORK_LEFT = 0, 1, 2, 75  # exit codes. 75 is EX_TEMPFAIL. The same command continues.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do the runs that are missing.
+    """Do the missing runs.
 
-    Returns 0 when all are there, 75 when the time was up before that, 1 when a run failed, and 2 when the arguments or
-    the data are refused.
+    Returns 0 if all runs are finished, 75 if the time was up before that, 1 if a run failed, and 2 if the arguments or
+    the data are rejected.
     """
     from .queue import run_queue
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(words: Sequence[str], defaults: argparse.Namespace | None = None) -> argparse.Namespace:
-    """Check options on their own. Raises ValueError for invalid ones."""
+    """Parse and check options, without looking at the data. Raises ValueError for invalid options."""
     options = _parser().parse_args(words, defaults)
     if options.queue is None:
         check_options(options)
@@ -67,7 +68,7 @@ def parse(words: Sequence[str], defaults: argparse.Namespace | None = None) -> a
 
 
 def check_options(options: argparse.Namespace) -> None:
-    """Raise ValueError for options that cannot be, whatever the data are."""
+    """Raise ValueError for options that are invalid for any data."""
     if options.data is None or options.train is None:
         raise ValueError("pass NAME and --train DATA, or --queue FILE")
     if options.epochs < 1 or options.seeds < 1:
@@ -75,20 +76,21 @@ def check_options(options: argparse.Namespace) -> None:
     for arm in map(parse_arm, options.arms):
         resolve(arm, options.base, dict(options.set), options.epochs)
         if options.classifier == "dan" and ("isda" in arm.name or len(arm.views) > 1):
-            raise ValueError(f"arm {arm.name!r} needs plain features before a linear layer, which dan does not have")
+            raise ValueError(f"arm {arm.name!r} needs features before a linear layer, which dan does not have")
         if arm.uses_checkpoint and options.split == "validation" and options.validation is None:
             raise ValueError(
-                "--split validation without --validation measures on a part of --train, on which a checkpoint may "
-                "have been trained; pass --validation, or leave out the arms that use a checkpoint"
+                "--split validation without --validation evaluates on a part of --train, which the checkpoint may have "
+                "been trained on; pass --validation, or leave out the arms that use a checkpoint"
             )
 
 
 def describe_runs(
     options: argparse.Namespace, artifact: Artifact | None = None, data: ImageSet | None = None
 ) -> list[store.Run]:
-    """The runs that the options ask for, all arms of a seed before the next seed, so that arms can be compared soon.
+    """The runs that the options ask for.
 
-    ``artifact`` and ``data`` are needed where an arm uses a checkpoint.
+    All arms of a seed come before the next seed, so that arms can be compared early. ``artifact`` and ``data`` are
+    needed if an arm uses a checkpoint.
     """
     settings = {}
     for name in options.arms:
@@ -118,7 +120,7 @@ def describe_runs(
 
 
 def do_runs(options: argparse.Namespace, deadline: float) -> int:
-    """Do the missing runs of one set of options. Returns an exit code."""
+    """Do the missing runs of one set of options, and return an exit code."""
     uses_checkpoint = any(parse_arm(arm).uses_checkpoint for arm in options.arms)
     data = measured = artifact = None
     if uses_checkpoint or options.plan:
@@ -151,7 +153,7 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
     torch.backends.cudnn.benchmark = True
     code = DONE
     for run in missing:
-        if store.identity(run) in map(store.identity, store.read(options.results)):  # by another process, meanwhile
+        if store.identity(run) in map(store.identity, store.read(options.results)):  # another process finished it
             continue
         state = None
         if options.keep is not None:
@@ -160,9 +162,9 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
         try:
             network, rate = train(run, data, artifact, device, state=state, cache=options.cache, deadline=deadline)
         except OutOfTime:
-            print(f"{title(run)}: the time is up; the same command goes on")
+            print(f"{title(run)}: the time is up; run the same command to continue")
             return WORK_LEFT
-        except RuntimeError as error:  # such as a loss that diverged; it would again, and the others must not wait
+        except RuntimeError as error:  # such as a loss that diverged. It would diverge again, so do the other runs.
             complain(error)
             code = FAILED
             continue
@@ -175,7 +177,7 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
 
 
 def show_plan(missing: Sequence[store.Run], total: int, images: int, finished: Sequence[store.Run]) -> None:
-    """Print the missing runs and the time they need, from the rates of finished runs of the same kind."""
+    """Print the missing runs and the time they need, estimated from finished runs of the same kind."""
     known, unknown = 0.0, 0
     for run in missing:
         alike = [
@@ -192,36 +194,36 @@ def show_plan(missing: Sequence[store.Run], total: int, images: int, finished: S
 
 
 def check_digests(finished: Sequence[store.Run], digests: dict[str, str]) -> None:
-    """Raise ValueError if a finished run with the same name used other images."""
+    """Raise ValueError if a finished run with the same name used different images."""
     for run in finished:
         for name, found in digests.items():
             if run[name] != found:
                 raise ValueError(
-                    f"the results have {title(run)} of {run['data']} with {name} {run[name]}, and here it is {found}: "
-                    f"these are other images; give this data another NAME, or the results another file"
+                    f"the results have {title(run)} with {name} {run[name]}, but here it is {found}, so the images "
+                    f"differ; choose another NAME for this data, or another file for --results"
                 )
 
 
 def title(run: store.Run) -> str:
-    """One run for a line of output."""
+    """A run in one line of output."""
     return f"{run['data']} {run['classifier']} {run['base']:<14} {run['arm']:<24} seed {run['seed']}"
 
 
 def complain(error: Exception) -> None:
-    """One line on the standard error."""
+    """Print an error as one line on standard error."""
     print(f"classification: {' '.join(str(error).split())}", file=sys.stderr)
 
 
 def find_versions() -> dict[str, str]:
-    """The versions on which a result may depend."""
-    import torchmetrics  # a part of the extra "bench"; asked for before the first run, not after it
+    """The versions that may affect a result."""
+    import torchmetrics  # from the extra "bench". If it is missing, this fails before the first run.
 
     modules = {"torch": torch, "torchvision": torchvision, "torchmetrics": torchmetrics, "semantic_aug": semantic_aug}
     return {"python": platform.python_version()} | {name: module.__version__ for name, module in modules.items()}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE, the value JSON or text."""
+    """Parse NAME=VALUE, where the value is JSON or plain text."""
     name, equals, value = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text!r}")
@@ -249,27 +251,29 @@ def _parser() -> argparse.ArgumentParser:
         epilog="\n\n".join(lists),
     )
     add: Callable[..., Any] = parser.add_argument
-    add("data", metavar="NAME", nargs="?", help="what the data is called in the results")
-    add("--train", metavar="DATA", help="any source that semantic-aug train takes")
-    add("--validation", metavar="DATA", help="default: a tenth of --train, not trained on")
-    add("--test", metavar="DATA", help="the same as --validation: a half of it for each split")
-    add("--split", choices=SPLITS, default="validation", help="what is measured on (default: validation)")
-    add("--dedup", choices=("train", "held-out"), help="leave out its near-duplicates of the other part")
-    add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, as semantic-aug train does")
+    add("data", metavar="NAME", nargs="?", help="name of the data in the results")
+    add("--train", metavar="DATA", help="any source that semantic-aug train accepts")
+    add("--validation", metavar="DATA", help="default: a tenth of --train, which is then not trained on")
+    add("--test", metavar="DATA", help="if it is the same as --validation, each split gets half of it")
+    add("--split", choices=SPLITS, default="validation", help="the images to evaluate on (default: validation)")
+    add("--dedup", choices=("train", "held-out"), help="remove near-duplicates of the other part from this part")
+    add("--imbalance", metavar="R", type=float, help="cut --train to a long tail, like semantic-aug train")
     add("--classifier", choices=tuple(CLASSIFIERS), default="resnet18-quarter")
-    add("--base", choices=tuple(BASES), default="natural", help="how the imbalance is met; see below")
+    add("--base", choices=tuple(BASES), default="natural", help="how to handle class imbalance (see below)")
     add("--arms", metavar="ARM", nargs="+", default=["none"], help="none, parts joined by +, or two views joined by /")
     add("--epochs", metavar="N", type=int, default=60)
-    add("--seeds", metavar="N", type=int, default=1, help="so many seeds")
+    add("--seeds", metavar="N", type=int, default=1, help="number of seeds")
     add("--first-seed", metavar="S", type=int, default=0)
     add("--set", metavar="NAME=VALUE", nargs="+", type=parse_setting, default=[], help="change settings of the arms")
-    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help="of the arms that use one")
+    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help="checkpoint for the arms that use one")
     add("--more-labels", action="store_true", help="allow a checkpoint that saw labels the classifier does not get")
-    add("--device", metavar="D", help="default: cuda if there is one, else cpu")
-    add("--minutes", metavar="M", type=float, default=float("inf"), help="stop after that, and exit with 75")
-    add("--queue", metavar="FILE", type=Path, help="a set of options a line; those beside --queue are for every line")
-    add("--cache", metavar="DIR", type=Path, help="keeps decoded images and latents")
-    add("--keep", metavar="DIR", type=Path, help="keeps trainings, for a run that is cut off and for the other split")
+    add("--device", metavar="D", help="default: cuda if available, otherwise cpu")
+    add("--minutes", metavar="M", type=float, default=float("inf"), help="stop after this time with exit code 75")
+    add("--queue", metavar="FILE", type=Path, help="a file with one set of options per line; other options given here "
+        "apply to every line")  # fmt: skip
+    add("--cache", metavar="DIR", type=Path, help="directory that keeps decoded images and latents")
+    add("--keep", metavar="DIR", type=Path, help="directory that keeps trainings, to resume them and to evaluate them "
+        "on the other split")  # fmt: skip
     add("--results", metavar="FILE", type=Path, default=store.RESULTS)
-    add("--plan", action="store_true", help="print what is missing, and how long it would take")
+    add("--plan", action="store_true", help="print the missing runs and how long they would take")
     return parser

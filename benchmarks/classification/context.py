@@ -1,4 +1,4 @@
-"""What the parts of an arm know about their run, and the kinds of function that they are."""
+"""The information about a run that the parts of an arm get, and the types of their functions."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 from semantic_aug import Artifact
 from semantic_aug.data.dataset import ImageSet
 
-Key = tuple[int | str, ...]  # of the draws of one step and one view
+Key = tuple[int | str, ...]  # seeds the random numbers of one step and one view
 Change = Callable[[Tensor, Tensor, Tensor, Key], Tensor]  # images on the device, labels and indices on the CPU, key
 Prepare = Callable[[Tensor, Key], Tensor]  # indices and a key => a finished batch of these images
 Mix = Callable[[Tensor, Tensor, Key, Prepare], tuple[Tensor, Tensor]]  # images, labels => images, soft labels
@@ -19,7 +19,10 @@ Mix = Callable[[Tensor, Tensor, Key, Prepare], tuple[Tensor, Tensor]]  # images,
 
 @dataclass(frozen=True)
 class Context:
-    """What a part knows of its run: ``data`` is what is trained on, ``cache`` a directory for what takes long."""
+    """The information about a run that a part gets.
+
+    ``data`` holds the training images, and ``cache`` is a directory for results that take long to compute.
+    """
 
     data: ImageSet
     settings: Mapping[str, Any]
@@ -30,5 +33,5 @@ class Context:
 
     @property
     def dtype(self) -> torch.dtype | None:
-        """The dtype of networks under autocast, or None."""
+        """The dtype of networks under autocast, or None without autocast."""
         return torch.bfloat16 if self.settings["precision"] == "bf16" else None

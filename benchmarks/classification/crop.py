@@ -7,9 +7,10 @@ SHIFT = 1 / 12  # of the size
 
 
 def flip_crop(images: Tensor, uniform: Tensor) -> Tensor:
-    """Mirror half of the images (N, C, S, S), and shift each by up to ``SHIFT`` of its size, its edges repeated.
+    """Mirror half of the images (N, C, S, S), and shift each by up to ``SHIFT`` of its size. Edges are repeated.
 
-    ``uniform`` has three numbers in [0, 1) for each image, (N, 3): the vertical and the horizontal shift, and the coin.
+    ``uniform`` (N, 3) has three numbers in [0, 1) for each image. They determine the vertical shift, the horizontal
+    shift, and whether the image is mirrored.
     """
     n, _, size, _ = images.shape
     shifts = ((uniform[:, :2] * 2 - 1) * size * SHIFT).round().long()

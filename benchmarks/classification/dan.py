@@ -1,7 +1,7 @@
 """DAN, the distract-your-attention network (Wen et al. 2021, arXiv 2109.07270), with exactly K centres.
 
-Trained from scratch: the authors' trunk was trained on faces that cannot be had. Its input is as large as the other
-classifiers', so its stem is theirs too: a first convolution 3x3 of stride 1.
+It is trained from scratch, because the authors' trunk was trained on faces that are not available. Its input has the
+same size as that of the other classifiers, so it has the same stem, a first 3x3 convolution with stride 1.
 """
 
 import torch
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 FEATURES, HIDDEN, HEADS = 512, 256, 4
-SQUEEZE = 16  # of the channel attention
+SQUEEZE = 16  # reduction of the channel attention
 EPSILON = 1e-8
 
 
 class Head(nn.Module):
-    """Spatial, then channel attention: a feature map (N, 512, H, W) => (N, 512)."""
+    """Spatial attention followed by channel attention. Maps a feature map (N, 512, H, W) to (N, 512)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Head(nn.Module):
 
 
 class DAN(nn.Module):
-    """Logits (N, K) of images, and what the losses of its parts need: pooled features (N, 512), heads (N, 4, 512).
+    """Returns logits (N, K), and a state for the losses: pooled features (N, 512) and heads (N, 4, 512).
 
     Args:
         trunk: images => a feature map (N, 512, H, W).
@@ -49,14 +49,14 @@ class DAN(nn.Module):
         self.heads = nn.ModuleList(Head() for _ in range(HEADS))
         self.head = nn.Linear(FEATURES, num_classes)
         self.norm = nn.BatchNorm1d(num_classes)
-        for module in self.heads.modules():  # and no others, as in the authors' program
+        for module in self.heads.modules():  # only these, as in the authors' code
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.001)
                 nn.init.zeros_(module.bias)
-        self.trunk = trunk  # its weights are left as they are
+        self.trunk = trunk  # keeps its initial weights
         self.centres = nn.Parameter(torch.randn(num_classes, FEATURES))
 
     def forward(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -66,7 +66,7 @@ class DAN(nn.Module):
         return self.norm(self.head(heads.sum(1))), (x.mean((2, 3)), heads)
 
     def auxiliary(self, state: tuple[Tensor, Tensor], targets: Tensor) -> Tensor:
-        """Affinity plus partition loss; ``targets`` are labels (N,) or soft labels (N, K)."""
+        """The affinity loss plus the partition loss. ``targets`` are labels (N,) or soft labels (N, K)."""
         features, heads = state
         soft = targets if targets.is_floating_point() else one_hot(targets, len(self.centres)).float()
         return affinity(features.float(), soft, self.centres) + partition(heads)
@@ -79,6 +79,6 @@ def affinity(features: Tensor, soft: Tensor, centres: Tensor) -> Tensor:
 
 
 def partition(heads: Tensor) -> Tensor:
-    """log(1 + k / sigma^2): small where k heads (B, k, d) differ; sigma^2 is the mean of their variance."""
+    """log(1 + k / sigma^2) of k heads (B, k, d), where sigma^2 is their mean variance. It is small if they differ."""
     k = heads.shape[1]
     return (1 + k / (heads.var(1).mean() + EPSILON)).log()

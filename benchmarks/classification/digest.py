@@ -1,4 +1,4 @@
-"""What tells images from others of the same name."""
+"""A digest of a data set, to notice when different images have the same name."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ from semantic_aug.data.dataset import ImageSet
 
 
 def digest(data: ImageSet) -> str:
-    """Of the pixels and the labels, so that other images of the same name are noticed."""
+    """The digest of the pixels and the labels."""
     found = hashlib.sha256(data.images.contiguous().numpy())
     found.update(data.labels.numpy())
     return found.hexdigest()[:16]

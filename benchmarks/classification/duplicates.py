@@ -1,9 +1,10 @@
-"""Training images that show a held-out picture: python -m benchmarks.classification.duplicates (see --help)
+"""Find training images that show a held-out picture: python -m benchmarks.classification.duplicates (see --help)
 
-Two images are near-duplicates where their pixels, averaged over 2 x 2, correlate by at least ``THRESHOLD``, one of them
-mirrored or not: the same picture with another crop of a pixel or two, another watermark or another contrast. Of twelve
-pairs of FER2013 looked at between 0.91 and 0.93 all are one picture, of twelve between 0.89 and 0.91 seven are. A blank
-image (train has eleven, validation one) is no picture, and like none.
+Two images are near-duplicates if their pixels, averaged over 2 x 2, have a correlation of at least ``THRESHOLD``. One
+of the two may be mirrored. Such images show the same picture, but are shifted by a pixel or two, or have another
+watermark or another contrast. We looked at pairs from FER2013. All of twelve pairs with a correlation between 0.91 and
+0.93 show the same picture, and so do seven of twelve pairs between 0.89 and 0.91. A blank image (train has eleven,
+validation one) is not a duplicate of anything.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from semantic_aug.data.dataset import ImageSet, load_data
 
 THRESHOLD = 0.92
 REPORTED = (0.999, 0.98, 0.95, THRESHOLD, 0.9)
-BLOCK = 256  # held-out images compared at a time, with all training images
+BLOCK = 256  # held-out images that are compared with all training images at a time
 
 
 def likeness(images: Tensor, others: Tensor) -> Tensor:
-    """For each of ``images`` (N, C, S, S) its largest correlation (N,) to one of ``others`` (M, C, S, S), uint8."""
+    """The largest correlation (N,) of each of ``images`` (N, C, S, S) with any of ``others`` (M, C, S, S), uint8."""
     queries, known = _standardised(images), _standardised(others)
     mirrored = _standardised(images.flip(-1))
     return torch.cat(
@@ -36,7 +37,7 @@ def likeness(images: Tensor, others: Tensor) -> Tensor:
 
 
 def without_duplicates(data: ImageSet, others: Sequence[ImageSet]) -> ImageSet:
-    """``data`` without the near-duplicates of any image of ``others``."""
+    """Return ``data`` without the images that are near-duplicates of an image of ``others``."""
     likest = likeness(data.images, torch.cat([other.images for other in others]))
     return data.subset((likest < THRESHOLD).nonzero().flatten())
 
@@ -47,9 +48,9 @@ def _standardised(images: Tensor) -> Tensor:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Count, print, and write the counts to ``--json``. Returns 0, or 2 if data is refused."""
+    """Count near-duplicates, print the counts and write them to ``--json``. Returns 0, or 2 if data is rejected."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", metavar="NAME", help="what the data is called in the results")
+    parser.add_argument("name", metavar="NAME", help="name of the data in the results")
     parser.add_argument("--train", metavar="DATA", required=True)
     parser.add_argument("--held-out", metavar="DATA", nargs="+", required=True)
     parser.add_argument("--size", metavar="S", type=int, default=48)
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for spec, data in held_out.items():
         likest, split = likeness(data.images, train.images), Path(spec).name
         counts[split] = {"images": len(data)} | {f"{t:g}": int((likest >= t).sum()) for t in REPORTED}
-        print(f"{split}: {len(data)} images, with a correlation to a training image of at least")
+        print(f"{split}: {len(data)} images. Number with a correlation to a training image of at least")
         print("  " + ", ".join(f"{t:g}: {counts[split][f'{t:g}']}" for t in REPORTED))
     removed = len(train) - len(without_duplicates(train, list(held_out.values())))
     print(f"{removed} of {len(train)} training images are near-duplicates ({THRESHOLD:g}) of a held-out image")

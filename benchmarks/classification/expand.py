@@ -1,11 +1,12 @@
 """Does an expanded folder help a classifier? python -m benchmarks.classification.expand (see --help)
 
-Plain torchvision, as somebody trains who has never heard of this package: ImageFolder, v2's transforms, DataLoader,
-SGD, autocast. The arms train the same network from the same initial weights for the same number of steps:
-"unbalanced" on the folder as it is, "expanded" on the folder that ``semantic-aug expand UNBALANCED`` wrote, originals
-and new images alike, and "oversampled" and "expanded-oversampled" on the same images with every class equally often.
-What new images are worth is what an arm with them is ahead of "oversampled". Each finished run adds a line to the
-results; the same command does what is missing.
+This is plain torchvision code, as someone would write it who has never heard of this package. It uses ImageFolder, v2
+transforms, DataLoader, SGD and autocast. All arms train the same network from the same initial weights for the same
+number of steps. "unbalanced" trains on the original folder. "expanded" trains on the folder that ``semantic-aug
+expand`` wrote, which has both the originals and the new images. "oversampled" and "expanded-oversampled" train on the
+same two folders with every class drawn equally often. To see the benefit of the new images, compare an arm that has
+them with "oversampled". Each finished run adds a line to the results. If you run the same command again, it does only
+the runs that are missing.
 
     semantic-aug expand fer2013-48 fer2013/train --output fer2013/balanced --balance
     python -m benchmarks.classification.expand fer2013/train fer2013/balanced \\
@@ -38,18 +39,18 @@ from benchmarks.classification import store
 from benchmarks.classification.classifiers import CLASSIFIERS
 
 RESULTS = Path(__file__).parents[1] / "results" / "expand.jsonl"
-# Of each arm, whether it has the new images, and whether every class is drawn equally often.
+# For each arm: whether it trains on the new images, and whether every class is drawn equally often.
 ARMS = {
     "unbalanced": (False, False), "oversampled": (False, True),
     "expanded": (True, False), "expanded-oversampled": (True, True),
 }  # fmt: skip
 RECIPE = ("artifact", "strength", "mode", "perturbation", "shrinkage", "seed", "target")
-# What makes two runs the same run.
+# Two runs are the same run if they agree in these fields.
 IDENTITY = ("data", "test", "classifier", "arm", "seed", "steps", "batch", "learning_rate", "size", "expand")
 
 
 def transforms(size: int, training: bool) -> v2.Compose:
-    """Grey, ``size`` x ``size``, in [-1, 1]. In training, flipped and shifted by up to a twelfth."""
+    """Make images grey, ``size`` x ``size``, in [-1, 1]. For training, also flip them and shift them by up to 1/12."""
     vary = [v2.RandomHorizontalFlip(), v2.RandomCrop(size, padding=size // 12, padding_mode="edge")]
     return v2.Compose([
         v2.ToImage(), v2.Grayscale(), v2.Resize((size, size), antialias=True), *(vary if training else []),
@@ -58,7 +59,7 @@ def transforms(size: int, training: bool) -> v2.Compose:
 
 
 def batches(run: dict[str, Any], folder: Path, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """``steps`` shuffled batches, epoch after epoch."""
+    """Yield ``steps`` shuffled batches, for as many epochs as that takes."""
     data = ImageFolder(folder, transforms(run["size"], training=True))
     sampler = None
     if ARMS[run["arm"]][1]:
@@ -80,7 +81,7 @@ def batches(run: dict[str, Any], folder: Path, workers: int) -> Iterator[tuple[T
 
 
 def train(run: dict[str, Any], folder: Path, classes: int, device: str, workers: int) -> nn.Module:
-    """The classifier of one run."""
+    """Train the classifier of one run."""
     torch.manual_seed(run["seed"])
     network = CLASSIFIERS[run["classifier"]](1, classes).to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), run["learning_rate"], 0.9, nesterov=True, weight_decay=5e-4)
@@ -100,7 +101,7 @@ def train(run: dict[str, Any], folder: Path, classes: int, device: str, workers:
 
 @torch.no_grad()
 def figures(network: nn.Module, test: ImageFolder, device: str) -> dict[str, Any]:
-    """Accuracy, its mean over classes, and each class's, as fractions."""
+    """Accuracy, balanced accuracy and the recall of each class, as fractions."""
     right, count = torch.zeros(len(test.classes)), torch.zeros(len(test.classes))
     for images, labels in DataLoader(test, 256):
         hit = network(images.to(device))[0].argmax(1).cpu() == labels
@@ -115,7 +116,7 @@ def figures(network: nn.Module, test: ImageFolder, device: str) -> dict[str, Any
 
 
 def wanted(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The runs that the options ask for, all arms of a seed before the next seed."""
+    """The runs that the options ask for. All arms of a seed come before the next seed."""
     recorded = json.loads((options.expanded / "expand.json").read_text(encoding="utf-8"))
     return [
         {
@@ -134,7 +135,7 @@ def finished(path: Path) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do the missing runs. Returns 0, or 2 if the arguments or the data are refused."""
+    """Do the missing runs. Returns 0, or 2 if the arguments or the data are rejected."""
     options = _parser().parse_args(arguments)
     device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
     folders = {arm: options.expanded if new else options.unbalanced for arm, (new, _) in ARMS.items()}
@@ -169,20 +170,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("unbalanced", metavar="UNBALANCED", type=Path, help="an image folder")
-    parser.add_argument("expanded", metavar="EXPANDED", type=Path, help="what semantic-aug expand made of it")
-    parser.add_argument("--test", metavar="DIR", type=Path, required=True, help="the image folder to be right about")
-    parser.add_argument("--name", metavar="NAME", default="fer2013", help="what the data is called in the results")
+    parser.add_argument("unbalanced", metavar="UNBALANCED", type=Path, help="the original image folder")
+    parser.add_argument("expanded", metavar="EXPANDED", type=Path, help="the folder that semantic-aug expand wrote")
+    parser.add_argument("--test", metavar="DIR", type=Path, required=True, help="an image folder to evaluate on")
+    parser.add_argument("--name", metavar="NAME", default="fer2013", help="name of the data in the results")
     parser.add_argument("--arms", metavar="ARM", nargs="+", choices=[*ARMS], default=[*ARMS], help=", ".join(ARMS))
     parser.add_argument("--classifier", choices=tuple(CLASSIFIERS), default="resnet18-half")
     parser.add_argument("--steps", metavar="N", type=int, default=4500, help="default: 4500, 10 epochs of FER2013")
     parser.add_argument("--batch", metavar="N", type=int, default=64, help="default: 64")
-    parser.add_argument("--learning-rate", metavar="R", type=float, default=0.1, help="the largest; default: 0.1")
-    parser.add_argument("--size", metavar="S", type=int, default=48, help="images are resized to it; default: 48")
-    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="so many seeds")
+    parser.add_argument("--learning-rate", metavar="R", type=float, default=0.1, help="maximum; default: 0.1")
+    parser.add_argument("--size", metavar="S", type=int, default=48, help="images are resized to this; default: 48")
+    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="number of seeds")
     parser.add_argument("--first-seed", metavar="S", type=int, default=0)
     parser.add_argument("--workers", metavar="N", type=int, default=0, help="processes that load images; default: 0")
-    parser.add_argument("--device", metavar="D", help="default: cuda if there is one, else cpu")
+    parser.add_argument("--device", metavar="D", help="default: cuda if available, otherwise cpu")
     parser.add_argument("--results", metavar="FILE", type=Path, default=RESULTS)
     return parser
 

@@ -5,13 +5,13 @@ from torch import Tensor
 
 
 class ISDA(torch.nn.Module):
-    """Cross entropy over infinitely many draws f' ~ N(f, lambda Sigma_y) of a feature, as an upper bound.
+    """An upper bound of the expected cross-entropy over draws f' ~ N(f, lambda Sigma_y) of a feature.
 
-    Mean and covariance of each class are running ones, over all features seen, biased and without gradient.
+    The mean and the (biased) covariance of each class are updated with all features seen so far, without gradient.
 
     Args:
         num_classes, dim: K, and A, the length of a feature.
-        device: of the features.
+        device: the device of the features.
     """
 
     def __init__(self, num_classes: int, dim: int, device: torch.device) -> None:
@@ -22,7 +22,7 @@ class ISDA(torch.nn.Module):
 
     @torch.no_grad()
     def update(self, features: Tensor, labels: Tensor) -> None:
-        """Add a batch: features (B, A), labels (B,).
+        """Update the statistics with a batch of features (B, A) and labels (B,).
 
         Sigma <- (n Sigma + m Sigma_B) / (n + m) + n m / (n + m)^2 (mean - mean_B)(mean - mean_B)^T.
         """
@@ -39,7 +39,14 @@ class ISDA(torch.nn.Module):
         self.count = n + m
 
     def logits(self, logits: Tensor, labels: Tensor, weight: Tensor, strength: float) -> Tensor:
-        """y_j + lambda / 2 (w_j - w_y)^T Sigma_y (w_j - w_y), for logits y (B, K) of a layer with weight w (K, A)."""
+        """Return y_j + lambda / 2 (w_j - w_y)^T Sigma_y (w_j - w_y).
+
+        Args:
+            logits: y, (B, K).
+            labels: (B,).
+            weight: w of the layer that computed the logits, (K, A).
+            strength: lambda.
+        """
         apart = weight - weight[:, None]  # (K, K, A): [y, j] = w_j - w_y
         table = ((apart @ self.covariance) * apart).sum(2)
         return logits + strength / 2 * table[labels]

@@ -1,4 +1,4 @@
-"""What is measured of a trained classifier, without and with post-hoc logit adjustment."""
+"""The metrics of a trained classifier, with and without post-hoc logit adjustment."""
 
 import base64
 from collections.abc import Sequence
@@ -11,21 +11,21 @@ from semantic_aug.data.dataset import ImageSet
 
 from .bases import log_priors
 
-EVALUATED = 512  # images a batch
-FITTED = 500  # training images of a class on which recall is measured too, at most
+EVALUATED = 512  # images per batch
+FITTED = 500  # maximum number of training images per class on which recall is also measured
 TAUS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 CALIBRATION_BINS = 15
 
 
 def measure(network: nn.Module, data: ImageSet, measured: ImageSet, device: torch.device) -> dict[str, Any]:
-    """All figures of ``measured``, as fractions, of a classifier that was trained on ``data``.
+    """Evaluate a classifier that was trained on ``data`` on the images ``measured``. All figures are fractions.
 
-    The figures of ``describe``, mAP from the unadjusted scores, and also:
+    Returns the figures of ``describe``, the mAP of the unadjusted scores, and also:
 
-    - ``adjusted``: those of ``describe`` after logit adjustment with tau 1.
-    - ``taus``: accuracy and balanced accuracy at each tau of ``TAUS``. A tau is chosen from the line of a validation
-      run and then read from the line of the test run.
-    - ``fitted``: recall of each class on training images, up to ``FITTED`` of each class.
+    - ``adjusted``: the figures of ``describe`` after logit adjustment with tau 1.
+    - ``taus``: accuracy and balanced accuracy at each tau in ``TAUS``. Choose the tau from a validation run, and then
+      look up the result at this tau in the test run.
+    - ``fitted``: recall of each class on up to ``FITTED`` training images per class.
     """
     from torchmetrics.functional.classification import multiclass_average_precision
 
@@ -46,21 +46,24 @@ def measure(network: nn.Module, data: ImageSet, measured: ImageSet, device: torc
 
 
 def adjust(logits: Tensor, counts: Sequence[int], tau: float) -> Tensor:
-    """f_y(x) - tau log prior_y, whose argmax is the adjusted prediction (Menon et al. 2021, arXiv 2007.07314, eq. 9).
+    """f_y(x) - tau log prior_y. Its argmax is the adjusted prediction (Menon et al. 2021, arXiv 2007.07314, eq. 9).
 
     Args:
         logits: (N, K).
-        counts: training images of each class, (K,).
+        counts: number of training images of each class, (K,).
+        tau: strength of the adjustment.
     """
     return logits - tau * log_priors(counts).to(logits.dtype)
 
 
 def describe(logits: Tensor, labels: Tensor, counts: Sequence[int]) -> dict[str, Any]:
-    """Accuracy, balanced accuracy, recall of each class, groups of classes, calibration, and which images are right.
+    """Accuracy, balanced accuracy, recall of classes and groups of classes, calibration, and the correct images.
 
-    ``many``, ``medium``, ``few``: mean recall of the third of the classes with most training images, of the third with
-    fewest (both rounded down), and of the others. ``ece``: expected calibration error with 15 bins. ``correct``: a bit
-    for each image, ordered by class and within a class as they come, packed from the highest bit on, in base64.
+    - ``many``, ``few``: mean recall of the third of the classes with the most training images, and of the third with
+      the fewest. Both thirds are rounded down.
+    - ``medium``: mean recall of the other classes.
+    - ``ece``: expected calibration error with 15 bins.
+    - ``correct``: one bit per image, sorted by class (``pack_bits``). Images of a class keep their order.
     """
     from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -78,26 +81,30 @@ def describe(logits: Tensor, labels: Tensor, counts: Sequence[int]) -> dict[str,
 
 
 def group_classes(counts: Sequence[int]) -> dict[str, list[int]]:
-    """Classes from the largest to the smallest, in three groups; see ``describe``."""
+    """Sort the classes from the largest to the smallest and split them into three groups, as in ``describe``."""
     order = sorted(range(len(counts)), key=lambda k: -counts[k])
     third = len(counts) // 3
     return {"many": order[:third], "medium": order[third : len(order) - third], "few": order[len(order) - third :]}
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Fraction of the images that are classified right."""
+    """Fraction of the images that are classified correctly."""
     return (logits.argmax(1) == labels).double().mean()
 
 
 def per_class_recall(logits: Tensor, labels: Tensor) -> Tensor:
-    """Fraction of each class's images that are classified right, float64 (K,)."""
+    """Fraction of the images of each class that are classified correctly, float64 (K,)."""
     right = torch.bincount(labels[logits.argmax(1) == labels], minlength=logits.shape[1])
     return right.double() / torch.bincount(labels, minlength=logits.shape[1])
 
 
 @torch.no_grad()
 def compute_logits(network: nn.Module, data: ImageSet, device: torch.device) -> Tensor:
-    """(N, K) on the CPU; without autocast, and float64 in the end, for rounding would tie ranks of sure predictions."""
+    """Logits (N, K) on the CPU.
+
+    They are computed without autocast and returned as float64, because rounding would give confident predictions the
+    same rank.
+    """
     parts = [
         network(data.batch(slice(start, start + EVALUATED)).to(device))[0].double().cpu()
         for start in range(0, len(data), EVALUATED)
@@ -106,14 +113,17 @@ def compute_logits(network: nn.Module, data: ImageSet, device: torch.device) -> 
 
 
 def pack_bits(bits: Tensor) -> str:
-    """Bools (N,) in base64, eight to a byte from the highest bit on, zeros at the end."""
+    """Pack bools (N,) into bytes, the first one in the highest bit, and encode them in base64.
+
+    The last byte is padded with zeros.
+    """
     padded = torch.nn.functional.pad(bits.long(), (0, -len(bits) % 8)).view(-1, 8)
     values = (padded * 2 ** torch.arange(7, -1, -1)).sum(1)
     return base64.b64encode(bytes(values.tolist())).decode()
 
 
 def unpack_bits(text: str, count: int) -> Tensor:
-    """The first ``count`` bools of ``pack_bits``."""
+    """Return the first ``count`` bools that ``pack_bits`` packed into ``text``."""
     values = torch.tensor(list(base64.b64decode(text)))
     return (values[:, None] >> torch.arange(7, -1, -1) & 1).flatten()[:count].bool()
 

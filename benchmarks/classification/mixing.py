@@ -1,23 +1,23 @@
-"""Augmentations that mix the images of a batch and their labels: ReMix and CMO. MixUp and CutMix are torchvision's."""
+"""ReMix and CMO, which mix images and their labels. MixUp and CutMix come from torchvision."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-KAPPA, TAU = 3.0, 0.5  # ReMix's
+KAPPA, TAU = 3.0, 0.5  # of ReMix
 
 
 def remix(images: Tensor, labels: Tensor, partner: Tensor, share: float, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """MixUp whose labels lean to the rarer class (ReMix, Chou et al. 2020, arXiv 2007.03943).
+    """MixUp with labels that favour the rarer class (ReMix, Chou et al. 2020, arXiv 2007.03943).
 
-    x = lambda x_i + (1 - lambda) x_j and its soft label (B, K). The weight of y_i is 0 where n_i / n_j >= kappa and
-    lambda < tau, 1 where n_i / n_j <= 1 / kappa and 1 - lambda < tau, else lambda.
+    Returns x = lambda x_i + (1 - lambda) x_j and its soft label (B, K). The weight of y_i is 0 if n_i / n_j >= kappa
+    and lambda < tau. It is 1 if n_i / n_j <= 1 / kappa and 1 - lambda < tau. Otherwise it is lambda.
 
     Args:
         images, labels: (B, C, H, W) and (B,).
-        partner: j of each i, (B,).
+        partner: the index j for each i, (B,).
         share: lambda.
-        counts: n, training images of each class (K,).
+        counts: n, the number of training images of each class (K,).
     """
     ratio = counts[labels] / counts[labels[partner]]
     weight = torch.full_like(ratio, share)
@@ -30,10 +30,11 @@ def remix(images: Tensor, labels: Tensor, partner: Tensor, share: float, counts:
 
 
 def paste(images: Tensor, foreground: Tensor, share: float, centre: tuple[float, float]) -> tuple[Tensor, float]:
-    """Paste one box of ``foreground`` onto ``images``, both (B, C, H, W), as CutMix does (arXiv 1905.04899).
+    """Paste a box of ``foreground`` onto ``images``, both (B, C, H, W), like CutMix (arXiv 1905.04899).
 
-    The box has the fraction 1 - ``share`` of the area before it is cut off at the border, and lies around ``centre``,
-    (vertical, horizontal) in [0, 1). Returns the mixed images and the fraction of the area that is left of ``images``.
+    The box is centred at ``centre``, (vertical, horizontal) in [0, 1). It covers the fraction 1 - ``share`` of the
+    area, and is clipped at the border. Returns the mixed images and the fraction of the area that still shows
+    ``images``.
     """
     height, width = images.shape[-2:]
     spans = []

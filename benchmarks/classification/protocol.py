@@ -1,4 +1,4 @@
-"""What identifies a run: its settings, their defaults, and the version of the code that decides its result."""
+"""The settings of a run with their defaults, and the version of the code. Together they identify a run."""
 
 import math
 from collections.abc import Mapping
@@ -10,8 +10,9 @@ from semantic_aug.model.recommended import MODES
 from .arms import Arm
 from .checkpoint import artifact_name
 
-# Raise it with every change that alters the result of a run: the training loop, the draws, the networks, the bases,
-# the arms, how data is cut and held out, or a figure. Runs of different versions are different runs.
+# Increase the version with every change that affects the result of a run. This includes the training loop, the random
+# numbers, the networks, the bases, the arms, the figures, and how data is cut and held out. Runs with different
+# versions are different runs.
 VERSION = 1
 
 COMMON: dict[str, Any] = {
@@ -24,11 +25,11 @@ COMMON: dict[str, Any] = {
     "momentum": 0.9,
     "weight_decay": 5e-4,
     "schedule": "one-cycle",  # linear, from 0 to the learning rate and back to 0
-    "warm_up": 0.2,  # fraction of the training in which the learning rate rises
-    "crop": "flip-crop",  # the augmentation that every arm gets
+    "warm_up": 0.2,  # fraction of the training during which the learning rate rises
+    "crop": "flip-crop",  # the base augmentation of every arm
 }
-CLEAN = 1 / 8  # of the epochs, the last ones: arms that augment see images with the base augmentation alone
-# Setting => the values it may have, or a type and a closed range. The product checks the settings of its own.
+CLEAN = 1 / 8  # last fraction of the epochs, in which all arms use the base augmentation alone
+# Setting => the allowed values, or a type and a closed range. The package checks the settings that it defines.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "size": (int, 16, 1024),
     "channels": (1, 3),
@@ -58,12 +59,12 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
 def resolve(
     arm: Arm, base: str, changed: Mapping[str, Any], epochs: int, artifact: Artifact | None = None
 ) -> dict[str, Any]:
-    """All settings of a run as they will be used, the name and the fingerprint of its checkpoint among them.
+    """All settings of a run, with the name and the fingerprint of its checkpoint.
 
-    With the base "balanced", ``redraw`` is 0 unless it is changed: a rare image comes many times in an epoch, and is
-    to be another one each time.
+    With the base "balanced", ``redraw`` is 0 unless ``changed`` says otherwise. A rare image is then used many times in
+    an epoch, and it should be augmented differently each time.
 
-    Raises ValueError for a setting that the arm does not have, and for a value that cannot be.
+    Raises ValueError for a setting that the arm does not have, and for an invalid value.
     """
     settings = COMMON | arm.settings | ({"clean_epochs": round(epochs * CLEAN)} if arm.augments else {})
     if base == "balanced" and "redraw" in settings:
@@ -79,7 +80,7 @@ def resolve(
 
 
 def check_setting(name: str, value: Any) -> Any:
-    """``value``, as a float if the setting is a float, so that 1 and 1.0 are the same setting."""
+    """Check a value and return it. It becomes a float if the setting is one, so that 1 and 1.0 are the same."""
     allowed = ALLOWED.get(name)
     if allowed is None or value is None:
         return value

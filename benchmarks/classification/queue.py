@@ -11,10 +11,10 @@ from . import command
 
 
 def run_queue(options: argparse.Namespace, deadline: float) -> int:
-    """Do what is missing of the queue ``options.queue`` until ``deadline`` of ``time.monotonic``; an exit code.
+    """Do the missing runs of the queue ``options.queue``, and return an exit code.
 
-    All lines are read before the first run. Raises ValueError for a line that cannot be, with its file and number, and
-    where another queue writes to the same results.
+    No step begins after ``deadline``, a time of ``time.monotonic``. All lines are read before the first run. Raises
+    ValueError for an invalid line, with its file and number, and if another queue writes to the same results.
     """
     lines = read_queue(options.queue, options)
     options.results.parent.mkdir(parents=True, exist_ok=True)
@@ -33,16 +33,16 @@ def run_queue(options: argparse.Namespace, deadline: float) -> int:
             return code
     except Timeout as error:
         raise ValueError(
-            f"another queue writes to {options.results} (it holds {lock.lock_file}); "
-            f"wait for it, or give this one other results"
+            f"another queue writes to {options.results} (it holds {lock.lock_file}); wait until it has finished, or "
+            f"pass another file as --results"
         ) from error
 
 
 def read_queue(path: Path, common: argparse.Namespace) -> list[tuple[int, argparse.Namespace]]:
-    """The options of each line and its number, from 1; what a line does not say is as in ``common``.
+    """Return the number of each line, from 1, and its options. ``common`` has the options that a line does not set.
 
-    A line is read as a shell would: words, quotes, ``#`` for a comment, and variables of the environment. Raises
-    ValueError with the file and the line for options that cannot be.
+    A line is split into words as in a shell, with quotes, ``#`` for a comment, and environment variables. Raises
+    ValueError for invalid options, with the file and the line.
     """
     lines = []
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -52,7 +52,7 @@ def read_queue(path: Path, common: argparse.Namespace) -> list[tuple[int, argpar
                 continue
             line = command.parse(words, argparse.Namespace(**vars(common) | {"queue": None}))
             if line.queue is not None or line.results != common.results:
-                raise ValueError("--queue and --results are for the whole queue, and cannot stand in a line")
+                raise ValueError("--queue and --results apply to the whole queue and are not allowed in a line")
             lines.append((number, line))
         except ValueError as error:
             raise ValueError(f"{path}:{number}: {error}") from error

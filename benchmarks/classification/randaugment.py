@@ -1,8 +1,8 @@
-"""RandAugment (arXiv 1909.13719) and TrivialAugment (arXiv 2103.10158) with draws of each image's own.
+"""RandAugment (arXiv 1909.13719) and TrivialAugment (arXiv 2103.10158) that draw separately for each image of a batch.
 
-``v2.RandAugment`` and ``v2.TrivialAugmentWide`` draw once per call, so that a batch shares its operations, and image by
-image they cost more than a training step. Here the images of a batch that drew the same operation are computed
-together by torchvision's kernels, on the device of the batch.
+``v2.RandAugment`` and ``v2.TrivialAugmentWide`` draw once per call, so all images of a batch get the same operations.
+If they are called for each image, they take longer than a training step. Here torchvision's kernels process all images
+that drew the same operation together, on the device of the batch.
 """
 
 import math
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-BINS = 31  # of magnitudes, as torchvision's; a magnitude is an integer in 0..30
-OPERATIONS_PER_IMAGE, MAGNITUDE = 2, 9  # RandAugment's, as torchvision's
+BINS = 31  # number of magnitudes, as in torchvision. A magnitude is an integer in 0..30.
+OPERATIONS_PER_IMAGE, MAGNITUDE = 2, 9  # defaults of torchvision's RandAugment
 
 
 def _affine(images: Tensor, translate: tuple[float, float] = (0, 0), shear: tuple[float, float] = (0, 0)) -> Tensor:
@@ -23,7 +23,8 @@ def _affine(images: Tensor, translate: tuple[float, float] = (0, 0), shear: tupl
     return F.affine(images, 0.0, [int(value) for value in translate], 1.0, degrees, center=center)
 
 
-# In torchvision's order; the number is a signed amount. Posterize takes the bits to drop, Solarize 1 - threshold.
+# In torchvision's order. The number is a signed amount. It is the number of bits to drop for Posterize, and
+# 1 - threshold for Solarize.
 OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "Identity": lambda x, m: x,
     "ShearX": lambda x, m: _affine(x, shear=(m, 0.0)),
@@ -42,27 +43,27 @@ OPERATIONS: dict[str, Callable[[Tensor, float], Tensor]] = {
 }
 NAMES = list(OPERATIONS)
 SIGNED = {"ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness"}
-UNSIZED = {"Identity", "AutoContrast", "Equalize"}  # they have no magnitude
+UNSIZED = {"Identity", "AutoContrast", "Equalize"}  # operations without a magnitude
 
-# Amount at the largest magnitude, for images of a height and a width.
+# Height and width => the amount of each operation at the largest magnitude.
 Space = Callable[[int, int], dict[str, float]]
 
 
 def randaugment_space(height: int, width: int) -> dict[str, float]:
-    """RandAugment's operations, as in ``v2.RandAugment``."""
+    """Amounts of RandAugment, as in ``v2.RandAugment``."""
     colour = dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness"), 0.9)
     translate = {"TranslateX": 150 / 331 * width, "TranslateY": 150 / 331 * height}
     return colour | translate | {"ShearX": 0.3, "ShearY": 0.3, "Rotate": 30.0, "Posterize": 4.0, "Solarize": 1.0}
 
 
 def trivialaugment_space(height: int, width: int) -> dict[str, float]:
-    """TrivialAugment's wide operations, as in ``v2.TrivialAugmentWide``."""
+    """Amounts of TrivialAugment's wide space, as in ``v2.TrivialAugmentWide``."""
     strong = dict.fromkeys(("Brightness", "Color", "Contrast", "Sharpness", "ShearX", "ShearY"), 0.99)
     return strong | {"TranslateX": 32.0, "TranslateY": 32.0, "Rotate": 135.0, "Posterize": 6.0, "Solarize": 1.0}
 
 
 def randaugment(images: Tensor, generator: torch.Generator, magnitude: int = MAGNITUDE) -> Tensor:
-    """Two operations for each image, uint8 (B, C, H, W), all of one magnitude in 0..30."""
+    """Apply two operations to each image, uint8 (B, C, H, W), all with the same magnitude in 0..30."""
     shape = (len(images), OPERATIONS_PER_IMAGE)
     operation = torch.randint(len(OPERATIONS), shape, generator=generator)
     negative = torch.rand(shape, generator=generator) < 0.5
@@ -70,7 +71,7 @@ def randaugment(images: Tensor, generator: torch.Generator, magnitude: int = MAG
 
 
 def trivialaugment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """One operation of a random magnitude for each image, uint8 (B, C, H, W)."""
+    """Apply one operation with a random magnitude to each image, uint8 (B, C, H, W)."""
     shape = (len(images), 1)
     operation = torch.randint(len(OPERATIONS), shape, generator=generator)
     magnitude = torch.randint(BINS, shape, generator=generator)
@@ -79,13 +80,13 @@ def trivialaugment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def apply_operations(images: Tensor, operation: Tensor, magnitude: Tensor, negative: Tensor, space: Space) -> Tensor:
-    """Images uint8 (B, C, H, W) after the operations of each.
+    """Apply to each image, uint8 (B, C, H, W), its own operations.
 
     Args:
-        operation: numbers of operations (B, n), applied from left to right, on the CPU.
+        operation: indices of operations (B, n), applied from left to right, on the CPU.
         magnitude: their magnitudes in 0..30, (B, n), on the CPU.
-        negative: whether the amount is negative, where it has a sign, bool (B, n), on the CPU.
-        space: the amounts at magnitude 30.
+        negative: whether the amount is negative, for operations with a signed amount, bool (B, n), on the CPU.
+        space: returns the amounts at magnitude 30.
     """
     largest = space(*images.shape[-2:])
     out = images.clone()

@@ -1,4 +1,4 @@
-"""Parts that use a checkpoint: ours and its ablations, as users call the product, and SMOTE between latents."""
+"""Parts that use a checkpoint: ours, its ablations, and SMOTE between latents."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,15 +20,16 @@ from .context import Change, Context, Key
 from .digest import digest
 from .smote import neighbours, smote
 
-DRAWN = 256  # images augmented at a time where all are
+DRAWN = 256  # images augmented at a time when all images are augmented
 
 
 def semantic(context: Context) -> Change:
-    """Ours and its ablations: the product as users call it, with the latents of the training images in a cache.
+    """Make the change of ours or one of its ablations.
 
-    With the setting ``redraw`` at 0, every image that its coin chooses is augmented anew. Otherwise all images are
-    augmented once, and again whenever the training has seen ``redraw`` times as many images as there are; a coin in
-    each step chooses between an image and what was made of it. That saves most of the decoding.
+    It calls ``SemanticAugmentBatch`` as users do, with the latents of the training images in a cache. If the setting
+    ``redraw`` is 0, each step chooses images with probability p and augments them anew. Otherwise all images are
+    augmented in advance, and again every ``redraw`` epochs. Each step then uses the augmented version of an image with
+    probability p. This saves most of the decoding.
     """
     artifact, settings, images = context.artifact, context.settings, context.data.images
     assert artifact is not None
@@ -47,7 +48,7 @@ def semantic(context: Context) -> Change:
     def draw(images: Tensor, labels: Tensor, indices: Tensor, key: Key) -> Tensor:
         generator.manual_seed(seeded("semantic", *key).initial_seed())
         sample = (images, labels)
-        # Drawn while the labels are on the CPU, so that a GPU is not waited for.
+        # Draw while the labels are on the CPU, so that there is no need to wait for a GPU.
         return augment.apply(sample, augment.draw(sample, cache[indices]))[0]
 
     def draw_all(key: Key) -> Tensor:
@@ -58,7 +59,7 @@ def semantic(context: Context) -> Change:
         ]
         return torch.cat(drawn)
 
-    pool: dict[int, tuple[int, Tensor]] = {}  # view => number of the draw, and what it made
+    pool: dict[int, tuple[int, Tensor]] = {}  # view => number of the draw, and the images that it made
 
     def change(images: Tensor, labels: Tensor, indices: Tensor, key: Key) -> Tensor:
         if settings["redraw"] == 0:
@@ -75,9 +76,9 @@ def semantic(context: Context) -> Change:
 
 
 def open_latents(context: Context) -> LatentCache:
-    """Latents and reconstructions of the training images, encoded where they are not in the cache yet.
+    """Return latents and reconstructions of the training images. They are computed if they are not in the cache yet.
 
-    Raises LatentsError for a file that is broken, or of other images or another checkpoint.
+    Raises LatentsError for a broken file, and for a file of other images or another checkpoint.
     """
     artifact, data = context.artifact, context.data
     assert artifact is not None
@@ -92,7 +93,7 @@ def open_latents(context: Context) -> LatentCache:
 
 
 def latent_smote(context: Context) -> Change:
-    """Move an image's latent toward a near one of its class in the whole training set."""
+    """Make the change of SMOTE, which moves a latent toward a near latent of its class in the whole training set."""
     artifact, settings = context.artifact, context.settings
     assert artifact is not None
     model = LatentModel.of(artifact, context.device, context.dtype)

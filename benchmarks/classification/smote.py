@@ -1,15 +1,18 @@
-"""SMOTE between latents: z' = z_i + u (z_j - z_i), j one of the k nearest of the class (Chawla et al. 2002)."""
+"""SMOTE between latents: z' = z_i + u (z_j - z_i), where z_j is one of the k nearest latents of the same class.
+
+Chawla et al. 2002.
+"""
 
 import torch
 from torch import Tensor
 
-ROWS = 1024  # distances that are held at a time: ROWS x images of a class
+ROWS = 1024  # latents whose distances to all latents of their class are in memory at a time
 
 
 def neighbours(latents: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Indices (N, k) of the nearest others of each latent's class, nearest first, and how many there are (N,).
+    """Indices (N, k) of each latent's nearest neighbours in its class, nearest first, and their number (N,).
 
-    A class of m <= k images has m - 1 of them; what is left of the row is the latent's own index.
+    In a class of m <= k images, a latent has m - 1 neighbours. The rest of its row is filled with its own index.
     """
     table = torch.arange(len(latents), device=latents.device)[:, None].repeat(1, k)
     count = torch.zeros_like(labels)
@@ -25,12 +28,13 @@ def neighbours(latents: Tensor, labels: Tensor, k: int) -> tuple[Tensor, Tensor]
 
 
 def smote(z: Tensor, candidates: Tensor, count: Tensor, uniform: Tensor) -> Tensor:
-    """Latents (B, d) moved toward a neighbour; one without any stays.
+    """Move each latent toward one of its neighbours. A latent without neighbours does not move.
 
     Args:
-        z: (B, d).
-        candidates: latents of the neighbours (B, k, d), of which the first ``count`` (B,) are to be drawn from.
-        uniform: two numbers in [0, 1) for each, (B, 2): which neighbour, and u.
+        z: latents (B, d).
+        candidates: latents of the neighbours (B, k, d).
+        count: number of neighbours of each latent (B,). Only the first ``count`` candidates can be drawn.
+        uniform: two numbers in [0, 1) for each latent, (B, 2). They determine the neighbour and u.
     """
     chosen = (uniform[:, 0] * count).long()
     partner = candidates[torch.arange(len(z), device=z.device), chosen]

@@ -1,4 +1,4 @@
-"""The training of one run, which can be interrupted at any moment and continues where it was."""
+"""The training of one run. It can be interrupted at any time and resumed from its last saved state."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ from .isda import ISDA
 from .store import Run
 
 SAVE_EVERY = 120.0  # seconds between two states on disk
-# What a training depends on; what it is measured on is not among it.
+# The fields that a training depends on. The evaluation images are not among them.
 TRAINED_BY = ("arm", "base", "classifier", "seed", "epochs", "settings", "protocol")
 
 
 class OutOfTime(Exception):
-    """The deadline came before the end of the training. The state is kept, and the same call continues."""
+    """The deadline passed before the end of the training. The state is saved, and the same call resumes."""
 
 
 def train(
@@ -46,20 +46,24 @@ def train(
     cache: Path | None = None,
     deadline: float = math.inf,
 ) -> tuple[nn.Module, float]:
-    """Train a classifier as ``run`` says. Returns it in eval mode, and the images per second.
+    """Train the classifier of ``run``. Returns the classifier in eval mode, and the images per second.
 
-    On a CPU the same arguments give the same weights bit for bit, also of a training that was cut off and resumed.
+    On a CPU the same arguments give the same weights bit for bit, even if the training was interrupted and resumed.
 
     Args:
-        state: the file that keeps the training, also a finished one; None: nowhere.
+        run: a description of the run.
+        data: the training images.
+        artifact: the checkpoint, for arms that use one.
+        device: the device to train on.
+        state: a file for the state of the training, including the final state. None: the state is not saved.
         cache: a directory that keeps latents of the training images.
-        deadline: of ``time.monotonic``, after which no step begins.
+        deadline: a time of ``time.monotonic``, after which no step begins.
 
-    Raises OutOfTime, and RuntimeError where the loss diverges.
+    Raises OutOfTime after the deadline, and RuntimeError if the loss diverges.
     """
     arm, settings, seed = parse_arm(run["arm"]), run["settings"], run["seed"]
     views = len(arm.views)
-    batch, classes = settings["batch"] // views, len(data.classes)  # of different images
+    batch, classes = settings["batch"] // views, len(data.classes)  # the batch counts different images
     steps = max(run["epochs"] * len(data) // settings["batch"], 1)
     clean_from = steps - settings.get("clean_epochs", 0) * len(data) // settings["batch"]
     base, counts = BASES[run["base"]], torch.tensor(data.counts(), dtype=torch.float32, device=device)
@@ -123,18 +127,18 @@ def train(
 
 
 def one_cycle(progress: float, warm_up: float) -> float:
-    """Factor of the learning rate. It rises linearly from 0 to 1 over ``warm_up`` of the run, and falls back to 0."""
+    """Factor of the learning rate. It rises from 0 to 1 during ``warm_up``, a fraction of the run, and falls to 0."""
     return min(progress / warm_up, (1 - progress) / (1 - warm_up))
 
 
 def distance_of_views(features: Tensor) -> Tensor:
-    """Mean squared distance of the unit features of two views, the first half and the second half of (2 B, A)."""
+    """Mean squared distance between the normalised features of two views, which are the two halves of (2 B, A)."""
     first, second = normalize(features, dim=1).chunk(2)
     return (first - second).square().sum(1).mean()
 
 
 def training_key(run: Run, data: ImageSet, device: torch.device, versions: Mapping[str, str]) -> str:
-    """A name for a training. It is the same for runs that differ only in what they are measured on."""
+    """A name for a training. It is the same for runs that differ only in their evaluation images."""
     fields = {name: run[name] for name in TRAINED_BY} | {"device": device.type, "versions": dict(versions)}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
     digest.update(data.images.contiguous().numpy())
@@ -145,7 +149,8 @@ def training_key(run: Run, data: ImageSet, device: torch.device, versions: Mappi
 class Progress:
     """The state of a training in memory and, where there is a ``path``, on disk.
 
-    Every draw of a step is made from a key that holds the step, so weights, momentum and the step are the whole state.
+    All random numbers of a step are drawn from a key that contains the step. The state therefore consists only of the
+    weights, the momentum and the step.
     """
 
     def __init__(
@@ -157,7 +162,7 @@ class Progress:
         self.seconds, self.began, self.saved = 0.0, time.perf_counter(), time.monotonic()
 
     def load(self) -> int:
-        """Load the state on disk. Returns the step to continue with, or 0 if no state can be read."""
+        """Load the state from disk. Returns the next step, or 0 if there is no readable state."""
         if self.path is None or not self.path.is_file():
             return 0
         try:
@@ -175,11 +180,11 @@ class Progress:
         return int(meta["step"])
 
     def due(self) -> bool:
-        """Whether it is time to save."""
+        """Whether it is time to save the state."""
         return time.monotonic() - self.saved >= SAVE_EVERY
 
     def save(self, step: int) -> None:
-        """Keep what the ``step`` steps until now have made."""
+        """Save the state after ``step`` steps."""
         self.seconds += time.perf_counter() - self.began
         if self.path is not None:
             tensors: dict[str, Any] = dict(self.modules.state_dict())

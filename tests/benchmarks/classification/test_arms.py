@@ -54,11 +54,11 @@ def test_an_arm_is_its_parts():
     [
         ("nonsense", "unknown arm 'nonsense': no part is named 'nonsense'; known: none, ours"),
         ("ours+none", "no part is named 'none'"),
-        ("mixup+ours", "a part that mixes images .* stands alone and last"),
-        ("mixup+cutmix", "stands alone and last"),
-        ("mixup/ours", "stands alone and last"),
+        ("mixup+ours", "a part that mixes images .* must come last"),
+        ("mixup+cutmix", "must come last"),
+        ("mixup/ours", "must come last"),
         ("isda+mixup", "isda needs labels that are not mixed"),
-        ("ours/ours/ours", "has 3 views; two can be tied"),
+        ("ours/ours/ours", "has 3 views; at most two are possible"),
     ],
 )
 def test_parts_that_do_not_go_together(name, message):

@@ -50,7 +50,7 @@ def test_a_checkpoint_of_more_labels_is_refused_or_named(command, tmp_path, data
     command.remove("--more-labels")
     words = [*command, "--checkpoint", str(path), "--arms", "ours", *SMALL]
     assert main(words) == REFUSED
-    expected = "saw labels that the classifier does not get: its statistics are of [12, 12, 40] images"
+    expected = "saw labels that the classifier does not get: its statistics come from [12, 12, 40] images"
     assert expected in capsys.readouterr().err
     assert main([*words, "--more-labels"]) == DONE
     fair = make_artifact([12, 12, 4]).save(tmp_path / "fair")

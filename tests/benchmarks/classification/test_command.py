@@ -74,7 +74,7 @@ def test_the_other_split_takes_the_training_that_was_kept(command, tmp_path, mon
 def test_no_time_is_work_left_and_the_same_command_goes_on(command, tmp_path, capsys):
     words = [*command, "--arms", "none", *SMALL, "--keep", str(tmp_path / "states")]
     assert main([*words, "--minutes", "0"]) == WORK_LEFT
-    assert "the time is up; the same command goes on" in capsys.readouterr().out
+    assert "the time is up; run the same command to continue" in capsys.readouterr().out
     assert not (tmp_path / "runs.jsonl").exists()
     assert main(words) == DONE
     assert main([*words, "--minutes", "0"]) == DONE
@@ -107,8 +107,8 @@ def test_the_plan_knows_rates(command, tmp_path, capsys):
         (["--set", "p=2", "--arms", "smote"], "p must be a number (float) in [0, 1], got 2"),
         (["--set", "shrinkage=much", "--arms", "pooled"], "shrinkage must be"),
         (["--set", "optimiser=adam"], "optimiser must be one of ('sgd-nesterov',), got 'adam'"),
-        (["--classifier", "dan", "--arms", "isda"], "arm 'isda' needs plain features before a linear layer"),
-        (["--classifier", "dan", "--arms", "none/none"], "arm 'none/none' needs plain features"),
+        (["--classifier", "dan", "--arms", "isda"], "arm 'isda' needs features before a linear layer"),
+        (["--classifier", "dan", "--arms", "none/none"], "arm 'none/none' needs features"),
         (["--set", "size=big"], "size must be a number (int) in [16, 1024], got 'big'"),
         (["--epochs", "0"], "--epochs and --seeds must be at least 1, got 0 and 1"),
         (["--imbalance", "0.5"], "the imbalance ratio must be at least 1"),
@@ -136,7 +136,7 @@ def test_a_class_missing_in_a_split_is_refused_with_both_lists(command, tmp_path
 
 def test_a_checkpoint_is_not_measured_on_images_that_it_may_know(root, capsys):
     assert main(["tiny", "--train", str(root / "train"), "--arms", "none", "ours"]) == REFUSED
-    assert "on which a checkpoint may have been trained; pass --validation" in capsys.readouterr().err
+    assert "which the checkpoint may have been trained on; pass --validation" in capsys.readouterr().err
 
 
 def test_a_run_that_fails_does_not_hold_up_the_others(command, tmp_path, capsys, monkeypatch):
@@ -158,7 +158,7 @@ def test_other_data_of_the_same_name_is_refused(command, root, tmp_path, capsys)
     assert main([*words, "--validation", str(root / "train"), "--seeds", "2"]) == REFUSED
     said = capsys.readouterr().err
     assert "with measured_digest" in said
-    assert "these are other images; give this data another NAME" in said
+    assert "so the images differ; choose another NAME for this data" in said
     assert len(store.read(tmp_path / "runs.jsonl")) == 1
 
 

@@ -48,8 +48,8 @@ def test_a_queue_is_done_line_by_line_and_goes_on(queue, tmp_path, capsys):
     [
         ("tiny --train x --arms none rand", "unknown arm 'rand': no part is named 'rand'"),
         ("tiny --train x --epochs many", "argument --epochs: invalid int value: 'many'"),
-        ("tiny --train x --results y", "--queue and --results are for the whole queue"),
-        ("tiny --train x --queue y", "--queue and --results are for the whole queue"),
+        ("tiny --train x --results y", "--queue and --results apply to the whole queue"),
+        ("tiny --train x --queue y", "--queue and --results apply to the whole queue"),
         ("--arms none", "pass NAME and --train DATA"),
         ("tiny --train 'x", "No closing quotation"),
     ],

@@ -21,7 +21,7 @@ def test_a_broken_line_is_skipped_with_a_warning_and_stays(tmp_path, broken):
     store.append(path, RUN)
     path.write_text(path.read_text() + broken + "\n")
     store.append(path, RUN | {"seed": 1})
-    with pytest.warns(UserWarning, match=r"runs.jsonl, line 2 is not a whole run"):
+    with pytest.warns(UserWarning, match=r"runs.jsonl, line 2 is not a complete run"):
         assert len(store.read(path)) == 2
     assert path.read_text().splitlines()[1] == broken
 
