@@ -1,13 +1,15 @@
-"""What changes, and does the class stay? python -m benchmarks.directions CHECKPOINT DATA --judge FILE (see --help)
+"""What changes, and is the class kept? python -m benchmarks.directions CHECKPOINT DATA --judge FILE (see --help)
 
 Held-out images are moved along the leading directions of the covariance of their class, one standard deviation forward
-and one back, and the two results are compared: brightness, left-right asymmetry (of pose and light), an identity
-embedding, and what a judge says of the class. Two rows stand beside them: a random draw of the class at the recommended
-strength with its opposite, and a step as long as the first direction's, straight toward the mean of another class.
+and one back, and the two results are compared. The comparison covers brightness, left-right asymmetry (of pose and
+light), an identity embedding, and a judge's logit of the class. Two other moves are measured for comparison. One is a
+random draw of the class at the recommended strength, together with its opposite. The other is a step toward the mean of
+another class, with the same length as the first direction.
 
-The unit is what differs between real images: the mean absolute change, divided by the mean absolute difference of two
-images of the class. 0 is "nothing changes", 1 is "as between strangers". Beside it stands how often the judge predicts
-for the moved image what it predicts for the real one.
+All changes are relative to the differences between real images. A figure is the mean absolute change, divided by the
+mean absolute difference between two images of the class. 0 means that nothing changes, and 1 means a change as large as
+between two different images. The table also shows how often the judge predicts the same class for the moved image and
+the real image.
 """
 
 import argparse
@@ -35,7 +37,7 @@ from semantic_aug.model.runtime import LatentModel
 FIGURES = ("brightness", "asymmetry", "identity", "class logit")
 
 
-# --- What is measured of an image -------------------------------------------------------------------------------
+# --- Measures of an image ---------------------------------------------------------------------------------------
 
 
 def brightness(x: Tensor) -> Tensor:
@@ -44,13 +46,13 @@ def brightness(x: Tensor) -> Tensor:
 
 
 def asymmetry(x: Tensor) -> Tensor:
-    """Mean of the left half minus mean of the right one: (N, C, S, S) => (N, 1)."""
+    """Mean of the left half minus mean of the right half: (N, C, S, S) => (N, 1)."""
     half = x.shape[-1] // 2
     return brightness(x[..., :half]) - brightness(x[..., -half:])
 
 
 def log_odds(judge: Judge, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logit of the true class against all others, (N, 1), and the predicted classes (N,)."""
+    """The logit of the true class against all others, (N, 1), and the predicted classes (N,)."""
     p = judge.logits(x).double().log_softmax(1)
     true = p.gather(1, labels[:, None])
     return true - (-true.exp().clamp(max=1 - 1e-12)).log1p(), p.argmax(1)
@@ -60,8 +62,8 @@ def log_odds(judge: Judge, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict[str, Tensor]:
-    """What is added to, and subtracted from, the latents of ``n`` images of a class: each (n, d) by its name."""
-    # Its columns are directions times their standard deviations.
+    """Steps to add to and subtract from the latents of ``n`` images of a class. Returns name => step (n, d)."""
+    # The columns are directions, multiplied by their standard deviations.
     factor = artifact.statistics.factor(label, artifact.recommended.shrinkage)
     d, _ = factor.shape
     made = {f"direction {number + 1}": factor[:, number].expand(n, d) for number in range(min(count, d))}
@@ -74,7 +76,7 @@ def moves(artifact: Artifact, label: int, n: int, count: int, seed: int) -> dict
 
 
 def moved(artifact: Artifact, x: Tensor, label: int, step: Tensor, mode: Mode) -> tuple[Tensor, Tensor]:
-    """Images (N, C, S, S) in [-1, 1] of latents moved forward and back, made like augmentations."""
+    """Images (N, C, S, S) in [-1, 1] whose latents were moved forward and back, made like augmentations."""
     mu, model = artifact.encode(x), LatentModel.of(artifact)
     labels = torch.full((len(x),), label)
     made = []
@@ -88,7 +90,7 @@ def moved(artifact: Artifact, x: Tensor, label: int, step: Tensor, mode: Mode) -
 def of_class(
     artifact: Artifact, x: Tensor, label: int, judge: Judge, embed: Embed | None, options: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """The measurements of every move for images ``x`` (N, C, S, S) of one class."""
+    """Measure every move for images ``x`` (N, C, S, S) of one class."""
     n = len(x)
     true = judge.table(artifact.classes)[label].expand(n)
     measures: dict[str, Embed] = {"brightness": brightness, "asymmetry": asymmetry}
@@ -113,14 +115,14 @@ def of_class(
 
 
 def measure(artifact: Artifact, data: ImageSet, judge: Judge, options: argparse.Namespace) -> dict[str, Any]:
-    """The measurements by class, and their mean over the classes."""
+    """Measure every class. Returns the figures of each class, and their mean over the classes."""
     embed = identity_embedding()
     labels = label_table(data.classes, artifact.classes)[data.labels]
     classes = {}
     for label, name in enumerate(artifact.classes):
         members = (labels == label).nonzero().flatten()[: options.images]
         if len(members) < 2:
-            raise ValueError(f"class {name!r} has {len(members)} images in the data; two at least are compared")
+            raise ValueError(f"class {name!r} has {len(members)} images in the data; at least 2 are needed")
         images = bytes_to_model(data.images[members])
         classes[name] = of_class(artifact, images, label, judge, embed, options)
     rows = next(iter(classes.values()))
@@ -135,7 +137,7 @@ def measure(artifact: Artifact, data: ImageSet, judge: Judge, options: argparse.
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown: the mean over classes."""
+    """Return a markdown table of the means over classes."""
     lines = []
     for name, row in figures["mean"].items():
         share = f"{row['variance']:.1%}" if name.startswith("direction") else ""
@@ -145,14 +147,14 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print, and write the results to ``--json``. Returns 0, or 2 if something is refused."""
+    """Measure, print, and write the results to ``--json``. Returns 0, or 2 if something is rejected."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT")
     add("data", metavar="DATA", help="held-out images")
-    add("--judge", metavar="FILE", required=True, help="as semantic-aug evaluate keeps it")
-    add("--directions", metavar="N", type=int, default=8, help="of each class (default: 8)")
-    add("--images", metavar="N", type=int, default=64, help="of each class, at most (default: 64)")
+    add("--judge", metavar="FILE", required=True, help="judge that semantic-aug evaluate wrote")
+    add("--directions", metavar="N", type=int, default=8, help="number of directions per class (default: 8)")
+    add("--images", metavar="N", type=int, default=64, help="maximum number of images per class (default: 64)")
     add("--mode", choices=MODES, default="detail", help="default: detail")
     add("--seed", metavar="S", type=int, default=0)
     add("--json", metavar="FILE", type=Path)

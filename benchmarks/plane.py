@@ -1,10 +1,11 @@
-"""Checkpoints on the plane: python -m benchmarks.plane CHECKPOINT [...] --train DATA --held-out DATA (see --help)
+"""Affinity and diversity of checkpoints: python -m benchmarks.plane CHECKPOINT [...] --train DATA --held-out DATA
 
-Affinity against diversity for each checkpoint (``semantic_aug.evaluation.plane``), the gates that a recipe must pass
-before it is trained for long, one table, and a line for each checkpoint in a results file that only grows.
+For each checkpoint, this measures affinity and diversity (``semantic_aug.evaluation.plane``), and checks the gates that
+a recipe must pass before it gets a long training. It prints a table of all checkpoints, and appends one line for each
+checkpoint to a results file.
 
-Judges are instruments: they are trained on all of --train, whatever a checkpoint was trained on, and kept. The linear
-probe is trained on --train cut to --imbalance, as a checkpoint of the cut images was.
+Judges are always trained on all of --train, no matter what a checkpoint was trained on. They are kept for the next
+call. The linear probe is trained on --train cut to --imbalance, like a checkpoint that was trained on the cut images.
 """
 
 import argparse
@@ -33,17 +34,17 @@ from semantic_aug.evaluation.table import distance, percent, table
 from semantic_aug.figures.drawing import save
 
 RESULTS = Path(__file__).parent / "results" / "screens.jsonl"
-# What a recipe must reach before it is trained for long.
+# The figures that a recipe must reach before it gets a long training.
 GATES = {"probe": 0.55, "reconstruction agrees": 0.70, "draws at 75 % agreement": 0.12, "ahead of isotropic": 0.05}
 
-Gate = dict[str, Any]  # value and error (None: not measured), goal, passed
+Gate = dict[str, Any]  # value and error (None if not measured), goal, passed
 
 
 def gates(found: Plane) -> dict[str, Gate]:
-    """Each figure of ``GATES``, as the judge that finds it worse sees it; without one where a judge cannot judge.
+    """Each figure of ``GATES``, from the judge with the lower value. It has no value if a judge cannot judge.
 
-    "ahead of isotropic" is the mean, over both modes and all strengths at which it can be compared, of the points of
-    true class by which the covariance is ahead at equal diversity.
+    "ahead of isotropic" is the lead of the covariance in predictions of the true class at equal diversity. It is the
+    mean over both modes and all strengths at which the two can be compared.
     """
     judges = list(found.judges) if all(judge.can_judge for judge in found.judges.values()) else []
     values = {
@@ -77,7 +78,7 @@ def _ahead(found: Plane, judge: str) -> Estimate | None:
 
 
 def row(found: Plane, artifact: Artifact) -> list[str]:
-    """A checkpoint's cells of ``comparison`` for both judges in their order."""
+    """The cells of a checkpoint in ``comparison``. Figures of both judges are in the order of the judges."""
 
     def agree(kind: str) -> str:
         affinity = found.measured[kind].affinity if kind in found.measured else {}
@@ -95,7 +96,7 @@ def row(found: Plane, artifact: Artifact) -> list[str]:
 
 
 def comparison(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown, in percent except for distances."""
+    """Return a markdown table of all checkpoints, in percent except for distances."""
     head = ["checkpoint", "strength", "reconstruction agrees", "decode agrees", "detail agrees", "detail draws"]
     return make_table([*head, *(name for name in GATES)], rows)
 
@@ -103,7 +104,7 @@ def comparison(rows: Sequence[Sequence[str]]) -> str:
 def judges_of(
     folder: Path, training: ImageSet, held_out: ImageSet, *, seed: int, precision: str = "fp32"
 ) -> dict[str, Judge]:
-    """A judge of each architecture. Missing ones are trained on ``training`` and kept in ``folder``."""
+    """Load a judge of each architecture. Missing judges are trained on ``training`` and saved in ``folder``."""
     judges = {}
     for name in ARCHITECTURES:
         path = folder / f"{name}.safetensors"
@@ -114,8 +115,8 @@ def judges_of(
         judges[name] = Judge.load(path)
         if (judges[name].architecture, judges[name].images) != (name, len(training)):
             raise ValueError(
-                f"{path} is a judge {judges[name].architecture} of {judges[name].images} images, expected {name} of "
-                f"{len(training)}; pass another folder as --judges"
+                f"{path} is a judge {judges[name].architecture} trained on {judges[name].images} images, expected "
+                f"{name} trained on {len(training)}; pass another folder as --judges"
             )
     return judges
 
@@ -125,7 +126,7 @@ def _say(line: str) -> None:
 
 
 def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) -> tuple[Plane, dict[str, Any]]:
-    """A checkpoint's plane and its line in the results file."""
+    """Measure a checkpoint. Returns its plane and its line for the results file."""
     network = artifact.network
     training, held_out = (
         load_data(data, network.channels, network.image_size, cache=options.cache)
@@ -152,32 +153,33 @@ def measure(artifact: Artifact, options: argparse.Namespace, lpips: Perceptual) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure every checkpoint, print and append the results. Returns 0, or 2 if something is refused."""
+    """Measure every checkpoint, print and append the results. Returns 0, or 2 if something is rejected."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.plane", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
     add("checkpoints", metavar="CHECKPOINT", nargs="+")
-    add("--train", metavar="DATA", required=True, help="real images, of the judges and the linear probe")
-    add("--held-out", metavar="DATA", required=True, help="real images that nothing was trained on")
+    add("--train", metavar="DATA", required=True, help="real images to train the judges and the linear probe on")
+    add("--held-out", metavar="DATA", required=True, help="real images that were not used for any training")
     add(
         "--imbalance",
         metavar="R",
         type=float,
-        help="cut --train to this for the probe, as the checkpoint's images were",
+        help="cut --train to this imbalance for the probe, like the checkpoint's training images",
     )
     add("--judges", metavar="DIR", type=Path, default=Path("judges"), help="where judges are kept (default: judges)")
-    add("--precision", choices=("fp32", "bf16"), default="fp32", help="for training judges; bf16 is faster where the "
-        "processor has bfloat16 units")  # fmt: skip
-    add("--images", metavar="N", type=int, default=IMAGES, help=f"held-out images, at most (default: {IMAGES})")
+    add("--precision", choices=("fp32", "bf16"), default="fp32", help="precision of training the judges; bf16 is "
+        "faster on processors with bfloat16 units")  # fmt: skip
+    add("--images", metavar="N", type=int, default=IMAGES, help=f"maximum of held-out images (default: {IMAGES})")
     add("--perturbations", metavar="NAME", nargs="+", default=COMPARED, help=f"default: {' '.join(COMPARED)}")
     add("--strengths", metavar="S", type=float, nargs="+", default=STRENGTHS, help=f"default: {STRENGTHS}")
-    add("--identity", action="store_true", help="of faces: pip install dlib-bin face_recognition_models; some minutes")
-    add("--pictures", metavar="DIR", type=Path, help="also draw a NAME.png of each checkpoint there")
-    add("--cache", metavar="DIR", help="keep decoded images there")
-    add("--note", metavar="TEXT", default="", help="what is special about the checkpoints, for the report")
+    add("--identity", action="store_true", help="also measure how far the identity of faces moves, which takes some "
+        "minutes; needs pip install dlib-bin face_recognition_models")  # fmt: skip
+    add("--pictures", metavar="DIR", type=Path, help="directory for a plot NAME.png of each checkpoint")
+    add("--cache", metavar="DIR", help="directory that keeps decoded images")
+    add("--note", metavar="TEXT", default="", help="a note on the checkpoints for the report")
     add("--seed", metavar="S", type=int, default=0)
-    add("--json", metavar="FILE", type=Path, default=RESULTS, help="a line is added for each checkpoint "
+    add("--json", metavar="FILE", type=Path, default=RESULTS, help="results file, which gets one line per checkpoint "
         "(default: results/screens.jsonl)")  # fmt: skip
     options = parser.parse_args(arguments)
     rows = []

@@ -1,1 +1,1 @@
-"""Tables and figures that are made from stored results."""
+"""Reports with tables and figures, generated from stored results."""

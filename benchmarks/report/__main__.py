@@ -1,12 +1,12 @@
-"""Reports, made whole from what the benchmarks stored: python -m benchmarks.report [--check]
+"""Generate the reports from the stored results of the benchmarks: python -m benchmarks.report [--check]
 
-Writes ``benchmarks/reports/*.md`` and their figures, and fills in the generated block of a document, if it has one:
+Writes ``benchmarks/reports/*.md`` and their figures. If a document has a generated block, its text is written too:
 
     <!-- report: NAME -->
     <!-- end of report -->
 
-``--check`` writes nothing. It fails where a report or a block is not what the stored lines give, and where a figure in
-README, docs or a model card is not the stored one (``claims``).
+``--check`` writes nothing. It fails if a report or a block does not match the stored results, or if a figure in the
+README, the docs or a model card differs from the stored one (``claims``).
 """
 
 import argparse
@@ -23,14 +23,14 @@ from .rows import group_runs, read_short
 
 REPORTS = ROOT / "benchmarks" / "reports"
 DOCUMENTS = ("README.md", "benchmarks/README.md", "checkpoints/*/README.md", "docs/*.md")
-MAKE = "python -m benchmarks.report makes it so"
+MAKE = "run python -m benchmarks.report to update it"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write or check everything; 0, 1 where something is stale, and 2 where something is refused."""
+    """Write or check everything. Returns 0, or 1 if something is out of date, or 2 if something is rejected."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing, and fail where something is stale")
-    parser.add_argument("--results", metavar="FILE", type=Path, default=store.RESULTS, help="of the classification")
+    parser.add_argument("--check", action="store_true", help="write nothing, and fail if something is out of date")
+    parser.add_argument("--results", metavar="FILE", type=Path, default=store.RESULTS, help="classification results")
     parser.add_argument("--output", metavar="DIR", type=Path, default=REPORTS)
     options = parser.parse_args(arguments)
     try:
@@ -44,18 +44,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def make_all(results: Path, output: Path, *, write: bool) -> list[str]:
-    """Make reports, figures and blocks, and write them or compare them with what is there; lines on what is stale."""
+    """Make reports, figures and blocks, and write them or compare them with the files.
+
+    Returns a message for everything that is out of date.
+    """
     groups = group_runs(store.read(results))
     stale = make_reports(groups, output, write=write) + make_figures(groups, output, write=write)
     stale += make_blocks(groups, write=write)
     for name, claims in collect_claims().items():
         for claim in check_claims((ROOT / name).read_text(encoding="utf-8"), claims):
-            stale.append(f"{name} does not have the stored figures; it must say:\n{claim}\n")
+            stale.append(f"{name} does not have the stored figures; it must contain:\n{claim}\n")
     return stale
 
 
 def make_reports(groups: Sequence[classification.Group], output: Path, *, write: bool) -> list[str]:
-    """``benchmarks/reports/*.md``."""
+    """Write or check ``benchmarks/reports/*.md``."""
     reports = {
         "classification": classification.make_report(groups),
         "classification-short": short.make_report(group_runs(read_short())),
@@ -71,12 +74,16 @@ def make_reports(groups: Sequence[classification.Group], output: Path, *, write:
         if write:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
-            stale.append(f"{path} is not what the stored lines give; {MAKE}")
+            stale.append(f"{path} does not match the stored results; {MAKE}")
     return stale
 
 
 def make_figures(groups: Sequence[classification.Group], output: Path, *, write: bool) -> list[str]:
-    """The forest plots, each of which carries what it shows, so that none is drawn anew for other fonts."""
+    """Write or check the forest plots.
+
+    Each file contains a description of its content. A plot is drawn again only if the content changes, and not for
+    different fonts.
+    """
     stale = []
     for group in groups:
         points = classification.forest_points(group)
@@ -93,7 +100,7 @@ def make_figures(groups: Sequence[classification.Group], output: Path, *, write:
 
 
 def make_blocks(groups: Sequence[classification.Group], *, write: bool) -> list[str]:
-    """The generated block of each document that has one."""
+    """Write or check the generated block of each document that has one."""
     blocks: dict[str, Callable[[], str]] = {"summary": lambda: classification.make_summary(groups)}
     stale = []
     for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
@@ -105,7 +112,7 @@ def make_blocks(groups: Sequence[classification.Group], *, write: bool) -> list[
         if made != document and write:
             path.write_text(made, encoding="utf-8")
         elif made != document:
-            stale.append(f"the block of {path} is not what the stored lines give; {MAKE}")
+            stale.append(f"the generated block of {path} does not match the stored results; {MAKE}")
     return stale
 
 

@@ -1,4 +1,4 @@
-"""The report of the bundled checkpoints and of FER2013's near-duplicates."""
+"""The report on the bundled checkpoints and on the near-duplicates in FER2013."""
 
 from .markdown import make_table
 from .quality import table as quality_table
@@ -8,22 +8,23 @@ from .speed import read_json
 QUALITY = """\
 `semantic-aug evaluate CHECKPOINT fer2013/validation --train fer2013/train --json FILE`
 
-Class agreement, diversity and FID are of 2 000 validation images; the model cards say more."""
+Class agreement, diversity and FID are measured on 2 000 validation images. The model cards have more details."""
 DIRECTIONS = """\
     python -m benchmarks.directions fer2013-48 fer2013/validation --judge judge.safetensors --images 48 \\
         --json benchmarks/results/directions.json
 
-Images of each class, moved by one standard deviation forward and back along the leading directions of its covariance,
-in mode `detail`. 1 is the difference between two real images of the class, and *same prediction* is how often the judge
-predicts what it predicts for the unmoved image."""
+Images of each class are moved by one standard deviation forward and back along the leading directions of the class
+covariance, in mode `detail`. The columns from *brightness* to *class logit* show the change between the two results,
+where 1 is the difference between two real images of the class. *same prediction* is how often the judge predicts the
+same class as for the original image."""
 DUPLICATES = """\
     python -m benchmarks.classification.duplicates fer2013 --train fer2013/train \\
         --held-out fer2013/validation fer2013/test --json benchmarks/results/duplicates.json"""
 
 
 def make_report() -> str:
-    """The whole document."""
-    from benchmarks.directions import table as directions_table  # which needs torch
+    """Return the text of the report."""
+    from benchmarks.directions import table as directions_table  # needs torch
 
     quality = sorted((RESULTS / "quality").glob("*.json"))
     return (
@@ -46,14 +47,14 @@ def make_report() -> str:
 
 
 def table_duplicates() -> str:
-    """Held-out images that have a near-duplicate among the training images, by the correlation that counts as one."""
+    """Number of held-out images with a near-duplicate among the training images, for each correlation threshold."""
     found = read_json(RESULTS / "duplicates.json")
     splits = found["held_out"]
     thresholds = sorted((name for name in next(iter(splits.values())) if name != "images"), key=float)
     lines = [[split, str(counts["images"]), *(str(counts[t]) for t in thresholds)] for split, counts in splits.items()]
     note = (
-        f"Images whose pixels correlate with those of a training image by at least so much, mirrored or not. At "
-        f"{found['threshold']:g}, which is what `--dedup` uses, {found['removed']} of the {found['train']} training "
-        f"images show a held-out picture."
+        f"The table counts the images whose correlation with a training image, mirrored or not, is at least the number "
+        f"at the top of the column. `--dedup` uses {found['threshold']:g}. At this threshold {found['removed']} of the "
+        f"{found['train']} training images show a held-out picture."
     )
     return f"{make_table(['split', 'images', *thresholds], lines)}\n\n{note}"

@@ -1,7 +1,7 @@
-"""Sentences and tables outside the reports that hold stored figures, as they must stand there.
+"""Sentences and tables with stored figures that documents outside the reports must contain.
 
-A document is free to say anything around them; line breaks and the number of spaces do not matter. Where the stored
-figures change, ``--check`` prints the text that a document must have instead.
+The rest of a document is free, and line breaks and the number of spaces do not matter. If the stored figures change,
+``--check`` prints the text that a document must contain instead.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def collect_claims() -> dict[str, list[str]]:
-    """Document => the texts that must stand in it."""
+    """Return the texts that each document must contain."""
     duplicates = read_json(RESULTS / "duplicates.json")["held_out"]["test"]
     cut = find_short(data="fer2013", split="test", dedup="held-out", epochs=20)
     whole = find_short(data="fer2013", split="test", dedup="held-out", epochs=10)
@@ -59,39 +59,39 @@ def collect_claims() -> dict[str, list[str]]:
 
 
 def check_claims(document: str, claims: list[str]) -> list[str]:
-    """Those of ``claims`` that do not stand in the document."""
+    """Return the claims that are missing in the document."""
     text = " ".join(document.split())
     return [claim for claim in claims if " ".join(claim.split()) not in text]
 
 
 def find_short(**fields: Any) -> Group:
-    """The one group of short trainings with these fields. Raises ValueError where there is not one."""
+    """Return the only group of short trainings with these fields. Raises ValueError if there is not exactly one."""
     groups = [
         group
         for group in group_runs(read_short())
         if all(group.fields[name] == value for name, value in fields.items())
     ]
     if len(groups) != 1:
-        raise ValueError(f"expected one group of short trainings with {fields}, there are {len(groups)}")
+        raise ValueError(f"expected one group of short trainings with {fields}, but there are {len(groups)}")
     return groups[0]
 
 
 def gain(group: Group, label: str) -> str:
-    """Accuracy of a row minus that of ``balanced``, with its interval."""
+    """Accuracy of a row minus that of the arm ``balanced``, with its interval."""
     rows = {row.label: row for row in group.rows}
     return str(compare(rows[label], rows["balanced"], "accuracy"))
 
 
 def show_seen(config: dict[str, Any]) -> str:
-    """Images that a checkpoint's training saw."""
+    """Number of images that the training of a checkpoint saw."""
     return group_digits(config["training"]["images_seen"])
 
 
 def show_losses(config: dict[str, Any], between: str) -> str:
-    """L1 and LPIPS of held-out images."""
+    """L1 and LPIPS on held-out images."""
     return "{l1_mean:.4f}{between}{lpips_mean:.4f}".format(between=between, **config["reconstruction"])
 
 
 def group_digits(number: int) -> str:
-    """With a space every three digits."""
+    """Format a number with spaces between groups of three digits."""
     return f"{number:,}".replace(",", " ")

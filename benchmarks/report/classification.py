@@ -1,4 +1,4 @@
-"""The report of the classification benchmark, made whole from its stored lines."""
+"""The report on the classification benchmark, generated from its stored results."""
 
 import re
 import statistics
@@ -16,28 +16,30 @@ FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mA
 GROUPS = ("many", "medium", "few")
 NOTHING = "Not measured yet."
 INTRODUCTION = """\
-Every run trains one classifier from scratch. Runs of one seed start from the same weights and see the same number of
-images in the same number of steps, so differences are paired by seed.
+Every run trains one classifier from scratch. Runs with the same seed start from the same weights and see the same
+number of images in the same number of steps, so differences are paired by seed.
 
-- The first column is how the imbalance is met. *natural* is cross-entropy on the images as they come, and *natural,
-  adjusted* is the same networks read with a post-hoc logit adjustment (tau 1, [Menon et al. 2021]). *logit-adjusted* is
-  the balanced softmax, *balanced* draws every class equally often, and *drw* weights the classes in the last fifth.
-- *none* is the base augmentation alone, a flip and a shift, which every arm has. `a+b` is a and then b; `a/b` are two
-  views of each image whose features are tied. Arms that augment see the last eighth of their epochs without it.
-- *ours* is `SemanticAugmentBatch` with latents from a cache. A checkpoint was trained on the same images and labels as
-  the classifier, unless its row says otherwise.
-- Figures are percent, over several seeds mean ± standard deviation. mAP comes from the unadjusted scores. *many*,
-  *medium* and *few* are the mean recall of the third of the classes with most training images, of the others, and of
-  the third with fewest. ECE is the expected calibration error with 15 bins.
-- Differences have 95 % t intervals over seeds, which need two. *over images* is a 95 % bootstrap interval of the
-  balanced accuracy over held-out images, for the trained networks as they are.
+- The first column shows how a run handles class imbalance. *natural* is cross-entropy, with every image once per epoch.
+  *natural, adjusted* applies a post-hoc logit adjustment (tau 1, [Menon et al. 2021]) to the same networks.
+  *logit-adjusted* is the balanced softmax. *balanced* draws every class equally often. *drw* weights the classes in the
+  last fifth of the training.
+- *none* is only the base augmentation, a flip and a shift, which every arm has. `a+b` applies a and then b. `a/b`
+  shows two views of each image, with a loss that pulls their features together. Arms that augment use only the base
+  augmentation in the last eighth of their epochs.
+- *ours* is `SemanticAugmentBatch` with latents from a cache. The checkpoint was trained on the same images and labels
+  as the classifier, unless the row says otherwise.
+- Figures are in percent. For several seeds they are mean ± standard deviation. mAP comes from the unadjusted scores.
+  *many* and *few* are the mean recall of the third of the classes with the most training images, and of the third with
+  the fewest. *medium* is the mean recall of the other classes. ECE is the expected calibration error with 15 bins.
+- Differences have 95 % t intervals over seeds, which need at least two seeds. *over images* is a 95 % bootstrap
+  interval of the difference in balanced accuracy over held-out images, for fixed trained networks.
 
 [Menon et al. 2021]: https://arxiv.org/abs/2007.07314"""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """The predictions of the rows of one base, as they are or adjusted."""
+    """The rows of one base, with their predictions as they are or adjusted."""
 
     base: str
     adjusted: bool
@@ -45,15 +47,15 @@ class Reading:
 
     @property
     def name(self) -> str:
-        """In tables."""
+        """The name in tables."""
         return f"{self.base}, adjusted" if self.adjusted else self.base
 
     def best_without(self) -> Row | None:
-        """The row without a checkpoint that has the best balanced accuracy, among those with most seeds."""
+        """The row with the best balanced accuracy, among the rows without a checkpoint that have the most seeds."""
         return self._best([row for row in self.rows if not uses_checkpoint(row)])
 
     def best_with(self) -> Row | None:
-        """The row with a checkpoint that has the best balanced accuracy, among those with most seeds."""
+        """The row with the best balanced accuracy, among the rows with a checkpoint that have the most seeds."""
         return self._best([row for row in self.rows if uses_checkpoint(row)])
 
     def _best(self, rows: Sequence[Row]) -> Row | None:
@@ -62,11 +64,11 @@ class Reading:
         return max(full, key=self.mean, default=None)
 
     def mean(self, row: Row) -> float:
-        """Its balanced accuracy in percent."""
+        """The mean balanced accuracy of a row in percent."""
         return statistics.mean(row.values("balanced_accuracy", self.adjusted))
 
     def control(self, row: Row) -> Row | None:
-        """The row that lacks the checkpoint and shares everything else."""
+        """The row that differs from ``row`` only in not using the checkpoint."""
         arm = strip_checkpoint(row.arm)
         alike = [
             other
@@ -78,12 +80,12 @@ class Reading:
 
 
 def uses_checkpoint(row: Row) -> bool:
-    """Whether an arm uses one."""
+    """Whether the arm of a row uses a checkpoint."""
     return "fingerprint" in row.settings
 
 
 def strip_checkpoint(arm: str) -> str:
-    """An arm's name without the parts that use a checkpoint."""
+    """The name of an arm without the parts that use a checkpoint."""
     views = []
     for view in arm.split("/"):
         parts = [part for part in view.split("+") if not (part in PARTS and PARTS[part].uses_checkpoint)]
@@ -92,7 +94,7 @@ def strip_checkpoint(arm: str) -> str:
 
 
 def make_readings(group: Group) -> list[Reading]:
-    """Each base as it is, and natural sampling adjusted too, where that was measured."""
+    """A reading of each base as it is, and an adjusted reading of natural sampling if that was measured."""
     readings = []
     for base in dict.fromkeys(row.base for row in group.rows):
         rows = [row for row in group.rows if row.base == base]
@@ -103,13 +105,13 @@ def make_readings(group: Group) -> list[Reading]:
 
 
 def main_reading(group: Group) -> Reading:
-    """Natural sampling with logit adjustment; the first one where that was not measured."""
+    """The reading of natural sampling with logit adjustment, or the first reading if that was not measured."""
     readings = make_readings(group)
     return next((reading for reading in readings if reading.adjusted), readings[0])
 
 
 def make_report(groups: Sequence[Group]) -> str:
-    """The whole document."""
+    """Return the text of the report."""
     parts = ["# Classification", INTRODUCTION]
     shown = [group for group in groups if group.fields["classifier"] not in ("resnet34", "dan")]
     for group in shown:
@@ -120,9 +122,9 @@ def make_report(groups: Sequence[Group]) -> str:
 
 
 def make_summary(groups: Sequence[Group]) -> str:
-    """The front page's table: no augmentation, the best arm without a checkpoint, and the best with one.
+    """The table for the front page: no augmentation, the best arm without a checkpoint and the best arm with one.
 
-    It is of test images, and of validation images where nothing was measured on test images yet.
+    It shows results on test images, or on validation images if there are no results on test images yet.
     """
     tested = {(group.fields["data"], group.fields["imbalance"]) for group in groups if group.fields["split"] == "test"}
     lines = []
@@ -144,22 +146,22 @@ def make_summary(groups: Sequence[Group]) -> str:
 
 
 def describe_group(group: Group, groups: Sequence[Group] = ()) -> str:
-    """All tables of one group, and its figure; ``groups`` are searched for the validation runs that choose a tau."""
+    """All tables of one group, and its figure. The validation runs that choose a tau are looked up in ``groups``."""
     reading = main_reading(group)
     parts = [table_figures(group), note_of(group)]
     if forest_points(group):
         parts += [f"![{forest_title(group)}]({figure_name(group)})", "Differences:", table_differences(group)]
     if taus := table_taus(group, groups):
-        parts += ["Natural sampling, adjusted with the tau that is best on validation:", taus]
+        parts += ["Natural sampling, adjusted with the tau that was best on validation images:", taus]
     parts += [f"Recall of each class ({reading.name}):", table_recall(reading, group.runs[0]["classes"])]
     return "\n\n".join(parts)
 
 
 def table_figures(group: Group) -> str:
-    """Accuracy, balanced accuracy and mAP of every row and reading, and what else the runs hold."""
+    """Accuracy, balanced accuracy and mAP of every row and reading, and other figures that all runs have."""
     extra = [name for name in (*GROUPS, "ece") if all(name in run for run in group.runs)]
     head = [
-        "imbalance met by",
+        "imbalance handled by",
         "arm",
         "seeds",
         *FIGURES.values(),
@@ -175,26 +177,26 @@ def table_figures(group: Group) -> str:
 
 
 def note_of(group: Group) -> str:
-    """What the figures are of."""
+    """A note on the data and the settings behind the figures of a group."""
     runs, fields = group.runs, group.fields
     without = {
-        "held-out": " Near-duplicates of training images are left out of the held-out ones.",
-        "train": " Near-duplicates of held-out images are left out of the training ones.",
+        "held-out": " Near-duplicates of training images were removed from the held-out images.",
+        "train": " Near-duplicates of held-out images were removed from the training images.",
         None: "",
     }[fields["dedup"]]
     devices = sorted({f"{run['device']}, torch {run['versions']['torch']}" for run in runs})
     counts = f" ({', '.join(map(str, runs[0]['counts']))} by class)" if "counts" in runs[0] else ""
-    measured = f", measured on {runs[0]['measured']:,}".replace(",", " ") if "measured" in runs[0] else ""
+    measured = f", evaluated on {runs[0]['measured']:,}".replace(",", " ") if "measured" in runs[0] else ""
     images = f"{runs[0]['images']:,}".replace(",", " ")
     return (
         f"Trained on {images} images{counts}{measured.replace('  ', ', ')}.{without} "
-        f"Size {fields['settings']['size']}, batch {fields['settings']['batch']}, {'; '.join(devices)}."
+        f"Image size {fields['settings']['size']}, batch size {fields['settings']['batch']}, {'; '.join(devices)}."
     )
 
 
 def table_differences(group: Group) -> str:
-    """Every row minus the best one without a checkpoint, and every row with one minus its control."""
-    head = ["imbalance met by", "arm", "minus", "seeds", "accuracy", "balanced accuracy", "over images", "mAP"]
+    """Every row minus the best row without a checkpoint, and every row with a checkpoint minus its control."""
+    head = ["imbalance handled by", "arm", "minus", "seeds", "accuracy", "balanced accuracy", "over images", "mAP"]
     lines = []
     for reading in make_readings(group):
         best = reading.best_without()
@@ -207,7 +209,7 @@ def table_differences(group: Group) -> str:
 
 
 def difference_cells(row: Row, other: Row, adjusted: bool) -> list[str]:
-    """Seeds and the differences of one pair of rows."""
+    """The number of seeds and the differences of one pair of rows."""
     found = {figure: compare(row, other, figure, adjusted) for figure in FIGURES}
     accuracy = found["accuracy"]
     if accuracy is None:
@@ -222,7 +224,10 @@ def difference_cells(row: Row, other: Row, adjusted: bool) -> list[str]:
 
 
 def table_taus(group: Group, groups: Sequence[Group]) -> str:
-    """Rows of natural sampling, adjusted with the tau of the best balanced accuracy on validation; "" without any."""
+    """Rows of natural sampling, adjusted with the tau that has the best balanced accuracy on validation images.
+
+    Returns "" if there are no such rows.
+    """
     shared = {name: value for name, value in group.fields.items() if name != "split"}
     lines = []
     for chooser in groups:
@@ -246,13 +251,13 @@ def table_taus(group: Group, groups: Sequence[Group]) -> str:
 
 
 def best_tau(row: Row) -> str:
-    """The tau at which a row has the best balanced accuracy, mean over seeds."""
+    """The tau at which a row has the best mean balanced accuracy over seeds."""
     taus = next(iter(row.runs.values()))["taus"]
     return max(taus, key=lambda tau: statistics.mean(run["taus"][tau][1] for run in row.runs.values()))
 
 
 def table_recall(reading: Reading, classes: Sequence[str]) -> str:
-    """Recall of each class in percent, mean over seeds."""
+    """The mean recall of each class over seeds, in percent."""
     lines = []
     for row in reading.rows:
         recalls = [(run["adjusted"] if reading.adjusted else run)["recall"] for run in row.runs.values()]
@@ -262,7 +267,7 @@ def table_recall(reading: Reading, classes: Sequence[str]) -> str:
 
 
 def forest_points(group: Group) -> list[Point]:
-    """Every row of the main reading minus the best one without a checkpoint, the farthest first."""
+    """Every row of the main reading minus the best row without a checkpoint, sorted from best to worst."""
     reading = main_reading(group)
     best = reading.best_without()
     points: list[tuple[Difference, Point]] = []
@@ -274,16 +279,16 @@ def forest_points(group: Group) -> list[Point]:
 
 
 def forest_title(group: Group) -> str:
-    """What its figure shows."""
+    """The title of a group's figure."""
     reading = main_reading(group)
     best = reading.best_without()
     assert best is not None
     level = f"{best.label}, {reading.mean(best):.1f}"
-    return f"{group.title}. Balanced accuracy ({reading.name}) minus that of {level}; at the right, its level"
+    return f"{group.title}. Balanced accuracy ({reading.name}) minus that of {level}. Right: balanced accuracy"
 
 
 def figure_name(group: Group) -> str:
-    """The file of its figure."""
+    """The file name of a group's figure."""
     fields = group.fields
     cut = f"cut {fields['imbalance']:g}" if fields["imbalance"] else ""
     name = f"{fields['data']} {cut} {fields['dedup'] or ''} {fields['split']} {fields['classifier']} {fields['epochs']}"
@@ -291,7 +296,10 @@ def figure_name(group: Group) -> str:
 
 
 def table_lengths(groups: Sequence[Group]) -> str:
-    """Rows that were trained for several lengths, adjusted: a run is long enough when doubling moves it little."""
+    """Rows that were trained for different numbers of epochs, with logit adjustment.
+
+    A run is long enough if doubling the epochs changes little.
+    """
     lines = []
     for group in groups:
         fields = {name: value for name, value in group.fields.items() if name != "epochs"}
@@ -321,10 +329,10 @@ def table_lengths(groups: Sequence[Group]) -> str:
         "over images",
         "mAP",
     ]
-    return "What changes with the epochs, in the reading with logit adjustment.\n\n" + make_table(head, lines)
+    return "The effect of more epochs, with logit adjustment.\n\n" + make_table(head, lines)
 
 
-# Table I, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.
+# Table I of the paper, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.
 PAPER = {
     "ResNet-34": {"none": (70.21, 55.87), "balanced": (73.22, 64.12), "ours": (74.43, 67.37)},
     "DAN": {"none": (88.32, 81.98), "balanced": (88.64, 80.95), "ours": (89.24, 82.05)},
@@ -332,7 +340,7 @@ PAPER = {
 
 
 def table_paper(groups: Sequence[Group]) -> str:
-    """The paper's figures beside ours: on other data, so that the differences compare and the levels do not."""
+    """The paper's figures beside ours. The data differ, so only the differences between arms can be compared."""
     lines = []
     for classifier, arms in PAPER.items():
         for arm, (accuracy, average) in arms.items():
@@ -350,9 +358,9 @@ def table_paper(groups: Sequence[Group]) -> str:
             lines.append([group.title, f"{row.base}, {row.label}", *cells])
     text = make_table(["", "arm", "accuracy", "mAP", "accuracy - balanced", "mAP - balanced"], lines)
     note = (
-        "The paper trains on RAF-DB (12 271 images of 100 pixels, a licence on request) for 40 epochs, and its DAN "
-        "starts from a trunk that was trained on millions of faces. Here the data is FER2013 cut to imbalance 100, 48 "
-        "pixels, and all networks start from scratch. *ours* in the paper is mode `decode` with half of the images "
-        "augmented."
+        "The paper trains for 40 epochs on RAF-DB (12 271 images of 100 pixels, with a licence on request). Its DAN "
+        "starts from a trunk that was trained on millions of faces. Here the data is FER2013 cut to imbalance 100, "
+        "with images of 48 pixels, and all networks are trained from scratch. In the paper, *ours* is mode `decode` "
+        "with half of the images augmented."
     )
     return f"{text}\n\n{note}"

@@ -1,4 +1,4 @@
-"""The report of classifiers on an expanded folder, from what ``benchmarks.classification.expand`` stored."""
+"""The report on classifiers trained on an expanded folder, from the results of ``benchmarks.classification.expand``."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ FIELDS = ("data", "test", "classifier", "steps", "batch", "learning_rate", "size
 
 
 def make_report() -> str:
-    """The whole document."""
+    """Return the text of the report."""
     rows = read_rows()
     run = next(iter(rows[0].runs.values()))
     first = next(row for row in rows if row.arm == "unbalanced")
@@ -30,11 +30,12 @@ def make_report() -> str:
                 "    semantic-aug expand fer2013-48 fer2013/train --output fer2013/balanced --balance\n"
                 "    python -m benchmarks.classification.expand fer2013/train fer2013/balanced \\\n"
                 "        --test fer2013/test --steps 1500 --seeds 3",
-                "Plain torchvision code on folders: as it is, with every class equally often, and with new images.",
+                "Plain torchvision code trains on the unbalanced folder, on the same folder with every class drawn "
+                "equally often, and on the folder with new images.",
                 make_table(head, lines),
-                f"Percent, mean ± standard deviation over seeds, 95 % interval of paired differences. {run['data']}, "
-                f"{run['test']}, {run['classifier']}, {run['steps']} steps of {run['batch']}; {run['device']}, torch "
-                f"{run['versions']['torch']}.",
+                f"Figures are in percent, mean ± standard deviation over seeds, with 95 % intervals of the paired "
+                f"differences. Data {run['data']}, split {run['test']}, network {run['classifier']}, {run['steps']} "
+                f"steps with batches of {run['batch']}, {run['device']}, torch {run['versions']['torch']}.",
             ]
         )
         + "\n"
@@ -42,9 +43,9 @@ def make_report() -> str:
 
 
 def read_rows() -> list[Row]:
-    """One row for each arm, and for each number of new images. Raises ValueError for runs that differ in more."""
+    """Return one row for each arm and number of new images. Raises ValueError if runs differ in anything else."""
     runs = store.read(RESULTS / "expand.jsonl", ("arm", "seed", "expand", *FIELDS))
-    for name in (*FIELDS, "expand"):  # arms may differ in how many new images they have, not in how they are made
+    for name in (*FIELDS, "expand"):  # arms may differ in the number of new images, but not in how they were made
         values = [run[name] if name != "expand" else (run[name] or {}) | {"target": None} for run in runs]
         found = {json.dumps(value, sort_keys=True) for value in values if value != {"target": None}}
         if len(found) > 1:
@@ -56,7 +57,7 @@ def read_rows() -> list[Row]:
 
 
 def difference(arm: str, other: str) -> Difference:
-    """Balanced accuracy of one arm minus that of another. Raises ValueError where there is no pair of runs."""
+    """Balanced accuracy of one arm minus that of another. Raises ValueError if there is no pair of runs."""
     rows = {row.arm: row for row in read_rows()}
     found = compare(rows[arm], rows[other], "balanced_accuracy") if {arm, other} <= rows.keys() else None
     if found is None:
@@ -65,7 +66,7 @@ def difference(arm: str, other: str) -> Difference:
 
 
 def _target(run: dict[str, Any]) -> str:
-    """The option that said how many new images there are, such as " (--times 2)"; "" where there are none."""
+    """The option that set the number of new images, such as " (--times 2)", or "" if there are none."""
     for name, value in run["expand"]["target"].items() if run["expand"] else ():
         if value:
             return f" (--{name.replace('_', '-')}{'' if value is True else f' {value}'})"

@@ -1,4 +1,4 @@
-"""Forest plots: differences with their intervals, as a picture that knows what it shows."""
+"""Forest plots, which show differences with their intervals. The PNG file contains a description of its content."""
 
 import json
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from pathlib import Path
 
 from .intervals import Difference
 
-Point = tuple[str, Difference, str]  # label, difference, and what stands at the right
+Point = tuple[str, Difference, str]  # label, difference, and the text at the right
 
 
 def describe(points: Sequence[Point], title: str) -> str:
-    """All that a picture shows, as a text that it carries."""
+    """Describe everything that a plot shows, as a text for its file."""
     return json.dumps([title, [[label, str(difference), note] for label, difference, note in points]])
 
 
 def draw(points: Sequence[Point], title: str, path: Path) -> None:
-    """Draw a PNG file, the first point on top; needs matplotlib."""
+    """Draw a PNG file with the first point on top. Needs matplotlib."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -34,7 +34,7 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
 
 
 def read_description(path: Path) -> str | None:
-    """What a picture carries; None where there is no picture, or it carries nothing."""
+    """Read the description in a PNG file. Returns None if there is no file or no description."""
     from PIL import Image
 
     if not path.is_file():

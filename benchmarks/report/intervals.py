@@ -9,7 +9,8 @@ from benchmarks.classification.measure import unpack_bits
 
 from .rows import Row, read_figure
 
-# Of Student's t, two-sided 95 %, for 1 to 30 degrees of freedom; beyond, the last one, which is a little too wide.
+# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom. The last one is also used beyond 30, where it
+# makes the intervals slightly too wide.
 T95 = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
@@ -21,7 +22,7 @@ RESAMPLES = 2000
 class Difference:
     """Mean over seeds of a paired difference in percentage points, and half the width of its 95 % interval.
 
-    ``half`` is None where there is one seed, for which there is no interval over seeds.
+    ``half`` is None for a single seed, because there is no interval then.
     """
 
     mean: float
@@ -34,7 +35,7 @@ class Difference:
 
 
 def compare(row: Row, other: Row, figure: str, adjusted: bool = False) -> Difference | None:
-    """``row`` minus ``other`` over the seeds that both have, with a t interval; None where they share none."""
+    """``row`` minus ``other`` over the seeds that both have, with a t interval. None if they share no seed."""
     seeds = [seed for seed in row.seeds if seed in other.runs]
     if not seeds:
         return None
@@ -49,10 +50,10 @@ def compare(row: Row, other: Row, figure: str, adjusted: bool = False) -> Differ
 
 
 def bootstrap(row: Row, other: Row, figure: str, adjusted: bool = False) -> tuple[float, float] | None:
-    """95 % interval over images of the difference in accuracy or balanced accuracy, mean over the shared seeds.
+    """95 % interval over images of the difference in accuracy or balanced accuracy, averaged over the shared seeds.
 
-    Images are resampled within their class, the same ones for both rows and all seeds, so that what is common to them
-    cancels. In percentage points; None where the rows share no seed.
+    Images are resampled within their class. Both rows and all seeds get the same resampled images, so that their common
+    variation cancels. Returns percentage points, or None if the rows share no seed.
     """
     seeds = [seed for seed in row.seeds if seed in other.runs]
     if not seeds:
@@ -78,5 +79,5 @@ def _right(row: Row, seed: int, adjusted: bool) -> torch.Tensor:
 
 
 def mean_sd(values: list[float]) -> str:
-    """Mean ± standard deviation; the mean alone of a single value."""
+    """Mean ± standard deviation, or only the mean for a single value."""
     return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")

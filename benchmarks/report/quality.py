@@ -1,6 +1,6 @@
-"""Tables of what ``semantic-aug evaluate --json`` measured: python -m benchmarks.report.quality FILE [FILE ...]
+"""Tables of results from ``semantic-aug evaluate --json``: python -m benchmarks.report.quality FILE [FILE ...]
 
-One column for each file (named by its stem), one row for each figure, as markdown.
+The markdown table has one column for each file, named after its stem, and one row for each figure.
 """
 
 import json
@@ -27,7 +27,7 @@ ROWS = {
 
 
 def table(files: list[Path]) -> str:
-    """Markdown. A value that a file does not have is a dash."""
+    """Return the table as markdown. A value that is missing in a file is shown as a dash."""
     columns = [json.loads(file.read_text()) for file in files]
     lines = []
     for name, path in ROWS.items():

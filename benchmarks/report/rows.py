@@ -1,4 +1,4 @@
-"""Stored runs as groups that can be compared, each with a row for every base, arm and choice of settings."""
+"""Groups of stored runs that can be compared. A group has one row for each base, arm and choice of settings."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,17 @@ from benchmarks.classification.protocol import COMMON
 
 RESULTS = Path(__file__).parents[1] / "results"
 SHORT = RESULTS / "classification-short.jsonl"
-# What identified a short run; ``read_short`` gives it the fields that runs have now.
+# The fields that identified a short run. ``read_short`` converts them to the current fields.
 SHORT_IDENTITY = (
     "data", "imbalance", "split", "classifier", "base", "arm", "seed", "epochs", "dedup", "stage", "settings",
 )  # fmt: skip
 GROUPED = ("data", "imbalance", "dedup", "split", "classifier", "epochs", "protocol")
-SAW = {"more labels": "checkpoint of more labels", "more images": "checkpoint of more images"}
+SAW = {"more labels": "checkpoint saw more labels", "more images": "checkpoint saw more images"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one base, arm and choice of settings, one for each seed."""
+    """The runs with one base, arm and choice of settings. There is one run for each seed."""
 
     base: str
     arm: str
@@ -31,41 +31,41 @@ class Row:
 
     @property
     def seeds(self) -> list[int]:
-        """Those of its runs, in order."""
+        """The seeds of the runs, in ascending order."""
         return sorted(self.runs)
 
     def values(self, figure: str, adjusted: bool = False) -> list[float]:
-        """A figure in percent, in the order of seeds; ``adjusted``: after logit adjustment with tau 1."""
+        """A figure in percent, in the order of seeds. ``adjusted`` means after logit adjustment with tau 1."""
         return [100 * read_figure(self.runs[seed], figure, adjusted) for seed in self.seeds]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that share everything but base, arm, seed and the arm's own settings."""
+    """Runs that differ only in base, arm, seed and the settings of the arm."""
 
     fields: Mapping[str, Any]
     rows: Sequence[Row]
 
     @property
     def title(self) -> str:
-        """What it was trained and measured on, and by what, in words."""
+        """The data, the split, the classifier and the number of epochs in words."""
         fields = self.fields
         cut = f", cut to imbalance {fields['imbalance']:g}" if fields["imbalance"] else ""
         return f"{fields['data']}{cut}: {fields['split']}, {fields['classifier']}, {fields['epochs']} epochs"
 
     @property
     def runs(self) -> list[store.Run]:
-        """Those of all rows."""
+        """The runs of all rows."""
         return [run for row in self.rows for run in row.runs.values()]
 
 
 def read_figure(run: store.Run, figure: str, adjusted: bool) -> float:
-    """One figure of a run, a fraction. mAP is always that of the unadjusted scores."""
+    """One figure of a run as a fraction. mAP always comes from the unadjusted scores."""
     return run["adjusted"][figure] if adjusted and figure != "mAP" else run[figure]
 
 
 def read_short(path: Path = SHORT) -> list[store.Run]:
-    """The runs of short trainings, with the fields that runs have now."""
+    """Read the runs of short trainings and give them the current fields."""
     runs = []
     for run in store.read(path, (*SHORT_IDENTITY, *store.FIGURES)):
         settings = {name: value for name, value in run["settings"].items() if name != "sampling"}
@@ -80,7 +80,7 @@ def read_short(path: Path = SHORT) -> list[store.Run]:
 
 
 def group_runs(runs: Sequence[store.Run]) -> list[Group]:
-    """Groups in the order of their first runs, and their rows in the order of bases and of their first runs."""
+    """Sort runs into groups, in the order of their first runs."""
     found: dict[str, list[store.Run]] = {}
     for run in runs:
         common = {name: run["settings"].get(name) for name in COMMON}
@@ -94,7 +94,7 @@ def group_runs(runs: Sequence[store.Run]) -> list[Group]:
 
 
 def make_rows(runs: Sequence[store.Run]) -> list[Row]:
-    """Rows of runs that share everything else; settings that differ within an arm are a part of its label."""
+    """Make the rows of one group. If the settings of an arm differ between rows, they are part of the label."""
     found: dict[tuple[str, str, str], dict[int, store.Run]] = {}
     for run in runs:
         key = (run["base"], run["arm"], json.dumps(run["settings"], sort_keys=True))
@@ -112,7 +112,7 @@ def make_rows(runs: Sequence[store.Run]) -> list[Row]:
 
 
 def find_differing(settings: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the settings in which ``others`` differ from ``settings``, without what another name says already."""
+    """Names of the settings in which ``others`` differ from ``settings``, without redundant ones."""
     names = sorted({name for other in others for name in other.keys() | settings.keys()})
     differing = [name for name in names if any(other.get(name) != settings.get(name) for other in others)]
     artifacts = {(other.get("checkpoint"), other.get("fingerprint")) for other in others}
@@ -122,5 +122,5 @@ def find_differing(settings: Mapping[str, Any], others: Sequence[Mapping[str, An
 
 
 def as_text(value: Any) -> str:
-    """A setting's value in a label: a text as it is, all else as JSON."""
+    """The value of a setting as text for a label. A string stays as it is, and other values become JSON."""
     return value if isinstance(value, str) else json.dumps(value)

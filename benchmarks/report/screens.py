@@ -1,4 +1,4 @@
-"""The report of the screens: every checkpoint that was measured on the plane, a recipe or a bundled one."""
+"""The report on the screens, with every checkpoint that ``benchmarks.plane`` measured."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,20 +15,21 @@ INTRODUCTION = """\
     python -m benchmarks.plane CHECKPOINT --train fer2013/train --held-out fer2013/validation --imbalance 100 \\
         --precision bf16 --perturbations covariance pairs isotropic --strengths 0.35 0.8 1.5
 
-*agree* is how often a judge predicts for an augmented image what it predicts for the image itself. *true class* is how
-often it predicts the image's label. *draws* is the LPIPS distance between two augmentations of one image. Figures are
-percent, except for *draws*, of the two judges in turn. RandAugment and the real images are the reference. The standard
-error of an agreement is about 2 points."""
+*agree* is how often a judge predicts the same class for an augmented image as for the original image. *true class* is
+how often it predicts the label of the image. *draws* is the LPIPS distance between two augmentations of one image. All
+figures except *draws* are in percent, and are given for each of the two judges. RandAugment and the real images are
+shown for comparison. The standard error of an agreement is about 2 points."""
 RECIPE = """\
 ## Recipes
 
-What each checkpoint was trained on, what its reconstructions lose, and the settings that differ from the defaults."""
+The table shows the training data of each checkpoint, the errors of its reconstructions, and the settings that differ
+from the defaults."""
 PLANE = "## The plane\n\nA good augmentation has a high agreement and a high diversity."
 KINDS = ("real", "reconstruction", "RandAugment")  # in this order, before the augmentations
 
 
 def make_report() -> str:
-    """The whole document."""
+    """Return the text of the report."""
     lines = [json.loads(line) for line in (RESULTS / "screens.jsonl").read_text(encoding="utf-8").splitlines()]
     parts = ["# Screens", INTRODUCTION, RECIPE, table_recipes(lines), PLANE]
     for line in lines:
@@ -37,7 +38,7 @@ def make_report() -> str:
 
 
 def table_recipes(lines: Sequence[Mapping[str, Any]]) -> str:
-    """One row for each checkpoint."""
+    """A table with one row for each checkpoint."""
     rows = []
     for line in lines:
         training, found = line["training"], line["reconstruction"]
@@ -60,16 +61,16 @@ def table_recipes(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def gate(line: Mapping[str, Any], name: str, scale: float) -> str:
-    """A gate's value, by the judge that finds it worse."""
+    """The value of a gate, from the judge with the lower value."""
     value = line["gates"][name]["value"]
     return "" if value is None else f"{scale * value:.{1 if scale > 1 else 3}f}"
 
 
 def changed(line: Mapping[str, Any]) -> str:
-    """The settings that differ from those of a run of the same length and data with today's defaults."""
+    """The settings that differ from those of a run of the same length, with the same data and the current defaults."""
     network = NetworkConfig(**line["network"])
     usual = asdict(TrainConfig(network=network))
-    own = ("images", "log_images", "snapshot_images", "precision", "held_out")  # they do not change the recipe
+    own = ("images", "log_images", "snapshot_images", "precision", "held_out")  # these do not change the recipe
     found = [
         f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in line["training"].get("settings", {}).items()
@@ -80,7 +81,7 @@ def changed(line: Mapping[str, Any]) -> str:
 
 
 def table_plane(plane: Mapping[str, Any]) -> str:
-    """Every kind of image of one checkpoint."""
+    """A table with one row for each kind of image of one checkpoint."""
     measured, judges = plane["measured"], list(plane["judges"])
     kinds = [*KINDS, *(kind for kind in measured if kind not in KINDS)]
     rows = []

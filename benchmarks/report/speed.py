@@ -1,4 +1,4 @@
-"""The report of speed and memory, from what the programs of ``benchmarks/speed`` wrote."""
+"""The report on speed and memory, from the results of the programs in ``benchmarks/speed``."""
 
 import json
 from pathlib import Path
@@ -10,23 +10,25 @@ from .markdown import make_table
 from .rows import RESULTS
 
 KINDS = {
-    "augmentation": "Batches of 256 RGB images of 48 pixels, `fer2013-48`, p 0.5. *ratio* is to the plain path, eager "
-    "float32 on half of the images; *share of step* is the time as a fraction of a ResNet-34 training step on the same "
-    "device; the shares of rates are operations of our convolutions per second, over those of a large matrix product "
-    "and of the convolutions alone.",
-    "rate": "Measured rates.",
-    "step": "A training step through `SemanticLoader`.",
-    "scaling": "Cost along batch, image size, number of classes K and latent dimension d.",
-    "workers": "In DataLoader workers.",
-    "start": "Start.",
+    "augmentation": "Batches of 256 RGB images of 48 pixels, `fer2013-48`, p 0.5. *ratio* is the speed relative to the "
+    "plain path, which is eager float32 on half of the images. *share of step* is the time as a fraction of a "
+    "ResNet-34 training step on the same device. *share of matrix rate* is the number of operations of our "
+    "convolutions per second, divided by that of a large matrix product. *share of convolution rate* is the same, "
+    "divided by that of the convolutions alone.",
+    "rate": "Measured rates of a large matrix product and of the convolutions alone.",
+    "step": "A training step through `SemanticLoader`. *added* is the extra time, as a fraction of the step without "
+    "augmentation.",
+    "scaling": "Speed for different batch sizes, image sizes, numbers of classes K and latent dimensions d.",
+    "workers": "Speed in DataLoader workers.",
+    "start": "Time to import, and time to the first batch.",
 }
 COMMON = ("kind", "device", "threads", "load", "quick", "versions")
 
 
 def make_report() -> str:
-    """The whole document."""
-    parts = ["# Speed", "All contenders of a table take turns in one run. Figures of one machine are for comparison "]
-    parts[1] += "within one run."
+    """Return the text of the report."""
+    parts = ["# Speed", "All contenders in a table take turns in one run. The figures depend on the machine, so "]
+    parts[1] += "compare them only within one run."
     lines = store.read(RESULTS / "throughput.jsonl", ("kind", "device", "quick"))
     for device in dict.fromkeys(line["device"] for line in lines):
         parts += [f"## Augmentation, {device}", "`python -m benchmarks.speed.throughput`"]
@@ -50,64 +52,65 @@ def make_report() -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds."""
+    """The content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def table_throughput(lines: list[dict[str, Any]]) -> str:
-    """One kind of figures, the newest of each name."""
+    """A table of one kind of figures, with the newest line for each name."""
     head = list(dict.fromkeys(name for line in lines for name in line if name not in COMMON))
     named = [name for name in head if not any(isinstance(line.get(name), float) for line in lines)]
     newest: dict[tuple[str, ...], dict[str, Any]] = {}
     for line in lines:
         key = tuple(str(line.get(name)) for name in named)
-        newest.pop(key, None)  # so that the order is the newest run's
+        newest.pop(key, None)  # the order is that of the newest run
         newest[key] = line
     cells = [[str(line.get(name, "")) for name in head] for line in newest.values()]
     return make_table([name.replace("_", " ") for name in head], cells)
 
 
 def describe_arms(found: dict[str, Any]) -> list[str]:
-    """What an arm of the classification benchmark costs."""
+    """The cost of the arms of the classification benchmark."""
     lines = [
         [arm, f"{figures['ms_per_image']:.2f}", f"{figures['ratio']:.2f}"] for arm, figures in found["arms"].items()
     ]
     note = (
         f"{found['classifier']} on {found['size']}-pixel images, checkpoint {found['checkpoint']}; {found['device']}, "
-        f"{found['threads']} threads, median of {found['turns']} turns. Encoding the data set once costs "
-        f"{100 * found['encoding']:.1f} % of a run of {found['of_epochs']} epochs."
+        f"{found['threads']} threads, median of {found['turns']} turns. Encoding the data set once takes "
+        f"{100 * found['encoding']:.1f} % of the time of a run of {found['of_epochs']} epochs."
     )
     return [
         "## Arms of the classification benchmark",
         "`python -m benchmarks.speed.arms DATA --json benchmarks/results/arms.json`",
-        "Time of a training with its clean epochs, over that of the first arm.",
+        "*ratio* is the time of a training, including its clean epochs, divided by that of the first arm.",
         make_table(["arm", "ms an image", "ratio"], lines),
         note,
     ]
 
 
 def describe_training(found: dict[str, Any]) -> list[str]:
-    """The trainer beside a plain loop."""
+    """The trainer compared with a plain loop."""
     rates = {name: sorted(values)[len(values) // 2] for name, values in found["images_per_s"].items()}
     lines = [[name, f"{rate:.1f}", f"{found['ratio'][name]:.2f}"] for name, rate in rates.items()]
     return [
         "## Training a checkpoint",
         "`python -m benchmarks.speed.training --json benchmarks/results/training.json`",
         f"Preset `{found['preset']}`, {found['device']}, {found['threads']} threads, torch "
-        f"{found['versions']['torch']}, loops taking turns, median of three. The trainer is in bfloat16.",
+        f"{found['versions']['torch']}. The loops take turns, and rates are the median of three. The trainer uses "
+        f"bfloat16.",
         make_table(["loop", "images/s", "ratio"], lines),
     ]
 
 
 def describe_statistics(found: dict[str, Any]) -> list[str]:
-    """Class statistics at size."""
+    """Class statistics with many classes."""
     sizes = found["sizes"]
     lines = [[name, f"{stage['seconds']:.2f}", str(stage["peak_MB"])] for name, stage in found["stages"].items()]
     return [
         f"## Class statistics of {sizes['classes']} classes x {sizes['dim']} dimensions",
         "`python -m benchmarks.speed.class_statistics --json benchmarks/results/class_statistics.json`",
         f"{sizes['latents']} latents with a long tail, {found['threads']} threads, torch {found['versions']['torch']}. "
-        f"The peak is that of the process so far.",
+        f"The peak is the highest memory use of the process so far.",
         make_table(["stage", "seconds", "peak, MB"], lines),
     ]
 
@@ -122,8 +125,9 @@ def describe_workers(found: dict[str, Any]) -> list[str]:
     return [
         "## Memory of DataLoader workers",
         "`python -m benchmarks.speed.workers --json benchmarks/results/workers.json`",
-        f"Two workers, 48-pixel images, torch {found['versions']['torch']}, megabytes of the larger worker, without "
-        f"and with `SemanticAugment` in its pipeline. The pickled transform has {found['pickled_bytes']} bytes.",
+        f"Two workers, 48-pixel images, torch {found['versions']['torch']}. Memory of the larger worker in megabytes, "
+        f"without and with `SemanticAugment` in its pipeline. The pickled transform has {found['pickled_bytes']} "
+        f"bytes.",
         make_table(
             ["start method", "private, plain", "private, augmenting", "resident, plain", "resident, augmenting"], lines
         ),

@@ -1,9 +1,10 @@
-"""What an arm of the classification benchmark costs: python -m benchmarks.speed.arms DATA --checkpoint C (see --help)
+"""Cost of the arms of the classification benchmark: python -m benchmarks.speed.arms DATA --checkpoint C (see --help)
 
-Whole trainings of few epochs on a part of the data, arms taking turns, each with its clean epochs. The figure is the
-time of an arm over the time of ``none`` in the same turn, and its median over the turns. On a CPU it is the processor's
-time, so that other programs of the machine matter little. Encoding the data set happens once for all runs of a
-checkpoint, and is stated beside the figure as a share of a run of ``--of-epochs``.
+This runs short but complete trainings on a part of the data, including the clean epochs. The arms take turns. In each
+turn, the time of an arm is divided by the time of the first arm, by default ``none``. The result is the median over the
+turns. On a CPU the processor time is measured, so that other programs on the machine have little effect. The data set
+is encoded only once for all runs of a checkpoint. That time is reported separately, as a fraction of a run of
+``--of-epochs`` epochs.
 """
 
 import argparse
@@ -28,11 +29,11 @@ from benchmarks.classification.train import train
 from semantic_aug import Artifact
 from semantic_aug.data.dataset import load_data
 
-EPOCHS = 8  # the last one clean
+EPOCHS = 8  # the last one is clean
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Medians over the turns, by arm: seconds per 1 000 images, and the ratio to the first arm."""
+    """Measure every arm. Returns the medians over the turns of the time per image and of the ratio to the first arm."""
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     artifact = Artifact.from_pretrained(options.checkpoint)
     settings = {arm: resolve(parse_arm(arm), "natural", dict(options.set), EPOCHS, artifact) for arm in options.arms}
@@ -80,7 +81,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def clock(device: torch.device) -> float:
-    """Seconds: of the processor on a CPU, of the wall on anything else, which is waited for."""
+    """Processor time in seconds on a CPU. On a GPU, wait for it and return wall-clock time in seconds."""
     if device.type == "cpu":
         return time.process_time()
     torch.cuda.synchronize(device)
@@ -88,7 +89,7 @@ def clock(device: torch.device) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print and write; 0, or 2 where something is refused."""
+    """Measure, print and write the results. Returns 0, or 2 if something is rejected."""
     options = _parser().parse_args(arguments)
     try:
         found = measure(options)
@@ -96,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"arms: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     for arm, figures in found["arms"].items():
-        print(f"{arm:<28} {figures['ms_per_image']:8.3f} ms an image  {figures['ratio']:6.3f}")
+        print(f"{arm:<28} {figures['ms_per_image']:8.3f} ms per image  {figures['ratio']:6.3f}")
     print(f"encoding once: {found['encoding']:.3f} of a run of {options.of_epochs} epochs of {options.arms[0]}")
     if options.json:
         options.json.write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
@@ -106,15 +107,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("data", metavar="DATA", help="any source that semantic-aug train takes, of the checkpoint's classes")
+    add("data", metavar="DATA", help="any source that semantic-aug train accepts, with the checkpoint's classes")
     add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48")
     add("--arms", metavar="ARM", nargs="+", default=["none", "ours", "randaugment", "ours+randaugment"])
     add("--classifier", choices=tuple(CLASSIFIERS), default="resnet18-quarter")
-    add("--set", metavar="NAME=VALUE", nargs="+", type=parse_setting, default=[], help="settings that every arm has")
-    add("--images", metavar="N", type=int, default=512, help="of the data (default: 512)")
+    add("--set", metavar="NAME=VALUE", nargs="+", type=parse_setting, default=[], help="settings for all arms")
+    add("--images", metavar="N", type=int, default=512, help="number of images (default: 512)")
     add("--turns", metavar="N", type=int, default=3, help="default: 3")
-    add("--of-epochs", metavar="N", type=int, default=60, help="length of a run (default: 60)")
-    add("--device", metavar="D", help="default: cuda if there is one, else cpu")
+    add("--of-epochs", metavar="N", type=int, default=60, help="length of a run to relate encoding to (default: 60)")
+    add("--device", metavar="D", help="default: cuda if available, otherwise cpu")
     add("--json", metavar="FILE", type=Path)
     return parser
 

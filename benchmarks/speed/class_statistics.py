@@ -1,7 +1,8 @@
 """Time and memory of class statistics: python -m benchmarks.speed.class_statistics [--json FILE] (Linux)
 
-1 000 classes x 256 dimensions, 100 000 latents with a long tail: streaming update, shrinkage and factors of all
-classes, writing and reading as tensors; each stage's seconds, and the process's peak memory after it.
+There are 1 000 classes with 256 dimensions, and 100 000 latents with a long tail. The stages are the streaming update,
+shrinkage and factors of all classes, and conversion to tensors and back. For each stage, the program prints the time in
+seconds and the peak memory of the process so far.
 """
 
 import argparse

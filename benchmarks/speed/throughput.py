@@ -1,18 +1,20 @@
-"""Speed beside other augmentations: python -m benchmarks.speed.throughput [--device D] [--parts PART...] [--json FILE]
+"""Speed of augmentations: python -m benchmarks.speed.throughput [--device D] [--parts PART...] [--json FILE]
 
-Every contender augments the same batch of RGB images, in turns in one run; medians. Ours runs at p = 0.5 from the
-bundled checkpoint; "latents" is given cached latents, "reconstructions" also the cached G(mu). The plain path, encode
-and decode in eager float32 on half of the images, is what ratios are taken to. RandAugment of torchvision runs image by
-image on the CPU, as in a DataLoader worker. One flat JSON line per figure is appended to FILE; a plot is drawn beside
-it where matplotlib is there:
+All contenders take turns in one run to augment the same batch of RGB images, and figures are medians. Ours runs at
+p = 0.5 with the bundled checkpoint. "latents" gets cached latents, and "reconstructions" also gets the cached G(mu).
+Ratios are relative to the plain path, which encodes and decodes half of the images in eager float32. torchvision's
+RandAugment runs image by image on the CPU, as in a DataLoader worker.
 
-- "augmentation": images/s, ratio to the plain path, share of a ResNet-34 training step, share of the device's measured
-  matrix and convolution rates (operations counted / time / rate), peak memory above what was there before;
-- "rate": those measured rates, of a large matrix product and of the networks' convolutions alone;
-- "step": a ResNet-34 training step through ``SemanticLoader``, and what augmenting adds to it;
-- "scaling": cost against batch, image size, classes K and latent dimension d;
-- "workers": a DataLoader with the augmentation in its data set, or in its ``collate_fn``;
-- "start": seconds to import, and from construction until the first batch is there, in fresh processes.
+One flat JSON line per figure is appended to FILE. If matplotlib is installed, a plot is drawn next to it. These kinds
+of lines exist:
+
+- "augmentation": images/s, the ratio to the plain path, the share of a ResNet-34 training step, the shares of the
+  device's measured matrix and convolution rates (operations counted / time / rate), and the additional peak memory
+- "rate": the measured rates of a large matrix product and of the networks' convolutions alone
+- "step": a ResNet-34 training step through ``SemanticLoader``, and the time that augmentation adds to it
+- "scaling": speed for different batch sizes, image sizes, numbers of classes K and latent dimensions d
+- "workers": a DataLoader with the augmentation in its data set or in its ``collate_fn``
+- "start": seconds to import, and seconds from construction to the first batch, in new processes
 """
 
 import argparse
@@ -48,7 +50,7 @@ from semantic_aug.model.runtime import LatentModel
 P, STRENGTH = 0.5, 0.35
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 KNOWN = {"": (), "latents": ("mu",), "reconstructions": ("mu", "reconstruction")}
-# How often E and G see each chosen image, by mode and what is known.
+# How often E and G process each chosen image, by mode and by what is cached.
 PASSES = {("decode", ""): (1, 1), ("decode", "latents"): (0, 1), ("detail", ""): (1, 2), ("detail", "latents"): (0, 2),
           ("detail", "reconstructions"): (0, 1)}  # fmt: skip
 Contender = Callable[[Tensor, Tensor], Any]
@@ -64,7 +66,7 @@ def synchronise(device: str) -> None:
 
 
 def seconds(runs: dict[str, Callable[[], Any]], device: str, repeats: int) -> dict[str, float]:
-    """The median time of each run in seconds. Runs take turns, after up to two rounds of warm-up."""
+    """The median time of each run in seconds. Runs take turns, and up to two rounds are for warming up."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     calls = 10 if device.startswith("cuda") else 1
     warm_up = min(repeats, 2)
@@ -81,7 +83,7 @@ def seconds(runs: dict[str, Callable[[], Any]], device: str, repeats: int) -> di
 
 
 def peak_megabytes(run: Callable[[], Any], device: str) -> float | None:
-    """The peak GPU memory of a call, beyond what was in use before. None on a CPU, where it is unknown."""
+    """The additional peak GPU memory of a call. None on a CPU, where it is unknown."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
@@ -93,14 +95,14 @@ def peak_megabytes(run: Callable[[], Any], device: str) -> float | None:
 
 
 def operations(run: Callable[[], Any]) -> int:
-    """Floating point operations of the convolutions and matrix products in a call."""
+    """Number of floating point operations of the convolutions and matrix products in a call."""
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 
 
 def matrix_product(device: str, dtype: torch.dtype | None, size: int) -> Callable[[], Any]:
-    """A product of two matrices of ``size``."""
+    """A product of two square matrices."""
     a = torch.randn(size, size, device=device, dtype=dtype or torch.float32)
     return lambda: a @ a
 
@@ -136,7 +138,7 @@ def latents_of(artifact: Artifact, images: Tensor) -> dict[str, Tensor]:
 
 
 def plain(artifact: Artifact, mode: Any, images: Tensor) -> Contender:
-    """The plain eager float32 path on half of the images, in the layout that PyTorch gives weights by default."""
+    """The plain path, in eager float32 on half of the images, with weights in PyTorch's default memory format."""
     fast = LatentModel.of(artifact)
     layout = {"memory_format": torch.contiguous_format}
     networks = (copy.deepcopy(network).to(**layout) for network in (fast.encoder, fast.generator))
@@ -227,14 +229,14 @@ def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, 
 
 
 def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The table of augmentations, the measured rates, and the cost of augmenting in a training step."""
+    """Measure all augmentations, the peak rates, and the cost of augmentation in a training step."""
     device, n, size = options.device, options.batch, options.size
     artifact = Artifact.from_pretrained("fer2013-48").to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
     contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in ("decode", "detail")}
     contenders |= ours(artifact, images, compiled=options.compile) | others(len(artifact.classes), device)
     runs = {name: partial(contender, images, labels) for name, contender in contenders.items()}
-    # Among the contenders, so that they too take turns on a machine whose speed changes.
+    # The peak rates take turns with the contenders, because the speed of the machine may change.
     peaks: dict[str, Callable[[], Any]] = {}
     for name, dtype in DTYPES.items():
         peaks[f"{name} matrix"] = matrix_product(device, dtype, options.matrix)
@@ -268,7 +270,7 @@ def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def measure_steps(artifact: Artifact, step: Contender, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Training steps through ``SemanticLoader``, where a GPU can augment during the step."""
+    """Measure training steps through ``SemanticLoader``, where a GPU can augment during the step."""
     device = options.device
     batches = [batch_of(options.batch, options.size, len(artifact.classes), "cpu") for _ in range(options.steps)]
     if device.startswith("cuda"):
@@ -296,7 +298,10 @@ def measure_steps(artifact: Artifact, step: Contender, options: argparse.Namespa
 
 
 def measure_scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Cost against batch, image size, K and d, of untrained networks: what they draw costs nothing."""
+    """Measure the speed for different batch sizes, image sizes, K and d.
+
+    The networks are untrained, because the speed does not depend on the weights.
+    """
     base = {"batch": options.batch, "size": options.size, "K": 7, "d": 128}
     lines = []
     for along, values in options.scaling.items():
@@ -317,7 +322,7 @@ def measure_scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def untrained(classes: int, dim: int) -> Artifact:
-    """An artifact of the bundled preset's size with random weights and statistics."""
+    """An artifact of the size of the bundled preset, with random weights and statistics."""
     network = replace(PRESETS["fer2013-48"], latent_dim=dim)
     result = ClassStatistics(classes, dim)
     labels = torch.arange(classes).repeat(8)
@@ -329,7 +334,7 @@ def untrained(classes: int, dim: int) -> Artifact:
 
 
 def batch_of(n: int, size: int, classes: int, device: str) -> tuple[Tensor, Tensor]:
-    """Random images (n, 3, size, size) in [0, 1], smooth enough to be a picture, and labels (n,)."""
+    """Random images (n, 3, size, size) in [0, 1], as smooth as real pictures, and labels (n,)."""
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(n, 3, 6, 6, generator=generator)
     images = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
@@ -353,7 +358,7 @@ class Images(Dataset):
 
 
 class Collate:
-    """Augment a batch in the worker that puts it together."""
+    """Augment a batch in the worker that collates it."""
 
     def __init__(self, augment: SemanticAugmentBatch) -> None:
         self.augment = augment
@@ -364,10 +369,10 @@ class Collate:
 
 
 def measure_workers(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Images per second of a DataLoader whose persistent workers are already running."""
+    """Measure the images per second of a DataLoader whose persistent workers are already running."""
     one = partial(SemanticAugment, P, STRENGTH, mode="detail", domain_check=False)
     batch = partial(SemanticAugmentBatch, P, STRENGTH, mode="detail", domain_check=False)
-    # Per sample, and where a batch is put together.
+    # A transform for each sample, and a collate_fn for each batch.
     contenders: dict[str, tuple[v2.Transform | None, Callable[[list[Any]], Any]]] = {
         "none": (None, default_collate),
         "torchvision RandAugment": (v2.RandAugment(), default_collate),
@@ -389,7 +394,7 @@ def measure_workers(options: argparse.Namespace) -> list[dict[str, Any]]:
     return lines
 
 
-# In a process of its own, where nothing is loaded or warm; images to the end, loading the checkpoint included.
+# Runs in a new process, where nothing is loaded or warmed up. The time includes loading the checkpoint.
 FIRST_BATCH = f"""
 import sys, time, torch
 from semantic_aug import SemanticAugmentBatch
@@ -402,7 +407,7 @@ print(time.perf_counter() - began)
 
 
 def measure_start(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Imports, and construction until the first batch is augmented, in processes of their own."""
+    """Measure imports, and the time from construction to the first augmented batch, in new processes."""
     imports = {
         name: partial(subprocess.run, [sys.executable, "-c", f"import {name}"], check=True)
         for name in ("torchvision.transforms.v2", "semantic_aug")
@@ -432,7 +437,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
 
 
 def plot(lines: list[dict[str, Any]], path: Path) -> None:
-    """Draw bars of all augmentations and the scaling curves, if matplotlib is installed."""
+    """Draw a bar for each augmentation and the scaling curves, if matplotlib is installed."""
     try:
         import matplotlib
     except ImportError:
@@ -463,15 +468,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--size", type=int, default=48)
     parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--quick", action="store_true", help="smallest sizes: shows that it runs, measures nothing")
+    parser.add_argument("--quick", action="store_true", help="smallest sizes, only to test that it runs")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="default: all")
     parser.add_argument("--no-compile", dest="compile", action="store_false")
     parser.add_argument("--json", default="benchmarks/results/throughput.jsonl", metavar="FILE")
     options = parser.parse_args(arguments)
     gpu = options.device.startswith("cuda")
     if gpu:
-        torch.cuda.set_device(torch.device(options.device).index or 0)  # which all waiting and counting is about
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # "float32" as convolutions take it
+        torch.cuda.set_device(torch.device(options.device).index or 0)  # synchronisation and memory use this device
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # same "float32" as in convolutions
     options.step_repeats, options.steps, options.matrix = (20, 12, 8192) if gpu else (3, 1, 1024)
     options.worker_images = 1024
     options.scaling = {

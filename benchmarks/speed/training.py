@@ -1,9 +1,10 @@
-"""Speed of the trainer beside a plain loop: python -m benchmarks.speed.training [--images N] [--json FILE]
+"""Speed of the trainer compared with a plain loop: python -m benchmarks.speed.training [--images N] [--json FILE]
 
-The plain loop is what one writes first: the same networks, losses and optimisers, float32, eager, contiguous memory
-format, one call of a network for each kind of image, LPIPS on every image. The trainer runs as ``semantic-aug train
---precision bf16`` does, D active from the start; "lpips_every=1" takes LPIPS on every image too, so that the loops do
-the same work. Both take turns; images are noise, for their content costs nothing.
+The plain loop is the simplest implementation with the same networks, losses and optimisers. It uses eager float32, the
+contiguous memory format, and one call of a network for each kind of image, and computes LPIPS on every image. The
+trainer runs like ``semantic-aug train --precision bf16``, with D active from the start. With "lpips_every=1" it also
+computes LPIPS on every image, so that both do the same work. The loops take turns. The images are noise, because the
+speed does not depend on their content.
 """
 
 import argparse
@@ -77,7 +78,7 @@ def _synchronise(device: str) -> None:
 
 
 def ours(config: TrainConfig, data: ImageSet, device: str) -> float:
-    """Images per second of the trainer, from the second line of its log, so that the first steps warm up."""
+    """Images per second of the trainer, from the second line of its log. The steps before it are for warming up."""
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         train(config, data, data.subset([]), folder, device=device)
         lines = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]

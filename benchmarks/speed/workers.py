@@ -1,8 +1,8 @@
 """Memory of DataLoader workers that augment: python -m benchmarks.speed.workers [--json FILE] (Linux)
 
-For each start method, one epoch of a DataLoader with two workers, with and without ``SemanticAugment`` in its
-pipeline; every worker reports, once it has augmented, its memory in megabytes: resident (counts what is shared once
-per worker), proportional (what is shared is split among its users) and private.
+For each start method, this runs one epoch of a DataLoader with two workers, with and without ``SemanticAugment`` in its
+pipeline. Every worker reports its memory in megabytes after it has augmented. Resident memory counts shared memory in
+full for each worker, and proportional memory splits it among the processes that share it. Private memory is not shared.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def memory() -> list[float]:
 
 
 class Images(Dataset):
-    """Random images of 48 pixels, each with the memory of the process that made it."""
+    """Random images of 48 pixels, each with the memory use of the process that made it."""
 
     def __init__(self, augment: v2.Transform | None) -> None:
         self.augment = augment
@@ -42,7 +42,7 @@ class Images(Dataset):
 
 
 def measure(context: str, augmented: bool) -> dict[str, float]:
-    """The largest memory of a worker at the end of an epoch."""
+    """The largest memory use of a worker at the end of an epoch."""
     data = Images(SemanticAugment(p=0.5, domain_check=False) if augmented else None)
     loader = DataLoader(data, batch_size=32, num_workers=2, multiprocessing_context=context)
     last = [figures.amax(0) for _, figures in loader][-2:]

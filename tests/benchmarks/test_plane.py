@@ -96,7 +96,8 @@ def test_bad_input_is_one_line(tmp_path, capsys, torch_home):
     judge.save(tmp_path / "resnet18-half.safetensors")
     words = [str(checkpoint), "--train", str(data), "--held-out", str(data), "--judges", str(tmp_path)]
     assert program.main(words) == 2
-    assert "is a judge resnet18-half of 5 images, expected resnet18-half of 6" in capsys.readouterr().err
+    expected = "is a judge resnet18-half trained on 5 images, expected resnet18-half trained on 6"
+    assert expected in capsys.readouterr().err
     assert program.main([str(tmp_path / "nothing"), *words[1:]]) == 2
 
 

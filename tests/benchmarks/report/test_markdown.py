@@ -20,13 +20,13 @@ def test_a_block_is_made_anew_and_nothing_else():
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        (DOCUMENT * 2, "has one generated block at most; this one has 2"),
+        (DOCUMENT * 2, "at most one generated block, but this one has 2"),
         (DOCUMENT.replace("summary", "pie"), "unknown block 'pie'; known: summary"),
-        (DOCUMENT.replace("<!-- end of report -->", ""), "has an '<!-- end of report -->'"),
-        ("<!-- end of report -->", "has an '<!-- end of report -->'"),
+        (DOCUMENT.replace("<!-- end of report -->", ""), "needs an '<!-- end of report -->'"),
+        ("<!-- end of report -->", "needs an '<!-- end of report -->'"),
         (
             DOCUMENT.replace("<!-- report: summary -->\n", "in a sentence <!-- report: summary --> "),
-            "on a line of its own",
+            "must be on a separate line",
         ),
     ],
 )

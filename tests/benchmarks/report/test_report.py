@@ -28,7 +28,7 @@ def words(runs, tmp_path, monkeypatch):
 def test_write_then_check(words, tmp_path, capsys):
     assert report.main([*words, "--check"]) == 1
     said = capsys.readouterr().out
-    assert said.count("is not what the stored lines give; python -m benchmarks.report makes it so") == 7, (
+    assert said.count("does not match the stored results; run python -m benchmarks.report to update it") == 7, (
         "six reports and the front page"
     )
     assert "does not show the stored figures" in said
@@ -106,7 +106,7 @@ def test_a_block_is_named_with_its_document(monkeypatch, tmp_path, capsys):
     assert "README.md: unknown block 'pie'; known: summary" in capsys.readouterr().err
     (tmp_path / "README.md").write_text("a\n<!-- report: summary -->\nold\n<!-- end of report -->\nb\n")
     assert report.make_blocks([], write=False) == [
-        f"the block of {tmp_path / 'README.md'} is not what the stored lines give; {report.MAKE}"
+        f"the generated block of {tmp_path / 'README.md'} does not match the stored results; {report.MAKE}"
     ]
     assert report.make_blocks([], write=True) == []
     text = (tmp_path / "README.md").read_text()
@@ -114,5 +114,5 @@ def test_a_block_is_named_with_its_document(monkeypatch, tmp_path, capsys):
 
 
 def test_an_unknown_group_of_short_trainings_is_an_error():
-    with pytest.raises(ValueError, match=r"expected one group of short trainings with .*cats.*, there are 0"):
+    with pytest.raises(ValueError, match=r"expected one group of short trainings with .*cats.*, but there are 0"):
         claims.find_short(data="cats")

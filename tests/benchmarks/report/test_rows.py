@@ -56,7 +56,7 @@ def test_settings_that_differ_within_an_arm_are_told():
         "ours+randaugment (fingerprint 0123)",
         "ours+randaugment (fingerprint 4567)",
     ]
-    assert labels(change(checkpoint_saw="more labels")) == ["ours+randaugment (checkpoint of more labels)"]
+    assert labels(change(checkpoint_saw="more labels")) == ["ours+randaugment (checkpoint saw more labels)"]
     assert labels(change(), change(arm="randaugment", magnitude=5)) == ["ours+randaugment", "randaugment"]
 
 
