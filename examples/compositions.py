@@ -1,4 +1,4 @@
-"""Combine with other transforms: RandomApply and RandomChoice per sample, and MixUp and CutMix after it per batch.
+"""Combine the augmentation with RandomApply and RandomChoice per sample, or with MixUp and CutMix per batch.
 
 python examples/compositions.py faces/train
 """
@@ -27,7 +27,7 @@ def per_sample() -> v2.Transform:
 
 
 class Collate:
-    """Augment with labels and then mix, in the DataLoader's workers. It is a class because workers may be spawned."""
+    """Augment with labels and then mix, in the DataLoader workers. A class also works in workers that are spawned."""
 
     def __init__(self, classes: list[str]) -> None:
         mix = v2.RandomChoice([v2.MixUp(num_classes=len(classes)), v2.CutMix(num_classes=len(classes))])

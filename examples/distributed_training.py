@@ -1,4 +1,4 @@
-"""Train a classifier in several processes. Each has its share of one balanced draw and its own augmentations.
+"""Train a classifier in several processes. They share one balanced draw, and each makes its own augmentations.
 
 torchrun --nproc-per-node 2 examples/distributed_training.py faces/train
 """
@@ -32,7 +32,7 @@ def main(folder: str, epochs: int = 10, workers: int = 2) -> nn.Module:
     # Every process makes the same draw from the data set and takes its own positions.
     sampler = ClassBalancedSampler(data.targets, rank=rank, world_size=processes)
     loader = DataLoader(data, 32, sampler=sampler, num_workers=workers, pin_memory=device.type == "cuda")
-    # The noise must differ. By default it comes from the global generator, which may have the same seed everywhere.
+    # The noise must differ between processes. The default global generator may have the same seed in all of them.
     augment = SemanticAugmentBatch(p=0.5, strength=0.35, generator=torch.Generator().manual_seed(rank))
     batches = SemanticLoader(loader, augment, device=device, clean_epochs=1, epochs=epochs)
 

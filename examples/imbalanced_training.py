@@ -1,6 +1,6 @@
 """Train a classifier on long-tailed data with balanced sampling, semantic augmentation and clean last epochs.
 
-The loop is that of torchvision's reference scripts. Three lines of it are ours.
+The loop follows torchvision's reference scripts. Only three lines are new.
 
     python examples/imbalanced_training.py faces/train faces/validation
 """

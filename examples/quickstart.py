@@ -1,4 +1,4 @@
-"""Augment the images of a folder in a DataLoader with workers, and look at them.
+"""Augment the images of a folder in a DataLoader with workers, and save a picture of them.
 
 python examples/quickstart.py faces/train augmented.png
 """

@@ -28,7 +28,8 @@ def main(folder: str, steps: int = 100, workers: int = 2) -> list[float]:
         use_prefetcher=device.type == "cuda",
         device=device,
     )
-    # timm assigns the class indices and normalises. Given both, the augmentation undoes and redoes the normalisation.
+    # timm assigns the class indices and normalises the images. Pass the class names, and the mean and std. The
+    # augmentation then undoes the normalisation and applies it again afterwards.
     augment = SemanticAugmentBatch(
         p=0.5,
         strength=0.35,

@@ -2,7 +2,7 @@
 
 python examples/train_on_folder.py birds/train runs/birds
 
-At the size of a preset, the first half is: semantic-aug train birds/train --output runs/birds --preset rgb-32
+To train with a preset instead, run: semantic-aug train birds/train --output runs/birds --preset rgb-32
 """
 
 import sys
@@ -20,7 +20,7 @@ from semantic_aug.model.networks import NetworkConfig
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.loop import train
 
-# Images are resized to this size and back. Width and latent_dim determine what the networks can draw and their cost.
+# Images are resized to image_size and back. width and latent_dim determine what the networks can draw and their cost.
 NETWORK = NetworkConfig(image_size=64, channels=3, latent_dim=128, width=48)
 
 

@@ -80,7 +80,7 @@ def trivialaugment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def apply_operations(images: Tensor, operation: Tensor, magnitude: Tensor, negative: Tensor, space: Space) -> Tensor:
-    """Apply to each image, uint8 (B, C, H, W), its own operations.
+    """Apply a separate list of operations to each image, uint8 (B, C, H, W).
 
     Args:
         operation: indices of operations (B, n), applied from left to right, on the CPU.

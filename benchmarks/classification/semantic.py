@@ -27,7 +27,7 @@ def semantic(context: Context) -> Change:
     """Make the change of ours or one of its ablations.
 
     It calls ``SemanticAugmentBatch`` as users do, with the latents of the training images in a cache. If the setting
-    ``redraw`` is 0, each step chooses images with probability p and augments them anew. Otherwise all images are
+    ``redraw`` is 0, each step chooses images with probability p and augments them. Otherwise all images are
     augmented in advance, and again every ``redraw`` epochs. Each step then uses the augmented version of an image with
     probability p. This saves most of the decoding.
     """

@@ -1,4 +1,4 @@
-"""The page of ``semantic-aug app`` as a Space on the Hub.
+"""Serve the page of ``semantic-aug app`` as a Space on the Hugging Face Hub.
 
 python examples/space/app.py
 """
