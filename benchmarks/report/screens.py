@@ -12,6 +12,8 @@ from .markdown import make_table
 from .rows import RESULTS
 
 INTRODUCTION = """\
+    semantic-aug train fer2013/train --imbalance 100 --validation fer2013/validation --output runs/NAME \\
+        --preset fer2013-48 --precision bf16 --images 90000 --set snapshot_images=15000 --set log_images=2000
     python -m benchmarks.plane CHECKPOINT --train fer2013/train --held-out fer2013/validation --imbalance 100 \\
         --precision bf16 --perturbations covariance pairs isotropic --strengths 0.35 0.8 1.5
 

@@ -18,6 +18,7 @@ from semantic_aug.evaluation.quality import agreement
 from semantic_aug.trainer.config import TrainConfig
 
 BATCH, LEARNING_RATE = 64, 0.05  # half of the judge's, for twice as many steps when there are few images
+MOST = 3  # f sees at most this many times as many images as the run, and trains about four times as fast
 SIGNIFICANT = 2.0  # how many standard errors above chance f has to be on held-out images
 
 
@@ -99,7 +100,7 @@ def has_learnt(judge: Judge, held_out: ImageSet, say: Callable[[str], object]) -
 
 
 def _train(config: TrainConfig, data: ImageSet, device: torch.device, say: Callable[[str], object]) -> Judge:
-    epochs = max(1, min(config.classifier_epochs, config.images // len(data)))
+    epochs = max(1, min(config.classifier_epochs, MOST * config.images // len(data)))
     say(f"training the classifier of the class-aware losses, {epochs} epochs of {len(data)} images")
     return train_judge(
         data,

@@ -46,7 +46,7 @@ class TrainConfig:
     label_dropout: float = 0.2
     """Fraction of images whose label is hidden from a conditional G and D, so that G learns to decode without one."""
     classifier_epochs: int = 30
-    """Epochs for training the classifier f. It sees at most as many images as the run itself."""
+    """Epochs for training the classifier f. It sees at most three times as many images as the run itself."""
     feature_weight: float = 0.5
     """Weight of the distance between f's features of an image and of its reconstruction."""
     agreement_weight: float = 0.025
