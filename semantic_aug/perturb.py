@@ -60,13 +60,15 @@ def interpolate(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, s
 
 
 def pairs(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
-    """z' = mu + sqrt(s / 2) (mu_j - mu_k) of two other images j and k of the class in the batch.
+    """z' = mu + sqrt(s / 2) (mu_j - mu_k), where j and k are two other images of the class in the batch.
 
-    The step has the covariance s Sigma_c, and no distribution is assumed. The last two columns of the noise choose j
-    and k. Without them, z' = mu. Needs labels.
+    The step has the covariance s Sigma_c of the other images, and no distribution is assumed. The last two columns of
+    the noise choose j and k. Without two others, z' = mu. Needs labels.
     """
     alike = labels[:, None] == labels
-    step = mu[_partner(alike, noise[:, -1])] - mu[_partner(alike, noise[:, -2])]
+    first = _partner(alike, noise[:, -1])
+    second = _partner(alike.scatter(1, first[:, None], False), noise[:, -2])
+    step = torch.where((alike.sum(1) > 2)[:, None], mu[first] - mu[second], 0.0)
     return mu + _root(strength, mu) * 0.5**0.5 * step
 
 

@@ -140,11 +140,11 @@ def test_interpolation_without_a_partner_stays():
 
 def test_pairs_have_the_covariance_of_the_other_images_of_the_class(artifact):
     n, strength = 5000, 0.3
-    mu, labels = torch.randn(6, 3), torch.tensor([0, 0, 0, 0, 1, 2])
-    steps = torch.stack([PERTURBATIONS["pairs"](mu, labels, torch.randn(6, 3), None, strength) - mu for _ in range(n)])
-    expected = strength * torch.cov(mu[1:4].T, correction=0)  # of image 0: images 1 to 3
+    mu, labels = torch.randn(7, 3), torch.tensor([0, 0, 0, 0, 1, 1, 2])
+    steps = torch.stack([PERTURBATIONS["pairs"](mu, labels, torch.randn(7, 3), None, strength) - mu for _ in range(n)])
+    expected = strength * torch.cov(mu[1:4].T)  # of image 0: images 1 to 3
     found = torch.cov(steps[:, 0].T, correction=0)
     assert (found - expected).abs().max() < 0.1 * expected.diagonal().max(), "7 standard errors"
-    differences = (mu[1:4, None] - mu[None, 1:4]).flatten(0, 1) * (strength / 2) ** 0.5
+    differences = torch.stack([mu[j] - mu[k] for j in (1, 2, 3) for k in (1, 2, 3) if j != k]) * (strength / 2) ** 0.5
     assert torch.cdist(steps[:, 0], differences, compute_mode="donot_use_mm_for_euclid_dist").min(1).values.max() < 1e-5
-    assert not steps[:, 4:].any(), "nobody else is of their classes"
+    assert not steps[:, 4:].any(), "their classes have no two others"
