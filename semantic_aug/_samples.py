@@ -77,7 +77,7 @@ def _advice(leaf: Any) -> str | None:
             "convert it with torchvision.transforms.v2.functional.to_image, a batch with torch.from_numpy and permute"
         )
     if isinstance(leaf, str | Path) and str(leaf).lower().endswith(IMG_EXTENSIONS):
-        return 'open the file first, with PIL.Image.open(path).convert("RGB")'
+        return "open the file first, with PIL.Image.open and convert"
     if isinstance(leaf, Mapping) and _holds_image(dict(leaf)):
         return "pass dict(sample), because only dictionaries are searched for images"
     if is_dataclass(leaf) and not isinstance(leaf, type) and _holds_image(vars(leaf)):

@@ -173,6 +173,7 @@ PIL_PNG = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + bytes(21) + struct.pack
 # --- Damaged and hostile files --------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated")
 @pytest.mark.parametrize("kind", ["EPS", "ICO", "SGI", "PCX", "IM"])
 def test_formats_that_are_not_listed_are_not_decoded_whatever_the_name(tmp_path, kind):
     """Pillow would hand the first to Ghostscript."""

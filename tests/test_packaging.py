@@ -91,7 +91,7 @@ def test_the_metadata(wheel):
     assert about["Version"] == semantic_aug.__version__
     assert about["Requires-Python"] == ">=3.10"
     assert about["License-Expression"] == "Apache-2.0"
-    assert about.get_payload() == (ROOT / "README.md").read_text()
+    assert about.get_payload(decode=True).decode() == (ROOT / "README.md").read_text(encoding="utf-8")
     script = archive.read(f"{INFO}/entry_points.txt").decode()
     assert "semantic-aug = semantic_aug.cli.main:main" in script
 

@@ -68,6 +68,8 @@ class Recipe:
         known = [name for name in PERTURBATIONS if name not in NEEDS_OTHERS]
         if self.perturbation not in known:
             raise ValueError(f"perturbation must be one of {', '.join(known)}, got {self.perturbation!r}")
+        if not isinstance(self.seed, int):
+            raise TypeError(f"seed must be an integer, got {self.seed!r:.80}")
 
 
 class Maker:

@@ -7,6 +7,7 @@ import copy
 import hashlib
 import json
 import tempfile
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,9 +140,10 @@ class Artifact:
         with self._exactly():
             return self.generator(latents, labels)
 
-    def _exactly(self) -> torch.autocast:
+    def _exactly(self) -> AbstractContextManager[object]:
         """Ignore the caller's autocast."""
-        return torch.autocast(self.device.type, enabled=False)
+        device = self.device.type
+        return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
     def unconditional(self) -> "Artifact":
         """A copy with an unconditional generator. It decodes as this artifact does without labels."""
