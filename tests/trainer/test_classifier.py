@@ -67,7 +67,7 @@ def test_it_is_trained_kept_and_found_again(data, tmp_path, capsys):
     prepare_classifier(config(), data, held_out, path, CPU)
     out = capsys.readouterr().out
     assert "training the classifier of the class-aware losses, 3 epochs of 60 images" in out
-    assert "classifier: epoch 1 of 1" in out
+    assert "classifier: epoch 1 of 3" in out
     assert "taken as it is: 0 held-out images are too few" in out
     before = path.read_bytes()
     again = prepare_classifier(config(), data, held_out, path, CPU)

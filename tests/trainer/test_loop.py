@@ -261,7 +261,7 @@ def test_a_classifier_that_has_learnt_nothing_is_not_asked(data, tmp_path, monke
 def test_a_classifier_trained_on_the_way(data, tmp_path, capsys):
     training, held_out = hold_out(data, 0.2, 0)
     train(dataclasses.replace(CONFIG, images=16), training, held_out, tmp_path, device="cpu")
-    assert "training the classifier of the class-aware losses, 1 epochs of 14 images" in capsys.readouterr().out
+    assert "training the classifier of the class-aware losses, 3 epochs of 14 images" in capsys.readouterr().out
     assert "features" in figures(tmp_path)
 
 
