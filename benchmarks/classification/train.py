@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from semantic_aug import Artifact
+from semantic_aug._files import FileError, read_tensors
 from semantic_aug._io import save_whole
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
@@ -166,10 +166,8 @@ class Progress:
         if self.path is None or not self.path.is_file():
             return 0
         try:
-            with safe_open(self.path, "pt") as file:
-                meta = file.metadata()
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError):
+            tensors, meta = read_tensors(self.path, lambda _: None)
+        except (FileError, OSError):
             return 0
         momenta = [tensors.pop(f"momentum.{i}", None) for i in range(len(self.parameters))]
         self.modules.load_state_dict(tensors)
