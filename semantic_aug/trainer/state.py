@@ -241,7 +241,7 @@ class TrainState:
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:
-    """The configuration as it comes back from JSON."""
+    """The configuration after a round trip through JSON, as a state file stores it."""
     return json.loads(json.dumps(asdict(config)))
 
 
