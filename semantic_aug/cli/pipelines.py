@@ -36,7 +36,7 @@ def measure(artifact: Artifact, images: Tensor, labels: Tensor) -> Iterator[str]
     """
     some = torch.linspace(0, len(images) - 1, IMAGES).long()
     to_float = v2.ToDtype(torch.float32, scale=True)
-    augment = SemanticAugmentBatch(checkpoint=artifact, domain_check=False)
+    augment = SemanticAugmentBatch(checkpoint=artifact, classes=artifact.classes, domain_check=False)
     workers = min(WORKERS, count_cpus())
     for name, transform in (
         ("per sample", v2.Compose([SemanticAugment(checkpoint=artifact, domain_check=False), to_float])),

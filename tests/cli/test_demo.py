@@ -24,6 +24,7 @@ def test_demo(saved, folder, tmp_path, own_data):
     command = [*RUN, "demo", *([str(folder)] if own_data else []), "--checkpoint", str(saved)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
+    assert "no class names are known" not in done.stderr
     assert ("drawn by" in done.stdout) != own_data
     for kind in ("per sample", "per batch"):
         assert re.search(rf"{kind}: 512 images", done.stdout)
