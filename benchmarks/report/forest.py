@@ -19,14 +19,15 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 1.1 + 0.3 * len(points)), layout="constrained")
+    figure = Figure(figsize=(10, 1.4 + 0.3 * len(points)), layout="constrained")
+    figure.suptitle(title.replace(". ", ".\n"), x=0.01, horizontalalignment="left", fontsize="medium")
     axes = figure.add_subplot()
     for place, (_, difference, _) in enumerate(reversed(points)):
         axes.errorbar(difference.mean, place, xerr=difference.half, fmt="o", color="black", capsize=3)
     places = range(len(points))
     axes.set_yticks(places, [label for label, _, _ in reversed(points)])
     axes.axvline(0, color="grey", linewidth=1)
-    axes.set_xlabel(title.replace(". ", ".\n"))
+    axes.set_xlabel("points")
     right = axes.secondary_yaxis("right")
     right.set_yticks(places, [note for _, _, note in reversed(points)])
     right.tick_params(length=0)
