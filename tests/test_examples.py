@@ -4,11 +4,13 @@ import importlib.util
 import json
 import logging
 import math
+import statistics
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import scipy.stats
 import torch
 from PIL import Image
 
@@ -64,15 +66,22 @@ def test_quickstart(faces, augmented):
     assert 5 < augmented[0] < 30
 
 
-def test_imbalanced_training(faces, augmented, monkeypatch):
+def test_imbalanced_training(faces, augmented, monkeypatch, capsys):
     example = load("imbalanced_training")
-    per_epoch = []
-    monkeypatch.setattr(
-        example, "train_one_epoch", lambda *a, f=example.train_one_epoch: (per_epoch.append(augmented[0]), f(*a))[1]
-    )
-    accuracy = example.main(str(faces / "train"), str(faces / "validation"), epochs=3, clean_epochs=1, workers=0)
-    assert 0 <= accuracy <= 1
-    assert 0 < per_epoch[1] < per_epoch[2] == augmented[0], "the last epoch is on originals"
+    per_arm = []
+    monkeypatch.setattr(example, "evaluate", lambda *a, f=example.evaluate: (per_arm.append(augmented[0]), f(*a))[1])
+    monkeypatch.setattr(example, "BATCH", 8)
+    arguments = [str(faces / "train"), str(faces / "validation"), "--epochs", "8", "--width", "4", "--seeds", "2"]
+    differences = example.main(arguments)
+    assert len(differences) == 2
+    assert per_arm[0] == 0 < per_arm[1] == per_arm[2] < per_arm[3], "only every second arm augments"
+    assert "ours minus RandAugment alone: " in capsys.readouterr().out
+
+
+def test_the_interval_of_imbalanced_training_is_scipys():
+    example, differences = load("imbalanced_training"), [1.0, 2.5, 0.5]
+    low, high = scipy.stats.t.interval(0.95, 2, statistics.mean(differences), scipy.stats.sem(differences))
+    assert example.interval(differences) == f"+1.33 [{low:+.2f}, {high:+.2f}]"
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
