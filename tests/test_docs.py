@@ -4,11 +4,14 @@ import contextlib
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from semantic_aug.cli import main as cli
+from semantic_aug.model.artifact import Artifact
 from tests import documents
 from tests.hub_server import TOKEN
 
@@ -26,7 +29,7 @@ def run(command):
     elif words[0] == "torchrun" and words[3].startswith("examples/"):
         assert f'load("{Path(words[3]).stem}")' in (ROOT / "tests" / "test_examples.py").read_text()
     elif words[0] == "torchrun":
-        assert command in documents.commands((ROOT / "README.md").read_text())
+        run_in_two_processes(words[1:])
     else:
         assert words[:2] == ["pip", "install"], command
         assert all(f"\n{extra} = [" in PROJECT for extra in re.findall(r"\.\[(.*)\]", command)), command
@@ -46,6 +49,15 @@ def run_verb(words):
         assert cli.main(documents.tiny(words)) == 0, words
 
 
+def run_in_two_processes(words):
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    small = ["--preset", "tiny", "--images", "64", "--device", "cpu"]
+    done = subprocess.run([*torchrun, *words, *small], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "in 2 processes" in done.stdout
+    assert Artifact.from_pretrained("runs/shared/checkpoint").training["world_size"] == 2
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_code_blocks_in_order(page, here, torch_home, monkeypatch, no_warnings, hub):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
@@ -58,6 +70,11 @@ def test_commands_and_code_blocks_in_order(page, here, torch_home, monkeypatch, 
             exec(compile(content, f"{page}.md", "exec"), names)
         else:  # output, or what Sphinx fills in
             assert language == "text" or language.startswith("{"), language
+    if page == "howto":
+        assert len(list((here / "faces" / "balanced").glob("*/*.png"))) == 28
+        assert len((here / "faces" / "shards" / "manifest.jsonl").read_text().splitlines()) == 27
+        assert names["artifact"].directory.name == hub.repos["user/repo"].tags["v1.0"]
+        assert hub.repos["user/copy"].private
 
 
 def test_the_blocks_are_found():
@@ -78,6 +95,12 @@ def test_the_agreement_is_what_was_measured():
         assert [float(cell) for cell in cells.split(" | ")] == pytest.approx(figures, abs=0.00051)
     for kind in ("real", "reconstruction"):
         assert f"{agreement[kind]['accuracy'] + 1e-9:.3f}" in PAGES["choosing"]
+
+
+def test_the_artifact_format_is_told_as_it_is():
+    directory = Artifact.from_pretrained("fer2013-48").directory
+    for key in json.loads((directory / "config.json").read_text()):
+        assert f"`{key}`" in PAGES["method"], key
 
 
 def test_the_messages_are_those_of_the_source():
