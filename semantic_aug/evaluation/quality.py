@@ -143,19 +143,17 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def picture(
-    artifact: Artifact, data: ImageSet, judge: Judge, *, strengths: Sequence[float] = drawing.STRENGTHS, seed: int = 0
-) -> Image.Image:
-    """``drawing.overview`` of the first image of each class, with the judge's verdict below each picture.
+def picture(artifact: Artifact, data: ImageSet, judge: Judge, *, seed: int = 0) -> Image.Image:
+    """``drawing.strength_columns`` of the first image of each class, with the judge's verdict below each picture.
 
     A verdict for another class is red. Raises ValueError as ``quality`` does with a judge.
     """
-    _check(artifact, data, strengths, least=1)
+    _check(artifact, data, drawing.STRENGTHS, least=1)
     labels = _labels(artifact, data, known=True)
     judged = judge.table(artifact.classes)[labels]
     judge = judge.to(artifact.device)
     chosen = drawing.first_of_each_class(labels)
-    columns = drawing.overview_columns(artifact, data.images[chosen], labels[chosen], strengths=strengths, seed=seed)
+    columns = drawing.strength_columns(artifact, data.images[chosen], labels[chosen], seed=seed)
     captions = {}
     for name, images in columns.items():
         shares, predicted = judge.probabilities(bytes_to_model(images)).cpu().max(1)

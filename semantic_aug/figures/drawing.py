@@ -13,45 +13,54 @@ from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
-from semantic_aug.model.recommended import MODES
+from semantic_aug.model.recommended import MODES, Mode
 from semantic_aug.model.runtime import LatentModel
 
 STRENGTHS = (0.25, 0.35, 0.5, 1.0)
+DRAWS: dict[Mode, int] = {"detail": 3, "decode": 2}  # augmentations of an image in an overview
+ROWS = 7  # of an overview, at most
+TILE = 96  # least height and width of an image, in pixels
 MARGIN, GAP, HEADER, CAPTION = 88, 3, 34, 13  # pixels
 BAR, BAR_LENGTH, BAR_MARGIN, BAR_COLOUR = 26, 480, 60, "#3b6ea8"
 
 
-def overview(
-    artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
-) -> Image.Image:
-    """One row per image: source, reconstruction, augmentations at increasing strength in both modes, and a new sample.
+def overview(artifact: Artifact, images: Tensor, labels: Tensor, *, seed: int = 0) -> Image.Image:
+    """Draw ``overview_columns``, with one row per image. Of more than ``ROWS`` images, some are left out evenly."""
+    chosen = torch.linspace(0, len(images) - 1, min(len(images), ROWS)).long()
+    columns = overview_columns(artifact, images[chosen], labels[chosen], seed=seed)
+    return grid(columns, [artifact.classes[label] for label in labels[chosen].tolist()])
+
+
+def overview_columns(artifact: Artifact, images: Tensor, labels: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
+    """Original, reconstruction, and several augmentations of an image at the recommended strength, in both modes.
 
     ``images`` are (N, C, H, W) uint8, and ``labels`` (N,) are class indices of the artifact. Every cell has its own
-    noise, drawn with ``seed``.
+    noise, drawn with ``seed``. Returns columns (N, C, H, W) uint8 by their headings.
     """
-    columns = overview_columns(artifact, images, labels, strengths=strengths, seed=seed)
-    return grid(columns, [artifact.classes[label] for label in labels.tolist()])
+    strength = artifact.recommended.strength
+    settings = {
+        f"{mode} {strength:g}\n{number}": (mode, strength) for mode, n in DRAWS.items() for number in range(1, n + 1)
+    }
+    return _columns(artifact, images, labels, settings, seed)
 
 
-def overview_columns(
-    artifact: Artifact, images: Tensor, labels: Tensor, *, strengths: Sequence[float] = STRENGTHS, seed: int = 0
+def strength_columns(artifact: Artifact, images: Tensor, labels: Tensor, *, seed: int = 0) -> dict[str, Tensor]:
+    """Original, reconstruction, and an augmentation at each of ``STRENGTHS`` in both modes, as ``overview_columns``."""
+    settings = {f"{mode}\n{strength:g}": (mode, strength) for mode in MODES for strength in STRENGTHS}
+    return _columns(artifact, images, labels, settings, seed)
+
+
+def _columns(
+    artifact: Artifact, images: Tensor, labels: Tensor, settings: Mapping[str, tuple[Mode, float]], seed: int
 ) -> dict[str, Tensor]:
-    """The columns of ``overview`` by their headings, each (N, C, H, W) uint8."""
     n, images, model = len(images), images.to(artifact.device), LatentModel.of(artifact)
     generator = torch.Generator().manual_seed(seed)
     x = model_input(tensor_to_unit(images), artifact.network)
-    columns = {
-        "source": images,
-        "recon-\nstruction": to_bytes(artifact.decode(artifact.encode(x), labels.to(x.device))),
-    }
-    for mode in MODES:
-        for strength in strengths:
-            noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
-            columns[f"{mode}\n{strength:g}"] = semantic_augment_image(
-                images, noise, model, labels, strength=strength, mode=mode
-            )
-    samples = [artifact.sample(label, 1, generator) for label in labels.tolist()]
-    columns["new\nsample"] = to_bytes(torch.cat(samples))
+    reconstructions = to_bytes(artifact.decode(artifact.encode(x), labels.to(x.device)))
+    columns = {"original": images, "recon-\nstruction": reconstructions}
+    for name, (mode, strength) in settings.items():
+        noise = torch.randn(n, artifact.network.latent_dim, generator=generator)
+        columns[name] = semantic_augment_image(images, noise, model, labels, strength=strength, mode=mode)
     return columns
 
 
@@ -87,7 +96,7 @@ def grid(
     ``captions`` holds a text and its colour to write below each image, by the names of the columns.
     """
     height, width = next(iter(columns.values())).shape[-2:]
-    scale = max(1, 96 // max(height, width))
+    scale = max(1, -(-TILE // max(height, width)))
     cell_h, cell_w = height * scale + GAP + (CAPTION if captions else 0), width * scale + GAP
     picture = Image.new("RGB", (MARGIN + cell_w * len(columns), HEADER + cell_h * len(row_names)), "white")
     draw = ImageDraw.Draw(picture)
@@ -98,7 +107,7 @@ def grid(
             tile = (
                 F.to_pil_image(image.cpu())
                 .convert("RGB")
-                .resize((width * scale, height * scale), Image.Resampling.NEAREST)
+                .resize((width * scale, height * scale), Image.Resampling.BICUBIC)
             )
             picture.paste(tile, (left, HEADER + row * cell_h))
             if captions:

@@ -80,13 +80,13 @@ def imbalance(count: Tensor) -> float:
 
 
 def overview(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """Source, reconstruction, augmentations at increasing strength in both modes, and a new sample."""
+    """Originals, their reconstructions, and several augmentations of each in both modes."""
     images, labels = _first(sources, per_class)
     return Grid(
         title="Overview",
-        caption="From left to right: the source, its reconstruction, augmentations at increasing strength in both "
-        "modes, and a new sample of the class. Mode decode shows the decoded image, as in the paper. Mode detail adds "
-        "only the change to the source. The new sample does not depend on the source. Every cell has its own noise.",
+        caption=f"From left to right: the original, its reconstruction, and augmentations at the recommended strength "
+        f"{artifact.recommended.strength:g}. Mode detail adds only the change to the original. Mode decode shows the "
+        f"decoded image, as in the paper. Every cell has its own noise.",
         columns=drawing.overview_columns(artifact, images, labels, seed=seed),
         rows=_names(artifact, labels),
     )

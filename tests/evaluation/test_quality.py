@@ -196,10 +196,10 @@ def test_misuse_is_refused(artifact, data):
 
 def test_the_picture_has_a_verdict_below_each_tile(artifact, data):
     judge = build_judge()
-    drawn = picture(artifact, data, judge, strengths=(0.5,))
+    drawn = picture(artifact, data, judge)
     cell = 96 + drawing.GAP
-    assert drawn.size == (drawing.MARGIN + 5 * cell, drawing.HEADER + 3 * (cell + drawing.CAPTION))
-    assert drawn.tobytes() == picture(artifact, data, judge, strengths=(0.5,)).tobytes()
+    assert drawn.size == (drawing.MARGIN + 10 * cell, drawing.HEADER + 3 * (cell + drawing.CAPTION))
+    assert drawn.tobytes() == picture(artifact, data, judge).tobytes()
     x = data.batch(torch.tensor([0, 6, 12]))
     right = judge.logits(x).argmax(1) == torch.tensor([0, 1, 2])
     for row, good in enumerate(right.tolist()):

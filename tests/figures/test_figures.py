@@ -42,7 +42,7 @@ def sources():
         ("strengths", len(STRENGTHS), 2),
         ("directions", len(DEVIATIONS), 3 * DIRECTIONS),
         ("samples", 10, 3),
-        ("overview", 11, 2),
+        ("overview", 7, 2),
     ],
 )
 def test_every_column_has_an_image_a_row_and_all_repeats(artifact, sources, name, columns, rows):

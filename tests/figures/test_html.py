@@ -74,7 +74,7 @@ def test_every_picture_has_an_alt_text_and_is_the_picture(drawn):
     grids = [figure for name, figure in figures.items() if name != "counts"]
     assert len(found) == sum(len(grid.rows) * len(grid.columns) for grid in grids)
     assert all(attributes["alt"] for attributes in found)
-    assert {"sad, decode 0.35", "sad, source", "sad 1, -2"} <= {attributes["alt"] for attributes in found}
+    assert {"sad, decode 0.35 1", "sad, source", "sad 1, -2"} <= {attributes["alt"] for attributes in found}
     expected = list(
         chain(*([grid.columns[c][r] for r in range(len(grid.rows)) for c in grid.columns] for grid in grids))
     )
