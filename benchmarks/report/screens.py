@@ -78,7 +78,7 @@ def changed(line: Mapping[str, Any]) -> str:
         for name, value in line["training"].get("settings", {}).items()
         if name in usual and name not in own and value != usual[name]
     ]
-    found += [] if network.num_classes else ["unconditional"]
+    found += ["conditional"] if network.num_classes else []
     return ", ".join(found + [line["note"]] * bool(line["note"]))
 
 

@@ -76,9 +76,7 @@ def run(options: argparse.Namespace) -> None:
     TrainConfig(network=network, **settings).share(_distributed.launched())
     _distributed.join(device)
     everything, held_out = load_images(options, device, network)
-    if init is None and "num_classes" not in given_network and len(everything.classes) > 1:
-        network = replace(network, num_classes=len(everything.classes))
-    elif init is not None and init.conditional and init.classes != everything.classes:
+    if init is not None and init.conditional and init.classes != everything.classes:
         raise ValueError(
             f"{options.init} is conditional on the classes {init.classes}, the data has {everything.classes}; "
             f"semantic-aug fit makes a checkpoint of it for other classes, which --init takes"

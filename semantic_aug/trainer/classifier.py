@@ -66,10 +66,7 @@ def prepare_classifier(
     first = _distributed.rank_and_world()[0] == 0
     say: Callable[[str], object] = (lambda line: print(printable(line), flush=True)) if first else (lambda _: None)
     if len(data.classes) == 1:
-        say(
-            f"one class only ({data.classes[0]}): its covariance is also the pooled one, nothing is conditional on it, "
-            f"and no loss asks for it"
-        )
+        say(f"one class only ({data.classes[0]}): its covariance is also the pooled one, and no loss uses the class")
     if not config.uses_classifier:
         return None
     if first and not path.exists():

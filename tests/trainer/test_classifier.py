@@ -102,5 +102,5 @@ def test_without_a_question_or_with_one_class_there_is_none(data, tmp_path, caps
     assert prepare_classifier(silent, data, data, path, CPU) is None
     one = dataclasses.replace(data, classes=["angry"], labels=torch.zeros_like(data.labels))
     assert prepare_classifier(config(data={"angry": 60}), one, one, path, CPU) is None
-    assert "one class only (angry): its covariance is also the pooled one, nothing is cond" in capsys.readouterr().out
+    assert "one class only (angry): its covariance is also the pooled one, and no loss" in capsys.readouterr().out
     assert not path.exists()

@@ -236,7 +236,7 @@ def test_one_class_and_no_held_out_images(tmp_path, capsys):
     assert artifact.classes == ["only"]
     assert artifact.reconstruction == {}
     assert not artifact.conditional
-    assert "one class only (only): its covariance is also the pooled one, nothing is" in capsys.readouterr().out
+    assert "one class only (only): its covariance is also the pooled one, and no loss" in capsys.readouterr().out
     assert {"diversity"} == {"diversity", "class_loss", "features"} & figures(tmp_path / "run").keys()
 
 
