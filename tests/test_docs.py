@@ -26,8 +26,8 @@ def run(command):
     words = shlex.split(command)
     if words[0] == "semantic-aug":
         run_verb(words[1:])
-    elif words[0] == "torchrun" and words[3].startswith("examples/"):
-        assert f'load("{Path(words[3]).stem}")' in (ROOT / "tests" / "test_examples.py").read_text()
+    elif programs := [word for word in words if word.startswith("examples/")]:
+        assert f'load("{Path(programs[0]).stem}")' in (ROOT / "tests" / "test_examples.py").read_text()
     elif words[0] == "torchrun":
         run_in_two_processes(words[1:])
     else:
