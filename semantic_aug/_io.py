@@ -30,16 +30,17 @@ def workplace(path: Path) -> Iterator[Path]:
     """A temporary directory beside ``path``, in which its replacement is prepared. It is always removed in the end.
 
     Its name contains the process id, so that two writers never share one. Directories left by killed processes of this
-    machine are deleted first. Errors about files in it, such as a full disk, are raised as OSError with ``path``.
+    machine are deleted first. Errors about it and the files in it, such as a full disk, are raised as OSError with
+    ``path``.
     """
     stem = f".{path.name[:100]}.{socket.gethostname()}"
     for left in path.parent.glob(f"{glob.escape(stem)}.*.part"):
         if not _runs(left.name.split(".")[-2].split("-")[0]):
             shutil.rmtree(left, ignore_errors=True)
     place = path.with_name(f"{stem}.{os.getpid()}-{next(_COUNTER)}.part")
-    place.mkdir(mode=0o700)
     try:
         with errors_about(path, place):
+            place.mkdir(mode=0o700)
             yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -118,10 +119,11 @@ def write_whole(content: bytes, path: Path, *, sync: bool = False) -> None:
 def write_by_way_of(temporary: Path, content: bytes, path: Path, *, sync: bool = False) -> None:
     """Do the same as ``write_whole`` with the caller's temporary file, to write thousands of files in a directory."""
     try:
-        temporary.write_bytes(content)
-        if sync:
-            _wait_for_disk(temporary)
-        os.replace(temporary, path)
+        with errors_about(path, temporary):
+            temporary.write_bytes(content)
+            if sync:
+                _wait_for_disk(temporary)
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -194,7 +196,8 @@ def only_writer(output: Path, lock: Path) -> Iterator[None]:
 
     held = FileLock(lock, timeout=0)
     try:
-        held.acquire()
+        with errors_about(output, lock):
+            held.acquire()
     except Timeout:
         raise ValueError(f"{output}: another process works on it; wait for it, or choose another one") from None
     try:

@@ -1,6 +1,8 @@
 """One thread a process, seeds, a tiny artifact, tiny image folders, and a TORCH_HOME whose LPIPS trunk is random."""
 
 import os
+import shutil
+import subprocess
 import warnings
 
 # The tests run on all cores at once (pytest-xdist), so each process gets one thread; those that tests start inherit it.
@@ -156,6 +158,18 @@ def hub(tmp_path, monkeypatch):
         warnings.filterwarnings("ignore", "Use 'content=", DeprecationWarning)  # the client's own, when it uploads
         yield server
     server.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 64 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield disk
+    subprocess.run(["umount", "--lazy", disk], check=True)  # a failed test may have left a file open
 
 
 @pytest.fixture

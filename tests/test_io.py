@@ -1,5 +1,4 @@
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -87,18 +86,6 @@ def test_without_overwrite_a_file_of_another_process_stays(tmp_path, monkeypatch
     path.unlink()
     save_whole({"x": torch.zeros(3)}, path, {}, overwrite=False)
     assert os.listdir(tmp_path) == ["a"]
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 64 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk]
-    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
 
 
 def test_a_full_disk_is_named_by_the_path_of_the_user(small_disk):

@@ -1,10 +1,12 @@
 """The command line with its verbs and exit codes. A verb's module does not load torch before the verb is run."""
 
 import argparse
+import errno
 import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 from types import ModuleType
@@ -42,7 +44,10 @@ VERBS: dict[str, ModuleType] = {
 }
 OK, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 TRAINING = ("accelerate", "lpips", "tensorboard")  # of the extra "train"
-REFUSALS = (ValueError, TypeError, FileNotFoundError, FileExistsError, ModuleNotFoundError)
+REFUSALS = (ValueError, TypeError, FileNotFoundError, FileExistsError, PermissionError, ModuleNotFoundError)
+# What to do after an error of the system.
+ADVICE = dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "make room, and run the same command again")
+ADVICE |= dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "change its permissions, or choose another path")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,9 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     options.command = printable(" ".join(["semantic-aug", *map(without_folders, arguments)]))
+    if as_program:
+        warnings.formatwarning = lambda message, *_, **__: f"warning: {printable(str(message))}\n"
     try:
         VERBS[options.verb].run(options)
         leave_processes()
+        sys.stdout.flush()  # a full disk is noticed here, rather than by Python at its end
         return OK
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -70,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.traceback:
             traceback.print_exc()
-        message = printable(" ".join(str(error).split())) or type(error).__name__
+        message = printable(" ".join(describe(error).split())) or type(error).__name__
         if isinstance(error, ModuleNotFoundError) and error.name in TRAINING:
             message += '; this verb needs pip install "semantic-aug[train]"'
         print(f"semantic-aug {options.verb}: {message}", file=sys.stderr)
@@ -100,6 +108,14 @@ def check_verb(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> Non
         close = get_close_matches(arguments[0], VERBS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
         parser.error(f"unknown verb {arguments[0]!r}; {hint}")
+
+
+def describe(error: Exception) -> str:
+    """The text of an error. For one of the system, it is the path, what happened and what to do."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    text = error.strerror or "" if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return f"{text}; {ADVICE[error.errno]}" if error.errno in ADVICE else text
 
 
 def end_if_stuck(code: int) -> None:

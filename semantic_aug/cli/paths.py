@@ -3,6 +3,7 @@
 Functions that check a path return it or raise before any work is done.
 """
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -15,7 +16,7 @@ def writable(path: str) -> Path:
         raise ValueError(f"{folder} is a file; expected a folder to write {Path(path).name} to")
     if not folder.is_dir():
         raise FileNotFoundError(f"{Path(path).parent}: no such folder to write {Path(path).name} to")
-    return Path(path)
+    return permitted(path)
 
 
 def png(path: str, option: str) -> Path:
@@ -29,7 +30,7 @@ def directory(path: str | Path) -> Path:
     """Check that a path is a directory or does not exist yet."""
     if Path(path).exists() and not Path(path).is_dir():
         raise ValueError(f"{path} is a file; --output takes a directory")
-    return Path(path)
+    return permitted(path)
 
 
 def outside(output: Path, data: str) -> Path:
@@ -44,6 +45,14 @@ def new(path: str | Path) -> Path:
     """Check that a path does not exist yet."""
     if Path(path).exists():
         raise FileExistsError(f"{path} exists; choose another --output")
+    return permitted(path)
+
+
+def permitted(path: str | Path) -> Path:
+    """Check that the directory ``path`` may be written in or, if it is none, the nearest directory above it."""
+    folder = next(each for each in (Path(path), *Path(path).absolute().parents) if each.is_dir())
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "no permission to write there", str(path))
     return Path(path)
 
 

@@ -8,7 +8,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tarfile
 import uuid
 from abc import ABC, abstractmethod
@@ -192,12 +191,7 @@ class Folder(Layout):
                 return
             except OSError:  # another file system, one without hard links, or a file of another user
                 pass
-        temporary = self.temporary()
-        try:
-            shutil.copyfile(source, temporary)
-            os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_by_way_of(self.temporary(), source.read_bytes(), target)
 
     def write(self, unit: int) -> list[Line]:
         """Write one file per image."""

@@ -4,7 +4,6 @@ A run may be killed at any moment. Running it again makes only what is missing. 
 lock and the lines of finished units. ``DIR/manifest.jsonl`` appears last, when everything is there.
 """
 
-import errno
 import json
 import os
 import platform
@@ -22,7 +21,7 @@ import torch
 import torchvision
 
 from semantic_aug._files import FileError, parse_json, read_json
-from semantic_aug._io import only_writer, open_to_append, own_folder, write_by_way_of
+from semantic_aug._io import errors_about, only_writer, open_to_append, own_folder, write_by_way_of
 from semantic_aug.expansion.layouts import MANIFEST, RUN, WORK, Layout, Line
 from semantic_aug.expansion.recipe import one_thread, read_file, remake
 from semantic_aug.model.artifact import Artifact
@@ -30,7 +29,6 @@ from semantic_aug.model.artifact import Artifact
 FORMAT = "semantic-aug-expanded/1"
 LOCK = "lock"
 MAX_LINE = 1 << 20  # bytes
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Engine = Callable[[Layout, Sequence[int]], Iterable[list[Line]]]
 
@@ -135,11 +133,10 @@ def work(
     images = [sum(len(layout.numbers(unit)) for unit in units) for units in (share, missing)]
 
     def go() -> Iterator[int]:
-        with _hint(directory):
-            layout.place(range(rank, len(layout.originals), world_size))
-            for finished in engine(layout, missing) if missing else ():
-                _append(directory / WORK / f"lines-{rank}.jsonl", finished)
-                yield len(finished)
+        layout.place(range(rank, len(layout.originals), world_size))
+        for finished in engine(layout, missing) if missing else ():
+            _append(directory / WORK / f"lines-{rank}.jsonl", finished)
+            yield len(finished)
 
     return images[0], images[0] - images[1], go()
 
@@ -157,8 +154,7 @@ def finish(layout: Layout) -> int:
     text = "".join(json.dumps(lines[number]) + "\n" for number in range(len(lines)))
     target = directory / MANIFEST
     if not target.is_file() or target.read_bytes() != text.encode():
-        with _hint(directory):
-            write_by_way_of(layout.temporary(), text.encode(), target, sync=True)
+        write_by_way_of(layout.temporary(), text.encode(), target, sync=True)
     return len(lines)
 
 
@@ -199,16 +195,5 @@ def _read_lines(path: Path) -> Iterator[Line]:
 def _append(path: Path, lines: list[Line]) -> None:
     """Append lines in one write. They start on a new line even if the last write was cut off."""
     text = "\n" + "".join(json.dumps(line) + "\n" for line in lines)
-    with open_to_append(path) as file:
+    with errors_about(path), open_to_append(path) as file:
         file.write(text.encode())
-
-
-@contextmanager
-def _hint(directory: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        reason = f"{error.strerror}; make room, and the same command goes on"
-        raise OSError(error.errno, reason, str(directory)) from error

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semantic_aug._io import workplace
+from semantic_aug._io import errors_about, workplace
 from semantic_aug.model.card import model_card
 from semantic_aug.model.format import (
     ArtifactError,
@@ -253,7 +253,9 @@ class Artifact:
         """
         half = self._fits_half() if half is None else half
         absolute = Path(directory).absolute()  # resolved first, because the current directory may be replaced
-        replace_directory(absolute.resolve(), lambda folder: self._write(folder, half), overwrite=overwrite)
+        resolved = absolute.resolve()
+        with errors_about(Path(directory), resolved):
+            replace_directory(resolved, lambda folder: self._write(folder, half), overwrite=overwrite)
         if half:  # so that a worker that loads ``directory`` computes the same
             for network in (self.encoder, self.generator):
                 for value in network.state_dict().values():

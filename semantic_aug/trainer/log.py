@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+import os
 import re
+import socket
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from semantic_aug._io import errors_about, open_to_append, refuse_link
+from semantic_aug._io import errors_about, open_to_append, own_folder
 from semantic_aug._text import printable
 
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
@@ -44,6 +47,32 @@ class Averages:
         return means
 
 
+class Board:
+    """The figures of a run in a file below ``directory`` that TensorBoard reads.
+
+    torch's SummaryWriter is not used, because it writes in a thread, which prints a traceback when the disk is full.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        name = f"events.out.tfevents.{time.time_ns() // 10**9}.{socket.gethostname()}.{os.getpid()}"
+        self._path = own_folder(directory) / name
+        self._write(file_version="brain.Event:2")
+
+    def add(self, images_seen: int, figures: dict[str, Any]) -> None:
+        """Write the figures at a number of images."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=name, simple_value=value) for name, value in figures.items()]
+        self._write(step=images_seen, summary=Summary(value=values))
+
+    def _write(self, **fields: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        with errors_about(self._path), open_to_append(self._path) as file:
+            RecordWriter(file).write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+
 class RunLog:
     """The progress of a run of ``total`` images, with files below ``directory``. It is a context manager.
 
@@ -58,15 +87,10 @@ class RunLog:
         from tqdm import tqdm
 
         directory.mkdir(parents=True, exist_ok=True)
-        refuse_link(directory / "tensorboard")
         self._path = directory / "log.jsonl"
-        self._file = open_to_append(self._path)
+        open_to_append(self._path).close()  # refuses a link before any work is done
         self._bar = tqdm(total=total, initial=done, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
-        self._board = None
-        if importlib.util.find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self._board = SummaryWriter(str(directory / "tensorboard"))
+        self._board = Board(directory / "tensorboard") if importlib.util.find_spec("tensorboard") else None
 
     def advance(self, images: int) -> None:
         """Move the progress bar."""
@@ -86,12 +110,10 @@ class RunLog:
         if self.silent:
             return
         self.say(f"{images_seen:>9} images  " + "  ".join(f"{name} {value:.4g}" for name, value in figures.items()))
-        with errors_about(self._path):
-            self._file.write((json.dumps({"images_seen": images_seen} | figures) + "\n").encode())
-            self._file.flush()
+        with errors_about(self._path), open_to_append(self._path) as file:
+            file.write((json.dumps({"images_seen": images_seen} | figures) + "\n").encode())
         if self._board:
-            for name, value in figures.items():
-                self._board.add_scalar(name, value, images_seen)
+            self._board.add(images_seen, figures)
 
     def warn(self, lines: Iterable[str]) -> None:
         """Print each warning once. Two warnings that differ only in numbers count as the same."""
@@ -105,9 +127,5 @@ class RunLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.silent:
-            return
-        self._bar.close()
-        self._file.close()
-        if self._board:
-            self._board.close()
+        if not self.silent:
+            self._bar.close()

@@ -264,7 +264,7 @@ def test_a_full_disk(once, tmp_path):
     )
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert "File too large; make room, and the same command goes on" in done.stderr
+    assert "File too large; make room, and run the same command again" in done.stderr
     assert run(once / "saved", once / "tail", output, *MORE) == 0
     assert tree(output) == tree(once / "out")
 
