@@ -11,8 +11,7 @@ from torch.utils.data import Dataset, Sampler
 
 from semantic_aug._datasets import dataset_labels
 from semantic_aug._distributed import rank_and_world
-from semantic_aug._random import evenly
-from semantic_aug.labels import indices_by_class, label_column
+from semantic_aug.labels import label_column
 
 __all__ = ["ClassBalancedSampler", "dataset_labels"]
 
@@ -84,7 +83,9 @@ class ClassBalancedSampler(Sampler[int]):
         self.rank, self.world_size, self.seed, self.epoch = rank, world_size, seed, 0
         self._finished: int | None = None  # the epoch that was last iterated to its end, since ``set_epoch``
         self.num_samples = math.ceil((num_samples or len(table)) / world_size) * world_size
-        self._members = indices_by_class(table.cpu().unique(return_inverse=True)[1])
+        # The images ordered by class, and their classes, numbered from 0 without gaps.
+        self._classes, self._images = table.cpu().unique(return_inverse=True)[1].sort(stable=True)
+        self._sizes = self._classes.bincount()
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration. In one process, later iterations continue from there."""
@@ -121,14 +122,39 @@ class ClassBalancedSampler(Sampler[int]):
             )
 
     def _draw(self, epoch: int) -> Tensor:
-        """The draw of all ranks together, int64 (num_samples,)."""
+        """The draw of all ranks together, int64 (num_samples,).
+
+        All classes are drawn at once, because a few calls for each of thousands of classes would take most of the time.
+        """
         generator = torch.Generator().manual_seed((self.seed * 0x9E3779B1 + epoch) % 2**63)
-        classes = evenly(torch.arange(len(self._members), device="cpu"), self.num_samples, generator)
-        positions = indices_by_class(classes, len(self._members))
-        drawn = [evenly(each, len(at), generator) for each, at in zip(self._members, positions, strict=True)]
+        # In each row of K positions, every class has one. ``positions`` (K, rows) has those of each class.
+        rows = range(0, self.num_samples, len(self._sizes))
+        orders = [torch.randperm(len(self._sizes), generator=generator, device="cpu") for _ in rows]
+        positions = torch.stack([order + row for row, order in zip(rows, orders, strict=True)], 1)
+        within = positions < self.num_samples
+        wanted = within.sum(1)
+        # Each class shuffles its images as often as it needs. ``drawn`` has an entry for each image and shuffle.
+        shuffles = -(-wanted // self._sizes)
+        times = shuffles[self._classes]
+        drawn = _count(len(times)).repeat_interleave(times)
+        shuffle = (_before(shuffles)[self._classes] - _before(times))[drawn] + _count(len(drawn))
+        # Sort by class and shuffle, and at random within a shuffle. Ties must not depend on the machine.
+        random = torch.randint(2**32, shuffle.shape, generator=generator, dtype=torch.int64, device="cpu")
+        drawn = drawn[(shuffle * 2**32 + random).argsort(stable=True)]
+        # Of each class, the first ones go to its positions.
+        first = _before(shuffles * self._sizes) - _before(wanted)
         indices = torch.empty(self.num_samples, dtype=torch.int64, device="cpu")
-        indices[torch.cat(positions)] = torch.cat(drawn)
+        indices[positions[within]] = self._images[drawn[_count(self.num_samples) + first.repeat_interleave(wanted)]]
         return indices
+
+
+def _count(n: int) -> Tensor:
+    return torch.arange(n, device="cpu")
+
+
+def _before(counts: Tensor) -> Tensor:
+    """How many there are before each, of things in a row with these ``counts``."""
+    return counts.cumsum(0) - counts
 
 
 def _splitter() -> str | None:

@@ -227,21 +227,30 @@ def test_the_epochs_of_one_process_are_new_draws_even_if_none_is_finished():
     assert [next(iter(sampler)) for _ in range(20)].count(next(iter(ClassBalancedSampler(LABELS)))) < 20
 
 
-class Elements(TorchDispatchMode):
-    """Counts the elements of all tensors that operations read."""
+class Cost(TorchDispatchMode):
+    """Counts operations, and the elements of all tensors that they read."""
 
-    read = 0
+    operations = read = 0
 
     def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        self.operations += 1
         self.read += sum(leaf.numel() for leaf in tree_flatten(arguments)[0] if isinstance(leaf, torch.Tensor))
         return operation(*arguments, **(options or {}))
 
 
 def test_the_cost_does_not_grow_with_the_number_of_classes():
     labels = torch.arange(8000) % 1000
-    with Elements() as cost:
+    with Cost() as cost:
         list(ClassBalancedSampler(labels))
     assert cost.read < 50 * len(labels)  # a search for each class reads 2000 times as many
+    assert cost.operations < 100  # a few for each class would be thousands
+
+
+def test_every_image_of_a_class_is_as_likely():
+    sampler = ClassBalancedSampler([0, 0, 1, 0, 0], num_samples=2)
+    drawn = Counter(index for _ in range(600) for index in sampler)
+    assert drawn[2] == 600
+    assert all(100 < drawn[index] < 200 for index in (0, 1, 3, 4))  # 150 on average, 4.7 standard deviations
 
 
 def test_labels_may_be_names_or_a_pandas_series():
