@@ -50,6 +50,7 @@ def as_class_indices(labels: Any, shape: tuple[int, ...], classes: Sequence[str]
     shape, or soft labels (*shape, K) with rows that sum to 1, where the largest value determines the class. Raises
     TypeError for another type, and ValueError for another shape, an unknown name, or rows that do not sum to 1.
     """
+    # Labels on a GPU are waited for, because the draw is made on the CPU. SemanticLoader draws before it moves them.
     table = labels.detach().cpu() if isinstance(labels, Tensor) else _as_tensor(labels, classes)
     if table.dtype == torch.bool or table.is_complex():
         raise _no_labels(labels)

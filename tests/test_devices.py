@@ -1,12 +1,17 @@
 """A device without float64, such as Apple's GPUs, played by tensors that refuse it."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from semantic_aug import ClassStatistics, LatentModel
+from semantic_aug.evaluation import fid
+from semantic_aug.evaluation.affinity import affinity, competence, identity
+from semantic_aug.evaluation.probe import linear_probe
+from semantic_aug.evaluation.quality import agreement
 from semantic_aug.model.domain import Domain
-from tests.conftest import build_artifact
+from tests.conftest import CLASSES, build_artifact, build_judge
 
 
 class Lesser(torch.Tensor):
@@ -47,3 +52,22 @@ def test_the_check_for_foreign_images_looks_at_a_device_without_float64():
     here.look(images, model)
     there.look(Lesser(images), model)
     assert_close(torch.stack(here._latents), torch.stack(there._latents))
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        lambda x, y, answers, truth: fid.distances(x, y, seed=0),
+        lambda x, y, answers, truth: linear_probe(x, truth, y, truth),
+        lambda x, y, answers, truth: identity(x, y),
+        lambda x, y, answers, truth: agreement(answers, truth),
+        lambda x, y, answers, truth: competence(build_judge(CLASSES, 1), answers, truth),
+        lambda x, y, answers, truth: affinity(answers.expand(2, -1), truth, truth),
+    ],
+    ids=["fid", "probe", "identity", "agreement", "competence", "affinity"],
+)
+def test_evaluation_takes_features_and_answers_of_a_device_without_float64(measure, monkeypatch):
+    monkeypatch.setattr(fid, "SUBSETS", 3)
+    given = torch.randn(12, 4), torch.randn(12, 4), torch.arange(12) % 2, torch.arange(12) % 3
+    here, there = measure(*given), measure(*(Lesser(each) for each in given))
+    assert repr(here) == repr(there)

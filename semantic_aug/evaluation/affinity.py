@@ -70,6 +70,7 @@ class Measured:
 
 def competence(judge: Judge, answers: Tensor, truth: Tensor) -> Competence:
     """Compute the competence from a judge's answers for real images and their true classes, both (n,) class indices."""
+    answers, truth = answers.cpu(), truth.cpu()
     right = answers == truth
     said, true = (torch.bincount(each, minlength=len(judge.classes)).double() / len(truth) for each in (answers, truth))
     chance = float(said @ true)
@@ -98,15 +99,16 @@ def affinity(answers: Tensor, of_real: Tensor, truth: Tensor) -> Affinity:
     """Compute the affinity from a judge's answers for augmentations (draws, n), those for the real images (n,), and the
     true classes (n,).
     """
-    right = (answers == truth).double().mean(0)
-    same = (answers == of_real).double().mean(0)
+    right = (answers == truth).cpu().double().mean(0)
+    same = (answers == of_real).cpu().double().mean(0)
     return Affinity(agree=mean(same), accuracy=mean(right), balanced=balanced_mean(right, truth))
 
 
 def identity(embedding: Tensor, of_real: Tensor) -> Estimate | None:
     """Compare the embeddings of augmentations and of real images, both (n, F). None if all real ones are the same."""
-    strangers = torch.pdist(of_real.double()).mean()
-    moved = (embedding.double() - of_real.double()).norm(dim=1)
+    embedding, of_real = embedding.cpu().double(), of_real.cpu().double()
+    strangers = torch.pdist(of_real).mean()
+    moved = (embedding - of_real).norm(dim=1)
     return mean(moved / strangers) if strangers > 0 else None
 
 

@@ -41,7 +41,7 @@ def distances(real: Tensor, generated: Tensor, seed: int) -> dict[str, float]:
 
 def fid(x: Tensor, y: Tensor) -> Tensor:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of features (N, F), (M, F) (Heusel et al. 2017, arXiv 1706.08500)."""
-    x, y = x.double(), y.double()
+    x, y = x.cpu().double(), y.cpu().double()  # in this order, because not every device has float64
     r1, r2 = root_of_covariance(x), root_of_covariance(y)
     # With C = R^T R, the eigenvalues of C1 C2 are those of (R1 R2^T) (R1 R2^T)^T, so their roots are singular values.
     # Where it should be 0, the root of an eigenvalue is off by 1e-8 of the covariance, and a singular value by 1e-16.
@@ -56,7 +56,7 @@ def root_of_covariance(x: Tensor) -> Tensor:
 
 def kid(x: Tensor, y: Tensor) -> Tensor:
     """Unbiased MMD^2 of features (N, F), (M, F) under k(a, b) = (a.b / F + 1)^3 (Binkowski et al. 2018, 1801.01401)."""
-    x, y = x.double(), y.double()
+    x, y = x.cpu().double(), y.cpu().double()
     (n, f), (m, _) = x.shape, y.shape
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:

@@ -26,11 +26,13 @@ class Probe:
 
 def linear_probe(latents: Tensor, labels: Tensor, held_out: Tensor, held_out_labels: Tensor) -> Probe:
     """Train on latents (N, d) with labels (N,), and measure on held-out latents (M, d) with labels (M,)."""
-    deviation, centre = torch.std_mean(latents.double(), dim=0, correction=0)
+    latents, held_out = latents.cpu().double(), held_out.cpu().double()
+    labels, held_out_labels = labels.cpu(), held_out_labels.cpu()
+    deviation, centre = torch.std_mean(latents, dim=0, correction=0)
     deviation = torch.where(deviation > 0, deviation, 1.0)  # a constant dimension carries no information
 
     def standardise(x: Tensor) -> Tensor:
-        return (x.double() - centre) / deviation
+        return (x - centre) / deviation
 
     weight, bias = logistic_regression(standardise(latents), labels)
     right = (standardise(held_out) @ weight.T + bias).argmax(1) == held_out_labels

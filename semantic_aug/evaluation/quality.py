@@ -131,6 +131,7 @@ def quality(
 
 def agreement(predicted: Tensor, labels: Tensor) -> dict[str, float]:
     """``accuracy`` and ``balanced_accuracy``, the mean recall of the classes that occur in ``labels``; both (N,)."""
+    predicted, labels = predicted.cpu(), labels.cpu()
     right = (predicted == labels).double()
     recalls = torch.stack([right[labels == label].mean() for label in labels.unique()])
     return {"accuracy": round(float(right.mean()), 6), "balanced_accuracy": round(float(recalls.mean()), 6)}
