@@ -222,6 +222,90 @@ def test_two_processes_share_a_draw_whatever_one_of_them_does(launcher, tmp_path
     assert done.stdout.count("right") == 2, done.stderr[-3000:]
 
 
+TRAINER = """
+import sys
+import torch
+import torch.distributed as dist
+from torch.utils.data import DataLoader, Dataset
+from transformers import Trainer, TrainingArguments
+from semantic_aug import ClassBalancedSampler, SemanticAugmentBatch, SemanticLoader
+from tests.conftest import CLASSES, build_artifact
+
+class Data(Dataset):
+    classes, labels = CLASSES, [index % 3 for index in range(48)]
+
+    def __len__(self):
+        return 48
+
+    def __getitem__(self, index):
+        return {"pixel_values": torch.full((1, 32, 32), index / 48), "labels": index % 3, "number": index}
+
+class Model(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.seen = torch.nn.Linear(1024, 3), []
+
+    def forward(self, pixel_values, labels, number):
+        assert labels.tolist() == [index % 3 for index in number.tolist()]
+        self.seen += number.tolist()
+        return {"loss": torch.nn.functional.cross_entropy(self.linear(pixel_values.flatten(1)), labels)}
+
+class Sampled(Trainer):
+    told = {"rank": 0, "world_size": 1}
+
+    def _get_train_sampler(self, *_):
+        return ClassBalancedSampler(Data.labels, **self.told)
+
+class Untold(Sampled):
+    told = {}
+
+class Wrapped(Trainer):
+    def wrap(self, loader):
+        augment = SemanticAugmentBatch(checkpoint=build_artifact(), labels_getter=lambda batch: batch["labels"])
+        return SemanticLoader(loader, augment, device="cpu")
+
+    def get_train_dataloader(self):
+        return self.wrap(super().get_train_dataloader())
+
+class Own(Wrapped):
+    def get_train_dataloader(self):
+        return self.wrap(DataLoader(self.train_dataset, 4, sampler=ClassBalancedSampler(Data.labels)))
+
+def train(kind):
+    arguments = TrainingArguments(
+        sys.argv[1], per_device_train_batch_size=4, num_train_epochs=2, use_cpu=True, report_to=[], save_strategy="no",
+        logging_strategy="no", disable_tqdm=True, ddp_find_unused_parameters=False,
+    )
+    model = Model()
+    kind(model=model, args=arguments, train_dataset=Data()).train()
+    everyone = [None, None]
+    dist.all_gather_object(everyone, model.seen)
+    epochs = [[seen[start : start + 24] for seen in everyone] for start in (0, 24)]
+    for epoch in epochs:
+        assert sorted(epoch[0] + epoch[1]) == list(range(48)), (kind, epoch)
+    assert epochs[0] != epochs[1]
+
+for kind in (Sampled, Wrapped, Own):
+    train(kind)
+try:
+    train(Untold)
+except RuntimeError as error:
+    assert "accelerate splits the draw of this sampler between the processes a second time" in str(error)
+    print("right")
+dist.destroy_process_group()
+"""
+
+
+def test_trainer_of_transformers_shares_a_draw_between_two_processes(tmp_path):
+    """All images in every epoch, none of them twice, with their labels, and another draw in the second epoch."""
+    pytest.importorskip("transformers", reason="transformers is not installed")
+    (tmp_path / "script.py").write_text(TRAINER)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONWARNINGS": "ignore"}
+    command = [*TORCHRUN, str(tmp_path / "script.py"), str(tmp_path / "out")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.count("right") == 2, done.stderr[-3000:]
+
+
 def test_the_epochs_of_one_process_are_new_draws_even_if_none_is_finished():
     sampler = ClassBalancedSampler(LABELS)
     assert [next(iter(sampler)) for _ in range(20)].count(next(iter(ClassBalancedSampler(LABELS)))) < 20
