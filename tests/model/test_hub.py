@@ -61,6 +61,19 @@ def test_a_bundled_name_a_path_and_a_string_resolve(tmp_path, monkeypatch):
         module.resolve("other")
 
 
+def test_a_folder_beside_a_copy_of_the_package_hides_no_bundled_checkpoint(tmp_path, monkeypatch):
+    """It may be a user's own, in whose project the package was copied."""
+    inside, beside = tmp_path / "semantic_aug" / "checkpoints", tmp_path / "checkpoints"
+    for directory in (inside / "a", beside / "a", beside / "own"):
+        directory.mkdir(parents=True)
+        (directory / "config.json").touch()
+    monkeypatch.setattr(
+        module, "BUNDLED", [tmp_path / root.relative_to(module.PACKAGE.parent) for root in module.BUNDLED]
+    )
+    assert module.bundled() == {"a": inside / "a", "own": beside / "own"}
+    assert module.resolve("a") == inside / "a"
+
+
 @pytest.mark.parametrize("name", ["other", "a/b/c", "/a/b", "./a/b", "a/b@", "a b/c", "../b", "~/b", "a\\b"])
 def test_what_is_no_hub_id_is_not_asked_for(name, hub):
     with pytest.raises(FileNotFoundError, match="nor a Hub id such as 'user/repo'"):
