@@ -21,10 +21,8 @@ def main(folder: str, workers: int = 2) -> tuple[Dataset, DataLoader]:
     to_tensor = v2.Compose([v2.ToImage(), v2.Grayscale(3), v2.Resize((48, 48)), v2.ToDtype(torch.float32, scale=True)])
 
     def transform(rows: dict[str, list]) -> dict[str, list]:
-        pairs = [
-            augment(image.convert("RGB"), label) for image, label in zip(rows["image"], rows["label"], strict=True)
-        ]
-        return {"pixel_values": [to_tensor(image) for image, _ in pairs], "labels": [label for _, label in pairs]}
+        rows = augment({**rows, "image": [image.convert("RGB") for image in rows["image"]]})
+        return {"pixel_values": [to_tensor(image) for image in rows["image"]], "labels": rows["label"]}
 
     data.set_transform(transform)
     return data, DataLoader(data, batch_size=32, shuffle=True, num_workers=workers)

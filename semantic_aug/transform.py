@@ -40,11 +40,12 @@ from semantic_aug.model.networks import NetworkConfig
 from semantic_aug.model.recommended import MODES, Mode, Recommended
 from semantic_aug.model.runtime import LatentModel, check_dtype
 from semantic_aug.model.statistics import POOLED
-from semantic_aug.perturb import NEEDS_LABELS, PERTURBATIONS
+from semantic_aug.perturb import NEEDS_LABELS, NEEDS_OTHERS, PERTURBATIONS
 
 DEFAULT_CHECKPOINT = "fer2013-48"
 LISTED = 12  # classes that a message names one by one
 KNOWN = ("mu", "reconstruction")  # a cache may provide these, so that they need not be computed
+TOGETHER = 64  # rows of a dictionary of lists that are computed at a time, at most
 LabelsGetter = Callable[[Any], Any] | Literal["default"] | None
 
 
@@ -261,9 +262,19 @@ class SemanticTransform(v2.Transform):
         if rows is None:
             return self.apply(sample, self.draw(sample, latents))
         columns: Any = copy.copy(sample)
-        augmented = [self.forward(row) for row in rows]
+        nested = any(columns_as_rows(row) is not None for row in rows)
+        augmented = [self.forward(row) for row in rows] if nested else self._augment_rows(rows)
         columns.update({name: [row[name] for row in augmented] for name in columns})
         return columns
+
+    def _augment_rows(self, rows: list[Any]) -> list[Any]:
+        """Augment samples that are drawn one by one and computed several at a time, because that is faster."""
+        draws = [self.draw(row) for row in rows]
+        augmented = []
+        for start in range(0, len(rows), TOGETHER):
+            chunk = slice(start, start + TOGETHER)
+            augmented += self._apply_each(rows[chunk], draws[chunk])
+        return augmented
 
     def draw(self, sample: Any, latents: Mapping[str, Tensor] | None = None) -> dict[str, Any] | None:
         """Check a sample, find its labels and draw its random numbers, all on the CPU.
@@ -361,57 +372,70 @@ class SemanticTransform(v2.Transform):
 
     def apply(self, sample: Any, params: dict[str, Any] | None) -> Any:
         """Augment a sample with the result of ``draw``. Its images may be on another device by now."""
-        if params is None:
-            return sample
-        flat, spec = tree_flatten(sample)
-        for position in image_positions(flat):
-            flat[position] = self.transform(flat[position], params)
-        return tree_unflatten(flat, spec)
+        return self._apply_each([sample], [params])[0]
+
+    def _apply_each(self, samples: list[Any], draws: list[dict[str, Any] | None]) -> list[Any]:
+        trees = [tree_flatten(sample) for sample in samples]
+        drawn = [(flat, params) for (flat, _), params in zip(trees, draws, strict=True) if params is not None]
+        places = [(flat, position, params) for flat, params in drawn for position in image_positions(flat)]
+        images = self._transform_each([flat[i] for flat, i, _ in places], [params for *_, params in places])
+        for (flat, position, _), image in zip(places, images, strict=True):
+            flat[position] = image
+        return [
+            sample if params is None else tree_unflatten(flat, spec)
+            for sample, params, (flat, spec) in zip(samples, draws, trees, strict=True)
+        ]
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Augment one image, batch or video. Returns the same object if nothing was chosen."""
-        if isinstance(inpt, PIL.Image.Image):
-            if inpt.mode not in ("L", "RGB"):
-                raise TypeError(
-                    f'expected a PIL image in mode "L" or "RGB", got {inpt.mode!r}; call image.convert("RGB")'
-                )
-            image = F.pil_to_tensor(inpt)
-            augmented = self._augment_chosen(image, params)
-            return inpt if augmented is image else F.to_pil_image(augmented, mode=inpt.mode)
-        image = inpt.as_subclass(Tensor)
-        augmented = self._augment_chosen(image, params)
-        if augmented is image:
-            return inpt
-        return tv_tensors.wrap(augmented, like=inpt) if isinstance(inpt, tv_tensors.TVTensor) else augmented
+        return self._transform_each([inpt], [params])[0]
 
-    def _augment_chosen(self, images: Tensor, params: dict[str, Any]) -> Tensor:
-        """Augment the chosen ``images`` (..., C, H, W), given the labels and the result of ``make_params``."""
-        coin, labels = params["coin"].flatten(), params["labels"].flatten()
+    def _transform_each(self, inputs: list[Any], draws: list[dict[str, Any]]) -> list[Any]:
+        """Augment the chosen images of ``inputs``, each with its own draw, and those of one shape together."""
+        images = [_as_tensor(inpt) for inpt in inputs]
+        out = list(inputs)
+        groups: dict[Any, list[tuple[int, Tensor, dict[str, Any]]]] = {}
+        for i, (image, params) in enumerate(zip(images, draws, strict=True)):
+            if found := self._choose(image, params):
+                chosen, arguments = found
+                own = i if self._perturbation in NEEDS_OTHERS else None  # partners are of the same input
+                kind = (arguments["images"].shape[1:], image.dtype, image.device, own)
+                groups.setdefault(kind, []).append((i, chosen, arguments))
+        for group in groups.values():
+            arguments = {name: _cat([each[name] for *_, each in group]) for name in group[0][2]}
+            parts = self._augment(**arguments).split([len(chosen) for _, chosen, _ in group])
+            for (i, chosen, _), part in zip(group, parts, strict=True):
+                flat = flatten_leading(images[i], draws[i]["coin"].ndim).clone()
+                flat[chosen] = part
+                out[i] = _like(inputs[i], flat.reshape(images[i].shape))
+        return out
+
+    def _choose(self, image: Tensor, params: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]] | None:
+        """The indices of the chosen images in (..., C, H, W), and the arguments of ``_augment`` for them.
+
+        ``params`` are the result of ``draw``. Returns None if no image is chosen.
+        """
+        coin, labels, leading = params["coin"].flatten(), params["labels"].flatten(), params["coin"].ndim
         p = look_up("p", self._p_table, labels)
         strength = look_up("strength", self._strength_table, labels)
         if self._perturbation in NEEDS_LABELS and (labels == POOLED).any():
             raise ValueError(f"perturbation {self._perturbation!r} needs a label; call transform(image, label)")
         index = (coin < p).nonzero().flatten()  # on the CPU, so that we never wait for a GPU
-        if not len(index) or not images.numel():
-            return images
-        leading = params["coin"].ndim
-        flat = flatten_leading(images, leading)  # (N, [frames,] C, H, W)
+        if not len(index) or not image.numel():
+            return None
+        flat = flatten_leading(image, leading)  # (N, [frames,] C, H, W)
         frames = [1] * (flat.ndim - 4)
-        chosen = index.to(images.device, non_blocking=True)
-        out = flat.clone()
-        out[chosen] = self._augment(
-            flat[chosen],
-            params["noise"].reshape(len(coin), *frames, -1)[index],
-            labels[index].reshape(-1, *frames),
-            (strength if strength.ndim == 0 else strength[index]).reshape(-1, *frames),
-            {name: flatten_leading(params[name], leading)[index] for name in KNOWN if name in params},
-        )
-        return out.reshape(images.shape)
+        chosen = index.to(image.device, non_blocking=True)
+        return chosen, {
+            "images": flat[chosen],
+            "noise": params["noise"].reshape(len(coin), *frames, -1)[index],
+            "labels": labels[index].reshape(-1, *frames),
+            "strength": strength.expand(len(coin))[index].reshape(-1, *frames),
+            **{name: flatten_leading(params[name], leading)[index] for name in KNOWN if name in params},
+        }
 
-    def _augment(
-        self, images: Tensor, noise: Tensor, labels: Tensor, strength: Tensor, known: dict[str, Tensor]
-    ) -> Tensor:
-        """Augment all of ``images`` (N, [frames,] C, H, W)."""
+    def _augment(self, images: Tensor, noise: Tensor, labels: Tensor, strength: Tensor, **known: Tensor) -> Tensor:
+        """Augment all of ``images`` (N, [frames,] C, H, W). ``known`` are latents from a cache."""
         device = self._device or images.device
         if device.type == "cuda" and get_worker_info() is not None:
             raise RuntimeError(
@@ -513,8 +537,8 @@ class SemanticAugment(SemanticTransform):
     ``Video``, of any size and with any leading dimensions, in any structure that v2 accepts. The output has the same
     type, dtype, device, size and structure. In a batch (..., C, H, W), each image is drawn independently. The frames of
     a video share one draw, and so do several images of one sample. In a dictionary of lists of one length, as Hugging
-    Face's ``with_transform`` passes it, each row is a sample of its own. Anything that is not an image is returned as
-    the same object.
+    Face's ``with_transform`` passes it, each row is a sample of its own, with its own draw, but the networks process
+    several rows at a time, which is faster. Anything that is not an image is returned as the same object.
 
     Example::
 
@@ -554,6 +578,27 @@ class SemanticAugmentBatch(SemanticTransform):
                 "labels_getter= to find them"
             )
         return labels
+
+
+def _as_tensor(image: Any) -> Tensor:
+    """A PIL image or a tensor of any kind as a plain tensor (..., C, H, W). Raises TypeError for other PIL modes."""
+    if not isinstance(image, PIL.Image.Image):
+        return image.as_subclass(Tensor)
+    if image.mode not in ("L", "RGB"):
+        raise TypeError(f'expected a PIL image in mode "L" or "RGB", got {image.mode!r}; call image.convert("RGB")')
+    return F.pil_to_tensor(image)
+
+
+def _like(image: Any, augmented: Tensor) -> Any:
+    """The tensor ``augmented`` as the type of ``image``."""
+    if isinstance(image, PIL.Image.Image):
+        return F.to_pil_image(augmented, mode=image.mode)
+    return tv_tensors.wrap(augmented, like=image) if isinstance(image, tv_tensors.TVTensor) else augmented
+
+
+def _cat(tensors: list[Tensor]) -> Tensor:
+    """Concatenate tensors along their first dimension. A single one is not copied."""
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)
 
 
 def _with_own_code(function: Any) -> FunctionType:

@@ -9,9 +9,11 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug import LatentCache, SemanticAugment, SemanticAugmentBatch
+from semantic_aug.transform import TOGETHER
 from tests.conftest import CLASSES, build_artifact
 
 ARTIFACT = build_artifact()
@@ -115,6 +117,35 @@ def test_each_row_has_its_own_class():
     assert out["id"] == sample["id"]
     moved = [float((a - b).abs().max()) > 1e-3 for a, b in zip(out["image"], sample["image"], strict=True)]
     assert moved == [False, True, False]
+
+
+@pytest.mark.parametrize("perturbation", ["covariance", "interpolate"])
+def test_rows_computed_together_are_those_computed_one_by_one(perturbation):
+    augment = transform(0.7, perturbation=perturbation)
+    pictures = [torch.rand(3, 20, 24), F.to_image(PICTURE), PICTURE, PICTURE.convert("L"), torch.rand(2, 3, 20, 24)]
+    pictures += [tv_tensors.Video(torch.rand(2, 3, 20, 24)), torch.rand(3, 20, 24).double()]
+    labels = [0, 1, 2, 0, [1, 2], 1, 2]
+    sample = {"image": pictures * 4, "label": labels * 4}
+    torch.manual_seed(5)
+    together = augment(sample)["image"]
+    torch.manual_seed(5)
+    alone = [augment({"image": image, "label": label})["image"] for image, label in zip(*sample.values(), strict=True)]
+    for image, one, other in zip(sample["image"], together, alone, strict=True):
+        assert type(one) is type(other)
+        assert (one is image) == (other is image)
+        one, other = (F.pil_to_tensor(x) if isinstance(x, PIL.Image.Image) else x for x in (one, other))
+        assert one.dtype == other.dtype
+        assert (one.double() - other.double()).abs().max() <= (1 if one.dtype == torch.uint8 else 1e-5)
+
+
+@pytest.mark.parametrize(("rows", "passes"), [(24, 1), (TOGETHER + 1, 2)])
+def test_rows_of_one_shape_pass_the_networks_together(rows, passes):
+    augment, sizes = transform(domain_check=False), []
+    hook = augment.artifact.encoder.register_forward_hook(lambda _, images, out: sizes.append(len(images[0])))
+    faces(rows, label=[0] * rows).with_transform(augment)[:rows]
+    hook.remove()
+    assert sum(sizes) == rows
+    assert len(sizes) == passes
 
 
 def test_several_images_of_one_sample_still_share_a_draw():

@@ -101,7 +101,10 @@ def make_figures(groups: Sequence[classification.Group], output: Path, *, write:
 
 def make_blocks(groups: Sequence[classification.Group], *, write: bool) -> list[str]:
     """Write or check the generated block of each document that has one."""
-    blocks: dict[str, Callable[[], str]] = {"summary": lambda: classification.make_summary(groups)}
+    blocks: dict[str, Callable[[], str]] = {
+        "summary": lambda: classification.make_summary(groups),
+        "ways": speed.make_ways,
+    }
     stale = []
     for path in sorted(path for pattern in DOCUMENTS for path in ROOT.glob(pattern)):
         document = path.read_text(encoding="utf-8")

@@ -13,7 +13,6 @@ of lines exist:
 - "rate": the measured rates of a large matrix product and of the networks' convolutions alone
 - "step": a ResNet-34 training step through ``SemanticLoader``, and the time that augmentation adds to it
 - "scaling": speed for different batch sizes, image sizes, numbers of classes K and latent dimensions d
-- "workers": a DataLoader with the augmentation in its data set or in its ``collate_fn``
 - "start": seconds to import, and seconds from construction to the first batch, in new processes
 """
 
@@ -36,11 +35,10 @@ from typing import Any
 import torch
 import torchvision
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.transforms import v2
 
-from semantic_aug import Artifact, ClassStatistics, SemanticAugment, SemanticAugmentBatch, SemanticLoader
+from semantic_aug import Artifact, ClassStatistics, SemanticAugmentBatch, SemanticLoader
 from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit
 from semantic_aug.latents import LatentCache
@@ -341,59 +339,6 @@ def batch_of(n: int, size: int, classes: int, device: str) -> tuple[Tensor, Tens
     return images.to(device), (torch.arange(n) % classes).to(device)
 
 
-class Images(Dataset):
-    """uint8 images and labels. Each image is augmented when it is read."""
-
-    def __init__(self, count: int, size: int, augment: v2.Transform | None) -> None:
-        images, self.labels = batch_of(count, size, 7, "cpu")
-        self.images = (images * 255).to(torch.uint8)
-        self.augment = augment
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = self.images[index]
-        return self.augment(image) if self.augment else image, self.labels[index]
-
-
-class Collate:
-    """Augment a batch in the worker that collates it."""
-
-    def __init__(self, augment: SemanticAugmentBatch) -> None:
-        self.augment = augment
-
-    def __call__(self, samples: list[Any]) -> Any:
-        """Images (B, 3, S, S) and labels (B,)."""
-        return self.augment(*default_collate(samples))
-
-
-def measure_workers(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measure the images per second of a DataLoader whose persistent workers are already running."""
-    one = partial(SemanticAugment, P, STRENGTH, mode="detail", domain_check=False)
-    batch = partial(SemanticAugmentBatch, P, STRENGTH, mode="detail", domain_check=False)
-    # A transform for each sample, and a collate_fn for each batch.
-    contenders: dict[str, tuple[v2.Transform | None, Callable[[list[Any]], Any]]] = {
-        "none": (None, default_collate),
-        "torchvision RandAugment": (v2.RandAugment(), default_collate),
-        "ours detail": (one(), default_collate),
-        "ours detail bfloat16": (one(dtype=torch.bfloat16), default_collate),
-        "ours detail, in collate_fn": (None, Collate(batch())),
-        "ours detail bfloat16, in collate_fn": (None, Collate(batch(dtype=torch.bfloat16))),
-    }
-    lines = []
-    for workers in (0, 2):
-        runs = {}
-        for name, (augment, collate) in contenders.items():
-            data = Images(options.worker_images, options.size, augment)
-            loader = DataLoader(data, 32, num_workers=workers, persistent_workers=workers > 0, collate_fn=collate)
-            runs[name] = partial(list, loader)
-        for name, taken in seconds(runs, "cpu", options.step_repeats).items():
-            rate = options.worker_images / taken
-            lines.append({"kind": "workers", "workers": workers, "name": name, "images_per_s": rate})
-    return lines
-
-
 # Runs in a new process, where nothing is loaded or warmed up. The time includes loading the checkpoint.
 FIRST_BATCH = f"""
 import sys, time, torch
@@ -428,7 +373,6 @@ def measure_start(options: argparse.Namespace) -> list[dict[str, Any]]:
 PARTS: dict[str, Callable[[argparse.Namespace], list[dict[str, Any]]]] = {
     "augmentation": measure_augmentations,
     "scaling": measure_scaling,
-    "workers": measure_workers,
     "start": measure_start,
 }
 
@@ -478,13 +422,12 @@ def main(arguments: list[str] | None = None) -> None:
         torch.cuda.set_device(torch.device(options.device).index or 0)  # synchronisation and memory use this device
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32  # same "float32" as in convolutions
     options.step_repeats, options.steps, options.matrix = (20, 12, 8192) if gpu else (3, 1, 1024)
-    options.worker_images = 1024
     options.scaling = {
         "batch": [16, 64, 256, 1024], "size": [48, 96, 224], "K": [7, 100, 1000], "d": [32, 128, 256],
     }  # fmt: skip
     if options.quick:
         options.batch, options.repeats, options.step_repeats, options.compile = 4, 1, 1, False
-        options.steps, options.worker_images, options.matrix = 1, 4, 64
+        options.steps, options.matrix = 1, 64
         options.scaling = {"batch": [2, 4], "K": [2, 3]}
     common = {
         "device": torch.cuda.get_device_name(options.device) if gpu else "cpu",

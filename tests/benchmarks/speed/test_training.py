@@ -1,0 +1,18 @@
+"""The benchmark of the trainer at its smallest size, and its table."""
+
+import json
+
+from benchmarks.report.speed import describe_training
+from benchmarks.speed import training
+
+
+def test_every_loop_is_measured(tmp_path, torch_home, no_warnings):
+    path = tmp_path / "training.json"
+    options = ["--preset", "tiny", "--images", "8", "--batch", "8", "--repeats", "1", "--json", str(path)]
+    training.main([*options, "--device", "cpu"])
+    found = json.loads(path.read_text())
+    loops = ["plain float32 loop", "trainer, one class, lpips_every=1", "trainer, one class", "trainer, everything on"]
+    assert list(found["images_per_s"]) == loops
+    assert all(rate > 0 for rates in found["images_per_s"].values() for rate in rates)
+    assert found["ratio"][loops[0]] == 1
+    assert all(f"| {name} | " in "\n".join(describe_training(found)) for name in loops)
