@@ -18,6 +18,7 @@ from torch.nn.functional import interpolate
 from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._files import MAX_FILE, read_bytes
+from semantic_aug._text import shorten
 
 # Pillow tells formats by the content of a file, whatever its name, and hands some (EPS) to foreign programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "TGA", "PPM", "JPEG2000", "AVIF")
@@ -93,8 +94,19 @@ def open_image(
 ) -> Iterator[PIL.Image.Image]:
     """Open the content of an image file of one of ``formats``, with at most ``max_pixels`` (None: ``MAX_PIXELS``).
 
-    Raises as ``file_to_bytes``.
+    Raises as ``file_to_bytes``, also while the image is decoded inside.
     """
+    try:
+        with _open(content, formats, max_pixels) as image:
+            yield image
+    except (OSError, ValueError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can make Pillow raise anything, such as SyntaxError and IndexError
+        raise ValueError(f"cannot be decoded ({type(error).__name__}: {shorten(error)})") from error
+
+
+@contextmanager
+def _open(content: bytes, formats: Sequence[str], max_pixels: int | None) -> Iterator[PIL.Image.Image]:
     most = MAX_PIXELS if max_pixels is None else max_pixels
     expected = f"expected at most {most / 1e6:g} million (SEMANTIC_AUG_MAX_PIXELS)"
     try:

@@ -209,7 +209,7 @@ def noisy(tmp_path, kind):
 def test_a_tail_of_zeros_as_after_a_power_failure_is_found(tmp_path, kind, kept):
     path, whole = noisy(tmp_path, kind)
     path.write_bytes(whole[: int(kept * len(whole))].ljust(len(whole), b"\0"))
-    with pytest.raises((OSError, ValueError, SyntaxError)):
+    with pytest.raises((OSError, ValueError)):
         file_to_bytes(str(path), 1)
 
 
@@ -217,7 +217,7 @@ def test_wrong_bytes_of_a_png_are_found_by_its_check_sums(tmp_path):
     path, whole = noisy(tmp_path, "PNG")
     for offset in range(60, len(whole), 40):
         path.write_bytes(whole[:offset] + bytes([whole[offset] ^ 16]) + whole[offset + 1 :])
-        with pytest.raises((OSError, ValueError, SyntaxError)):
+        with pytest.raises((OSError, ValueError)):
             file_to_bytes(str(path), 1)
 
 

@@ -28,14 +28,14 @@ def open_saved(folder: Path) -> Source:
                 raise DataError(f"{folder}: has the splits {', '.join(splits)}, no train; name one as {folder}/SPLIT")
             folder = folder / "train"
         rows = datasets.load_from_disk(str(folder)).with_format(None)
+        image = _column_of(rows, datasets.Image, folder)
+        label = _column_of(rows, datasets.ClassLabel, folder)
+        classes, labels = name_classes(str(folder), rows[label][:], rows.features[label].names)
+        stored = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
     except DataError:
         raise
     except Exception as error:  # a damaged file can make json, pyarrow and datasets raise anything
         raise DataError(f"{folder}: cannot be read as a Hugging Face data set ({one_line(error)})") from error
-    image = _column_of(rows, datasets.Image, folder)
-    label = _column_of(rows, datasets.ClassLabel, folder)
-    classes, labels = name_classes(str(folder), rows[label][:], rows.features[label].names)
-    stored = rows.select_columns([image]).cast_column(image, datasets.Image(decode=False))
 
     def read(number: int, channels: int | None, size: int | None) -> Tensor:
         entry = stored[number][image]

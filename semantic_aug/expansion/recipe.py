@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as F
 from semantic_aug._files import MAX_FILE, FileError, below, check_regular, read_bytes
 from semantic_aug._io import png_bytes
 from semantic_aug._random import seeded
+from semantic_aug._text import shorten
 from semantic_aug.functional import blend, decode_pair, model_input
 from semantic_aug.images import content_to_bytes, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import label_table
@@ -141,7 +142,8 @@ def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, d
 
     The result is bit-for-bit identical to the existing file with the same versions of torch, torchvision and Pillow on
     the same kind of processor (``DIR/expand.json`` says which). With others, a few pixels may differ by a grey level.
-    Raises ValueError if the file was made with another checkpoint than ``artifact``.
+    Raises ValueError if the file was made with another checkpoint than ``artifact``, or if the line or the source is
+    damaged, and FileNotFoundError if the source is gone.
     """
     try:
         recipe = Recipe(**{name: line[name] for name in Recipe.__dataclass_fields__})
@@ -151,14 +153,17 @@ def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, d
             int(line["copy"]),
             int(line["number"]) % BLOCK,
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ValueError(
             f"{directory}: a line of the manifest lacks a value, or has a wrong one: {error!r:.80}"
         ) from error
-    image = content_to_bytes(read_file(directory, source), None)
+    content = read_file(directory, source)
     maker = Maker(artifact, recipe, device)
-    with one_thread():
-        (made,) = maker([image], [name], [copy], [row])
+    try:
+        with one_thread():
+            (made,) = maker([content_to_bytes(content, None)], [name], [copy], [row])
+    except (OSError, ValueError) as error:  # a damaged source, or another class
+        raise ValueError(f"{directory}: {source!r:.80} gives no new image of {name!r:.40}: {shorten(error)}") from error
     return png(made)
 
 

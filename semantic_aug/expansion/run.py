@@ -163,9 +163,9 @@ def differing(directory: Path, artifact: Artifact, count: int, seed: int = 0, de
     lines = list(_read_lines(directory / MANIFEST))
     chosen = random.Random(seed).sample(lines, min(count, len(lines)))
     return [
-        line["file"]
+        str(line.get("file"))
         for line in chosen
-        if remake(line, directory, artifact, device) != read_file(directory, line["file"])
+        if remake(line, directory, artifact, device) != read_file(directory, str(line.get("file")))
     ]
 
 

@@ -97,6 +97,14 @@ def test_a_damaged_hugging_face_set_is_one_line(tmp_path):
         load_data(tmp_path, 1, 32)
 
 
+def test_classes_whose_names_are_numbers_are_refused(folder, tmp_path):
+    rows(folder).save_to_disk(tmp_path / "saved")
+    info = tmp_path / "saved" / "dataset_info.json"
+    info.write_text(info.read_text().replace('"angry"', "7"))
+    with pytest.raises(DataError, match=r"saved: cannot be read as a Hugging Face data set"):
+        load_data(tmp_path / "saved", 1, 32)
+
+
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
     real = builtins.__import__
 

@@ -378,12 +378,27 @@ def test_images_that_change_meanwhile_are_noticed(saved, folder, tmp_path, line,
 
 
 @pytest.mark.parametrize(
-    "change", [{"source": "../secret.png"}, {"source": "/etc/passwd"}, {"copy": None}, {"seed": []}]
+    "change",
+    [
+        *({"source": "../secret.png"}, {"source": "/etc/passwd"}, {"copy": None}, {"seed": []}),
+        *({"perturbation": "1e-320"}, {"copy": "x"}, {"number": float("inf")}, {"class": "-1"}),
+    ],
 )
 def test_a_hostile_line_leads_nowhere(once, tmp_path, change):
     entry = manifest(once / "out")[0] | change
-    with pytest.raises(ValueError, match=r"is no path of a file below it|lacks a value, or has"):
+    with pytest.raises(ValueError, match=r"is no path of a file below it|lacks a value, or has|gives no new image"):
         remake(entry, once / "out", Artifact.from_pretrained(once / "saved"))
+
+
+@pytest.mark.parametrize("offset", [4, 40, 60])
+def test_a_source_that_is_damaged_is_named(once, tmp_path, offset):
+    output = shutil.copytree(once / "out", tmp_path / "o")
+    entry = manifest(output)[0]
+    content = bytearray((output / entry["source"]).read_bytes())
+    content[offset] ^= 1
+    (output / entry["source"]).write_bytes(content)
+    with pytest.raises(ValueError, match=f"o: '{entry['source']}' gives no new image of '{entry['class']}'"):
+        remake(entry, output, Artifact.from_pretrained(once / "saved"))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"skipped": "all"}', "[" * 100_000])
