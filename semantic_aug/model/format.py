@@ -36,7 +36,7 @@ from semantic_aug._files import (
 from semantic_aug._io import in_turn, workplace
 from semantic_aug._text import is_utf8, shorten
 from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous
-from semantic_aug.model.networks import Encoder, Generator, NetworkConfig
+from semantic_aug.model.networks import NO_LABEL, Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import MAX_COUNT, ClassStatistics, problems
 
@@ -157,7 +157,8 @@ def check_outputs(
     """Raise ArtifactError unless E's latent of a white image and G's images of three latents are finite.
 
     Weights may each be finite and still overflow. The latents are the mean of the class that varies most and, at the
-    recommended strength, three standard deviations to both sides of it.
+    recommended strength, three standard deviations to both sides of it. A conditional G decodes them without a label
+    and with that of the class whose weights are the largest.
     """
     network = config.network
     white = statistics.mean.new_ones(1, network.channels, network.image_size, network.image_size)
@@ -165,7 +166,12 @@ def check_outputs(
     variances = statistics.scatter.diagonal(dim1=1, dim2=2) / statistics.count.clamp(min=1)[:, None]
     label = int(variances.sum(1).argmax())
     mean, step = statistics.mean[label], 3 * (config.recommended.strength * variances[label]).sqrt()
-    image = generator(torch.stack([mean, mean - step, mean + step]).float())
+    latents, labels = torch.stack([mean, mean - step, mean + step]).float(), torch.full((3,), NO_LABEL, device="cpu")
+    if generator.num_classes:
+        modulations = (module.weight for name, module in generator.named_modules() if name.endswith("modulation"))
+        columns = torch.cat([weight[:, network.latent_dim :] for weight in modulations])
+        latents, labels = latents.repeat(2, 1), torch.cat([labels, columns.abs().amax(0).argmax().expand(3)])
+    image = generator(latents, labels)
     for what, value in (("an encoded image", mu), ("a decoded latent", image)):
         if not value.isfinite().all():
             raise ArtifactError(f"{directory / MODEL}: {what} holds NaN or infinity: the weights are damaged")

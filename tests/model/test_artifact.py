@@ -135,6 +135,16 @@ def test_a_conditional_artifact_is_format_2_and_comes_back_whole(conditional, tm
     assert loaded.fingerprint == conditional.fingerprint
 
 
+def test_weights_of_one_class_that_overflow_are_found(tmp_path):
+    artifact = build_artifact(conditional=True)
+    with torch.no_grad():
+        artifact.generator.blocks[0].norm1.modulation.weight[:, 8 + 1] = 3e38  # latents have 8 dimensions
+    artifact.save(tmp_path / "a")
+    assert not artifact.decode(torch.zeros(1, 8), torch.tensor([1])).isfinite().all()
+    with pytest.raises(ArtifactError, match="a decoded latent holds NaN or infinity"):
+        Artifact.from_pretrained(tmp_path / "a")
+
+
 def test_it_decodes_with_a_label_and_without_one(conditional):
     z = torch.randn(3, 8)
     plain, told = conditional.decode(z), conditional.decode(z, torch.tensor([0, 2, -1]))
