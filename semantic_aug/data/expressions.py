@@ -20,6 +20,7 @@ RAFDB = ("surprise", "fear", "disgust", "happy", "sad", "angry", "neutral")
 AFFECTNET = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry", "contempt")
 
 MAX_ANNOTATION = 4096  # bytes
+MAX_LINE = 1 << 20  # characters
 FER2013_SIDE = 48  # pixels
 FER2013_COLUMNS = ("emotion", "pixels", "Usage")
 FER2013_SPLITS = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}  # in the column Usage
@@ -151,7 +152,7 @@ def open_fer2013(table: Path, split: str | None) -> Source:
 def _read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
     """The non-empty rows of a CSV file and the line on which each ends. A byte order mark is ignored."""
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file)
+        reader = csv.reader(iter(lambda: file.readline(MAX_LINE), ""))  # a row that is longer has too long a cell
         try:
             for row in reader:
                 if row:

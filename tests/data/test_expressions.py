@@ -1,5 +1,8 @@
 """Data sets of facial expressions as published."""
 
+import os
+import resource
+
 import numpy as np
 import pytest
 
@@ -255,3 +258,13 @@ def test_a_large_annotation_is_not_read(tmp_path):
         file.truncate(1 << 40)
     with pytest.raises(DataError, match=r"1_exp\.npy: cannot be read as the label .* has 1099511627776 bytes"):
         load_data(f"affectnet:8@{tmp_path}", 1, 16)
+
+
+def test_a_row_without_an_end_is_not_read_whole(tmp_path):
+    table = tmp_path / "fer2013.csv"
+    table.write_text("emotion,pixels,Usage\n")
+    os.truncate(table, 1 << 28)  # as after a power failure
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DataError, match=r"fer2013.csv, line 2: cannot be read as CSV"):
+        load_data(table, 1, 48)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 17  # kB
