@@ -29,21 +29,37 @@ PATIENCE = 10.0  # seconds, far longer than a few renames take
 def workplace(path: Path) -> Iterator[Path]:
     """A temporary directory beside ``path``, in which its replacement is prepared. It is always removed in the end.
 
-    Its name contains the process id, so that two writers never share one. Directories left by killed processes of this
-    machine are deleted first. Errors about it and the files in it, such as a full disk, are raised as OSError with
-    ``path``.
+    Its name contains the process id, so that two writers never share one. What ``remove_left`` finds is deleted first.
+    Errors about it and the files in it, such as a full disk, are raised as OSError with ``path``.
     """
-    stem = f".{path.name[:100]}.{socket.gethostname()}"
-    for left in path.parent.glob(f"{glob.escape(stem)}.*.part"):
-        if not _runs(left.name.split(".")[-2].split("-")[0]):
-            shutil.rmtree(left, ignore_errors=True)
-    place = path.with_name(f"{stem}.{os.getpid()}-{next(_COUNTER)}.part")
+    remove_left(path)
+    place = path.with_name(f"{_stem(path)}.{os.getpid()}-{next(_COUNTER)}.part")
     try:
         with errors_about(path, place):
             place.mkdir(mode=0o700)
             yield place
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def remove_left(path: Path) -> None:
+    """Delete the temporary directories for ``path`` that killed processes of this machine left."""
+    _remove_left(path.parent, glob.escape(_stem(path)))
+
+
+def remove_all_left(folder: Path) -> None:
+    """Do the same for every file and directory below ``folder``."""
+    _remove_left(folder, f"**/.*.{glob.escape(socket.gethostname())}")
+
+
+def _remove_left(folder: Path, stem: str) -> None:
+    for left in [*folder.glob(f"{stem}.*.part")]:
+        if not _runs(left.name.split(".")[-2].split("-")[0]):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _stem(path: Path) -> str:
+    return f".{path.name[:100]}.{socket.gethostname()}"
 
 
 @contextmanager

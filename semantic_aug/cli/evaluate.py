@@ -120,6 +120,7 @@ def check_judges(options: argparse.Namespace, artifact: "Artifact") -> None:
 def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "dict[str, Judge]":
     """The judges by their architecture. Missing ones are trained on ``--train`` and kept."""
     from semantic_aug import _distributed
+    from semantic_aug._io import remove_left
     from semantic_aug.cli.data import say
     from semantic_aug.evaluation.classifier import Judge
 
@@ -129,6 +130,7 @@ def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSe
     for architecture, path in paths.items():
         with _distributed.join(options.device).main_process_first():  # the others find the judge that it trained
             if path.exists():
+                remove_left(path)
                 judges[architecture] = load_judge(path, architecture, options, artifact)
                 say(f"judge: {path}, trained on {judges[architecture].images} images before", file=sys.stderr)
             else:

@@ -42,8 +42,11 @@ def outside(output: Path, data: str) -> Path:
 
 
 def new(path: str | Path) -> Path:
-    """Check that a path does not exist yet."""
+    """Check that a path does not exist yet. What a killed process left beside one that does is deleted."""
     if Path(path).exists():
+        from semantic_aug._io import remove_left
+
+        remove_left(Path(path))
         raise FileExistsError(f"{path} exists; choose another --output")
     return permitted(path)
 

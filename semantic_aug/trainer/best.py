@@ -7,6 +7,7 @@ from pathlib import Path
 from semantic_aug._io import refuse_link
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.format import ArtifactError
+from semantic_aug.model.hub import previous
 
 LOSS = "held_out_loss"  # field of ``Artifact.training``: Eq. 3 on held-out images, L1 + lambda_p LPIPS
 
@@ -25,12 +26,12 @@ def keep_best(artifact: Artifact, loss: float, path: Path) -> None:
 
 def load_best(path: Path) -> Artifact | None:
     """The best snapshot so far, or None if there is none. Warns of a damaged one, which counts as none."""
-    if not path.is_dir():
-        return None
     try:
-        best = Artifact.from_pretrained(path)
+        best = Artifact.from_pretrained(path)  # also finds one whose replacement was interrupted
         if not all(type(best.training.get(name)) in (int, float) for name in (LOSS, "images_seen")):
             raise ArtifactError(f"{path}: its training lacks {LOSS} or images_seen")
+    except FileNotFoundError:
+        return None
     except ArtifactError as error:
         warnings.warn(f"{error}; it is no longer the best snapshot", stacklevel=2)
         return None
@@ -39,4 +40,5 @@ def load_best(path: Path) -> Artifact | None:
 
 def remove_best(path: Path) -> None:
     """Delete the best snapshot, once the run's checkpoint is written."""
-    shutil.rmtree(path, ignore_errors=True)
+    for folder in (path, previous(path)):
+        shutil.rmtree(folder, ignore_errors=True)

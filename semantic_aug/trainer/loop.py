@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import semantic_aug
 from semantic_aug import _distributed
-from semantic_aug._io import own_folder
+from semantic_aug._io import own_folder, remove_all_left
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.data.orders import BalancedOrder, EndlessOrder
@@ -91,6 +91,8 @@ def train(
     state.images_digest = data.digest()
     settings = {name: str(value) for name, value in asdict(config).items()}
     _distributed.check_equal(**settings, pixels=state.images_digest)
+    if first:
+        remove_all_left(output)
     resumed = state.resume(output / STATE, config)
     state.note_processes(world_size)
     if not resumed:
@@ -101,6 +103,7 @@ def train(
         state.update_ema(decay=0)
     if state.images_seen >= config.images and (output / CHECKPOINT).exists():
         if first:
+            remove_best(output / BEST)
             print(f"{output / CHECKPOINT} is finished ({state.images_seen} images); nothing to do")
         return Artifact.from_pretrained(output / CHECKPOINT)
     perceptual = Perceptual(config.lpips_net).to(accelerator.device) if config.lpips_weight else None

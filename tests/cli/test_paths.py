@@ -1,6 +1,11 @@
+import os
+import socket
+import subprocess
+import sys
+
 import pytest
 
-from semantic_aug.cli.paths import without_folders
+from semantic_aug.cli.paths import new, without_folders
 
 
 @pytest.mark.parametrize(
@@ -25,3 +30,15 @@ def test_what_is_recorded_of_a_command(word, recorded, tmp_path, monkeypatch):
     (tmp_path / "faces").mkdir()
     (tmp_path / "fer2013.csv").touch()
     assert without_folders(word.format(here=tmp_path)) == recorded
+
+
+def test_what_a_killed_process_left_beside_a_finished_output_is_deleted(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    left, runs = (tmp_path / f".out.{socket.gethostname()}.{number}-0.part" for number in (process.pid, os.getpid()))
+    for folder in (left, runs):
+        folder.mkdir()
+    (tmp_path / "out").touch()
+    with pytest.raises(FileExistsError, match="out exists"):
+        new(tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == sorted([runs, tmp_path / "out"])

@@ -1,7 +1,11 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 
@@ -82,6 +86,19 @@ def test_running_again_after_the_end_changes_nothing(data, tmp_path, capsys):
     run(CONFIG, data, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert "is finished" in capsys.readouterr().out
+
+
+def test_what_a_killed_run_left_is_deleted_by_the_next(data, tmp_path):
+    """Killed after the checkpoint was written, after a state was, and while an old checkpoint was replaced."""
+    run(CONFIG, data, tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    shutil.copytree(tmp_path / "checkpoint", tmp_path / "best")
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    for name in ("state/.000000000096.safetensors", ".checkpoint"):
+        (tmp_path / f"{name}.{socket.gethostname()}.{process.pid}-0.part" / "new").mkdir(parents=True)
+    run(CONFIG, data, tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
