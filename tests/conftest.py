@@ -116,18 +116,21 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.fixture(scope="session")
-def random_trunk(tmp_path_factory):
+def write_random_trunk(home):
     """A TORCH_HOME with a random SqueezeNet: the real loading code without the real weights."""
     from torchvision.models import squeezenet1_1
 
-    home = tmp_path_factory.mktemp("torch-home")
     (home / "hub" / "checkpoints").mkdir(parents=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = squeezenet1_1(weights=None).state_dict()
     torch.save(weights, home / "hub" / "checkpoints" / "squeezenet1_1-b8a52dc0.pth")
     return home
+
+
+@pytest.fixture(scope="session")
+def random_trunk(tmp_path_factory):
+    return write_random_trunk(tmp_path_factory.mktemp("torch-home"))
 
 
 @pytest.fixture

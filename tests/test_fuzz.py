@@ -1,13 +1,16 @@
-"""The fuzzer of artifacts, for a moment; ``python -m tests.fuzz 10000`` runs it for longer."""
+"""The fuzzer of every kind of file, for a moment; ``python -m tests.fuzz 1000`` runs it for longer."""
 
 import pytest
 
-from tests.fuzz import fuzz
+from tests.fuzz.kinds import KINDS
+from tests.fuzz.run import RIGHT, fuzz
+
+SLOW = {"folder of datasets": pytest.mark.slow}  # imports the package datasets
+ARTIFACTS, OTHERS = 40, 8
 
 
-@pytest.mark.parametrize("conditional", [False, True])
-def test_a_mutated_artifact_is_refused_or_augments_to_finite_images(conditional):
-    found = fuzz(40, seed=0, conditional=conditional)
-    assert found.keys() <= {"refused", "refused later", "fine"}, found
-    assert found["refused"] > 10
-    assert found["fine"] > 1
+@pytest.mark.parametrize("name", [pytest.param(name, marks=SLOW.get(name, ())) for name in KINDS])
+def test_a_mutated_file_is_refused_or_a_valid_one(name):
+    found = fuzz(name, ARTIFACTS if "artifact" in name else OTHERS, seed=0)
+    assert found.keys() <= set(RIGHT), found
+    assert found["refused"] or found["equal"]
