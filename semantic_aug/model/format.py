@@ -38,7 +38,7 @@ from semantic_aug._text import is_utf8, shorten
 from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous
 from semantic_aug.model.networks import NO_LABEL, Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
-from semantic_aug.model.statistics import MAX_COUNT, ClassStatistics, problems
+from semantic_aug.model.statistics import MAX_COUNT, MAX_LATENT, ClassStatistics, problems
 
 FORMAT, CONDITIONAL_FORMAT = "semantic-aug/1", "semantic-aug/2"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
@@ -156,9 +156,10 @@ def check_outputs(
 ) -> None:
     """Raise ArtifactError unless E's latent of a white image and G's images of three latents are finite.
 
-    Weights may each be finite and still overflow. The latents are the mean of the class that varies most and, at the
-    recommended strength, three standard deviations to both sides of it. A conditional G decodes them without a label
-    and with that of the class whose weights are the largest.
+    Weights may each be finite and still overflow, also on other images, so the latent must not be huge either. The
+    three latents are the mean of the class that varies most and, at the recommended strength, three standard deviations
+    to both sides of it. A conditional G decodes them without a label and with that of the class whose weights are the
+    largest.
     """
     network = config.network
     white = statistics.mean.new_ones(1, network.channels, network.image_size, network.image_size)
@@ -172,9 +173,13 @@ def check_outputs(
         columns = torch.cat([weight[:, network.latent_dim :] for weight in modulations])
         latents, labels = latents.repeat(2, 1), torch.cat([labels, columns.abs().amax(0).argmax().expand(3)])
     image = generator(latents, labels)
-    for what, value in (("an encoded image", mu), ("a decoded latent", image)):
-        if not value.isfinite().all():
-            raise ArtifactError(f"{directory / MODEL}: {what} holds NaN or infinity: the weights are damaged")
+    if not mu.abs().max() <= MAX_LATENT:
+        largest = float(mu.abs().max())
+        raise ArtifactError(
+            f"{directory / MODEL}: encodes a white image to values of {largest:.3g}: the weights are damaged"
+        )
+    if not image.isfinite().all():
+        raise ArtifactError(f"{directory / MODEL}: a decoded latent holds NaN or infinity: the weights are damaged")
 
 
 # --- Writing ----------------------------------------------------------------------------------------------------
