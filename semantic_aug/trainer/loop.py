@@ -34,7 +34,7 @@ from semantic_aug.trainer.fit import fit_statistics
 from semantic_aug.trainer.log import Averages, RunLog
 from semantic_aug.trainer.noise import StepNoise
 from semantic_aug.trainer.pca import start_as_pca
-from semantic_aug.trainer.state import TrainState
+from semantic_aug.trainer.state import TrainState, remove_old
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -91,9 +91,10 @@ def train(
     state.images_digest = data.digest()
     settings = {name: str(value) for name, value in asdict(config).items()}
     _distributed.check_equal(**settings, pixels=state.images_digest)
-    if first:
-        remove_all_left(output)
     resumed = state.resume(output / STATE, config)
+    if first:  # what was left by a process that was killed
+        remove_all_left(output)
+        remove_old(output / STATE)
     state.note_processes(world_size)
     if not resumed:
         if init:

@@ -136,8 +136,7 @@ class TrainState:
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors().items()}
         check_finite(path, tensors)
         save_with_digest(tensors, path, {"state": json.dumps(meta)})
-        for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
-            old.unlink()
+        remove_old(directory)
         return path
 
     def resume(self, directory: Path, config: TrainConfig) -> bool:
@@ -238,6 +237,12 @@ class TrainState:
                     value = torch.empty_like(weights[int(index)]).copy_(value)
                 moments.setdefault(int(index), {})[name] = value
             optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def remove_old(directory: Path) -> None:
+    """Delete all states but the newest two."""
+    for old in sorted(directory.glob("*.safetensors"))[:-KEPT]:
+        old.unlink()
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:

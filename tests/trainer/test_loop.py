@@ -93,6 +93,7 @@ def test_what_a_killed_run_left_is_deleted_by_the_next(data, tmp_path):
     run(CONFIG, data, tmp_path)
     before = sorted(tmp_path.rglob("*"))
     shutil.copytree(tmp_path / "checkpoint", tmp_path / "best")
+    shutil.copy(tmp_path / "state" / "000000000064.safetensors", tmp_path / "state" / "000000000032.safetensors")
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     for name in ("state/.000000000096.safetensors", ".checkpoint"):
