@@ -7,10 +7,13 @@ hash protects it, be another valid file. The table of outcomes is printed, with 
 
 import argparse
 import math
+import resource
 import sys
 
 from tests.fuzz.kinds import KINDS
 from tests.fuzz.run import RIGHT, forget_peak, fuzz, peak_mb
+
+LARGEST = 9 << 30  # bytes of the address space
 
 parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
 parser.add_argument("times", type=int, help="mutations of each kind")
@@ -19,6 +22,7 @@ parser.add_argument("--minutes", type=float, default=math.inf, help="at most so 
 parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind, as often as need be")
 options = parser.parse_args()
 print(f"{'kind':24}{'mutations':>10}{''.join(f'{name:>9}' for name in RIGHT)}{'wrong':>9}{'peak MB':>9}", flush=True)
+resource.setrlimit(resource.RLIMIT_AS, (LARGEST, LARGEST))  # a file that takes more is an unclean MemoryError
 faults = 0
 for name in options.kind or KINDS:
     forget_peak()
