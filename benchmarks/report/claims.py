@@ -26,10 +26,12 @@ def collect_claims() -> dict[str, list[str]]:
         read_json(ROOT / "checkpoints" / name / "config.json") for name in ("fer2013-48", "fashion-mnist-32")
     )
     own = "ours-detail (checkpoint fer2013-48)"
+    batch = read_json(RESULTS / "ways.json")["ways"]["batch, in the training process"]
     memorised = memorised_recall(next(row for row in cut.rows if row.label == "balanced"))
     judge = read_json(RESULTS / "quality" / "fer2013-48.json")["judge"]["accuracy"]
     return {
         "README.md": [
+            f"a batch takes [{100 * batch['bfloat16']['share_of_step']:.1f} % of",
             f"| {show_seen(faces)} | 1 CPU core, 1.9 h | {show_losses(faces, ', ')} |",
             f"| {show_seen(clothes)} | 1 CPU core, 25 min | {show_losses(clothes, ', ')} |",
         ],
