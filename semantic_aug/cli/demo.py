@@ -13,8 +13,8 @@ PICTURE = "semantic-aug-demo.png"
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("data", nargs="?", help=DRAWN)
-    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{CHECKPOINT}; default: fer2013-48")
-    add("--output", metavar="PNG", default=PICTURE, help=f"default: {PICTURE}")
+    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{CHECKPOINT} (default: fer2013-48)")
+    add("--output", metavar="PNG", default=PICTURE, help=f"file to write (default: {PICTURE})")
 
 
 def run(options: argparse.Namespace) -> None:

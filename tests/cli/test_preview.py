@@ -15,7 +15,7 @@ def test_preview_draws_a_row_per_image(saved, folder, tmp_path, capsys):
         assert picture.width > 10 * 96
 
 
-def test_preview_draws_any_figure_and_a_page_of_all(saved, folder, tmp_path):
+def test_preview_draws_any_figure_and_a_page_of_all(saved, folder, tmp_path, capsys):
     from semantic_aug.figures.figures import FIGURES
 
     for name in FIGURES:
@@ -23,6 +23,7 @@ def test_preview_draws_any_figure_and_a_page_of_all(saved, folder, tmp_path):
     assert len({(tmp_path / f"{name}.png").read_bytes() for name in FIGURES}) == len(FIGURES)
     for source in ([folder], []):
         assert run("preview", saved, *source, "--output", tmp_path / "page.html") == 0
+        assert "page.html; open it in a browser\n" in capsys.readouterr().out
         text = (tmp_path / "page.html").read_text(encoding="utf-8")
         assert all(f'<section id="{name}">' in text for name in FIGURES)
         assert str(tmp_path) not in text, "a page is shown to others"
