@@ -16,6 +16,7 @@ from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
 from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.facts import imbalance
 from semantic_aug.model.runtime import LatentModel
 
 DRAWS = 8  # augmentations of one image
@@ -72,11 +73,6 @@ def counts(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: i
         caption=f"Images of each class {where}. {'The classes are balanced.' if ratio == '1' else balance}",
         values={artifact.classes[label]: int(found[label]) for label in most_first},
     )
-
-
-def imbalance(count: Tensor) -> float:
-    """The ratio of the largest class to the smallest class that has images."""
-    return int(count.max()) / int(count[count > 0].min())
 
 
 def overview(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:

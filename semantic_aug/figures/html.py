@@ -10,10 +10,10 @@ from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import png_bytes, write_whole
 from semantic_aug.data.dataset import ImageSet
-from semantic_aug.figures.figures import Bars, Figure, Grid, imbalance
+from semantic_aug.figures.figures import Bars, Figure, Grid
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.facts import facts, thousands
 
-NAMED = 12  # classes that the head lists
 # The style of grids and bar charts, also for other pages. Colours come from variables of the page.
 FIGURE_STYLE = """
 .scroll { overflow-x: auto; }
@@ -96,7 +96,7 @@ def page(artifact: Artifact, name: str, sources: ImageSet, figures: Mapping[str,
 <p>What this checkpoint does to images: it encodes an image, moves its latent by noise with the covariance of the
 image's class, and decodes it. {escape(data)}</p>
 <dl>
-{facts(artifact)}
+{facts_html(artifact)}
 </dl>
 <nav aria-label="Figures">{links}</nav>
 </header>
@@ -109,38 +109,11 @@ image's class, and decodes it. {escape(data)}</p>
 """
 
 
-def facts(artifact: Artifact) -> str:
-    """The content of the checkpoint's config as terms and descriptions."""
-    network, recommended, error = artifact.network, artifact.recommended, artifact.reconstruction
-    count = artifact.statistics.count
-    kind = "grey" if network.channels == 1 else "RGB"
-    most_first = count.argsort(descending=True, stable=True).tolist()
-    named = [f"{artifact.classes[label]} {thousands(int(count[label]))}" for label in most_first]
-    entries = [
-        ("Classes", f"{len(named)}", ", ".join(named[:NAMED]) + (", ..." if len(named) > NAMED else "")),
-        (
-            "Training images",
-            thousands(int(count.sum())),
-            f"imbalance {imbalance(count):.3g}, largest class to smallest",
-        ),
-        (
-            "Image",
-            f"{network.image_size} \u00d7 {network.image_size}, {kind}",
-            f"latent of {network.latent_dim} numbers",
-        ),
-        (
-            "Recommended",
-            f"{recommended.mode}, strength {recommended.strength:g}",
-            f"p {recommended.p:g}, shrinkage {recommended.shrinkage}",
-        ),
-    ]
-    for key, term in (("l1", "Reconstruction error, L1 on [-1, 1]"), ("lpips", "Reconstruction error, LPIPS")):
-        if f"{key}_mean" in error:
-            number = f"{error[f'{key}_mean']:.4f} ± {error.get(f'{key}_std', 0):.4f}"
-            entries.append((term, number, f"over {thousands(int(error.get('images', 0)))} held-out images"))
+def facts_html(artifact: Artifact) -> str:
+    """The facts about a checkpoint as terms and descriptions."""
     return "\n".join(
         f"<div><dt>{escape(term)}</dt><dd>{escape(value)}<small>{escape(note)}</small></dd></div>"
-        for term, value, note in entries
+        for term, value, note in facts(artifact)
     )
 
 
@@ -189,11 +162,6 @@ def bars(rows: Iterable[tuple[str, float, str]]) -> str:
 def data_url(image: Tensor) -> str:
     """An image uint8 (C, H, W) as a PNG in a URL."""
     return "data:image/png;base64," + base64.b64encode(png_bytes(F.to_pil_image(image.cpu()))).decode()
-
-
-def thousands(number: int) -> str:
-    """Format a number with thin spaces, such as "28 709"."""
-    return f"{number:,}".replace(",", "\u202f")
 
 
 def save(text: str, path: str | Path) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures.figures import FIGURES
-from semantic_aug.figures.html import FIGURE_STYLE, bars, page, save, thousands, tiles
+from semantic_aug.figures.html import FIGURE_STYLE, bars, page, save, tiles
 from tests.conftest import build_artifact
 
 VOID = {"meta", "img"}
@@ -119,15 +119,6 @@ def test_notes_stand_below_their_pictures(drawn):
 def test_bars_are_in_proportion():
     reader = Reader(bars([("a", 1.0, "1 000"), ("<b>", 0.25, "250")]))
     assert [bar["style"] for bar in reader.all("i")] == ["width:80.0%", "width:20.0%"]
-
-
-def test_thousands():
-    assert [thousands(number) for number in (0, 999, 1000, 28709000)] == [
-        "0",
-        "999",
-        "1\u202f000",
-        "28\u202f709\u202f000",
-    ]
 
 
 def test_save_leaves_nothing_beside(tmp_path):
