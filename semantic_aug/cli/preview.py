@@ -20,7 +20,7 @@ def add_options(add: Add) -> None:
     add(
         "--figure",
         metavar="NAME",
-        help="counts, augmentations, pairs, balanced, strengths, directions, overview or samples (default: all on a "
+        help="pairs, augmentations, strengths, directions, balanced, samples, overview or counts (default: all on a "
         "page; as PNG overview, or samples if there is no DATA)",
     )
     add(

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -353,7 +354,7 @@ def test_the_preview_page_in_a_browser(saved, folder, tmp_path):
     assert cli.main(["preview", str(saved), str(folder), "--output", str(tmp_path / "page.html")]) == 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for width, scheme in ((1200, "light"), (390, "dark")):
+        for width, scheme in product((1280, 390), ("light", "dark")):
             tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
             asked, complaints = [], []
             tab.on("request", lambda request, asked=asked: asked.append(request.url))
@@ -365,5 +366,12 @@ def test_the_preview_page_in_a_browser(saved, folder, tmp_path):
             assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 32)")
             assert tab.evaluate("document.documentElement.scrollWidth") == width
             assert all(tab.get_by_text(name).count() for name in CLASSES)
-            tab.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
+            widest = tab.locator("#pairs .tiles").bounding_box()
+            if width == 390:
+                assert widest["width"] > width, "scrolled sideways"
+            else:
+                assert widest["width"] > 0.9 * width
+                tops = [each.bounding_box()["y"] for each in tab.locator("#directions .tiles").all()]
+                assert tops[0] == tops[1] < tops[2], "two columns"
+            tab.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
         browser.close()
