@@ -37,7 +37,8 @@ STYLE = (
     html.FIGURE_STYLE
     + """
 .gradio-container { --paper: transparent; --ink: var(--body-text-color); --muted: var(--body-text-color-subdued);
-  --accent: var(--color-accent); --wrong: #c0392b; max-width: 74rem !important; margin: 0 auto !important; }
+  --accent: var(--color-accent); --wrong: #c0392b; max-width: 74rem !important; margin: 0 auto !important;
+  overflow: clip !important; } /* Gradio hides what overflows, and nothing sticks to the window then. */
 .dark .gradio-container, .dark.gradio-container { --wrong: #ff8a80; }
 .wall { display: flex; flex-wrap: wrap; gap: 10px; }
 .wall figure { margin: 0; width: clamp(64px, 22%, 150px); }
@@ -95,7 +96,7 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
         # image have the same file.
         try:
             # Without a new value, the gallery keeps its selection.
-            return read_upload(path), "", UNKNOWN, gr.update(value=thumbnails, selected_index=None)
+            return read_upload(path), "", UNKNOWN, gr.Gallery(value=thumbnails, selected_index=None)
         except ValueError as error:
             return gr.skip(), f'<p class="message" role="alert">{escape(str(error))}</p>', gr.skip(), gr.skip()
 
