@@ -60,7 +60,7 @@ STYLE = (
 /* On a phone, the result is above the controls and stays in sight while they move. */
 @media (max-width: 700px) {
   #results { order: -1; }
-  #results:has(#draws-tab-button[aria-selected="true"]) { position: sticky; top: 0; z-index: 2; max-height: 50vh;
+  #results:has(#draws-tab-button[aria-selected="true"]) { position: sticky; top: 0; z-index: 20; max-height: 50vh;
     overflow: hidden auto; background: var(--body-background-fill);
     border-bottom: 1px solid var(--border-color-primary); }
   .beside .wall figure { width: 76px; }

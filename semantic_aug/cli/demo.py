@@ -28,8 +28,6 @@ def run(options: argparse.Namespace) -> None:
     sources = load_or_draw(artifact, options, skip_bad=True)
     chosen = drawing.first_of_each_class(sources.labels)
     drawing.save(drawing.overview(artifact, sources.images[chosen], sources.labels[chosen]), output)
-    mode, strength = artifact.recommended.mode, artifact.recommended.strength
     print(f"wrote {output}")
-    print("columns: the source image, its reconstruction, augmentations by mode and strength, and a new sample")
-    print(f"recommended: mode {mode} at strength {strength:g}")
+    print("columns: the original, its reconstruction, and augmentations at the recommended strength in both modes")
     print(f'next: augment your own images with SemanticAugment(checkpoint="{options.checkpoint}")')

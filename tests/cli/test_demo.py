@@ -21,7 +21,7 @@ def test_demo(saved, folder, tmp_path, own_data):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert ("drawn by" in done.stdout) != own_data
-    assert "wrote semantic-aug-demo.png\ncolumns: the source image, its reconstruction, aug" in done.stdout
+    assert "wrote semantic-aug-demo.png\ncolumns: the original, its reconstruction, and aug" in done.stdout
     assert "images/s" not in done.stdout
     assert done.stdout.endswith(f'next: augment your own images with SemanticAugment(checkpoint="{saved}")\n')
     with Image.open(tmp_path / "semantic-aug-demo.png") as picture:
