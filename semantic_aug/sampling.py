@@ -96,8 +96,8 @@ class ClassBalancedSampler(Sampler[int]):
 
     def __repr__(self) -> str:
         return (
-            f"ClassBalancedSampler({len(self._members)} classes, num_samples={self.num_samples}, seed={self.seed}, "
-            f"rank={self.rank}, world_size={self.world_size})"
+            f"ClassBalancedSampler(num_samples={self.num_samples}, seed={self.seed}, rank={self.rank}, "
+            f"world_size={self.world_size})"
         )
 
     def __iter__(self) -> Iterator[int]:

@@ -37,7 +37,7 @@ def test_each_is_a_short_line(artifact, tmp_path):
     assert lines[1].startswith("ClassStatistics(num_classes=3, dim=8, images=")
     assert lines[3:5] == [
         "LatentCache(3 images, d=8, no reconstructions)",
-        "ClassBalancedSampler(2 classes, num_samples=3, seed=0, rank=0, world_size=1)",
+        "ClassBalancedSampler(num_samples=3, seed=0, rank=0, world_size=1)",
     ]
     assert lines[5] == f"SemanticLoader(DataLoader, {augment}, device='cpu')"
 
