@@ -1,7 +1,7 @@
 """Helpers for one process or many, as started by ``torchrun`` or ``accelerate launch``."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -95,11 +95,17 @@ def check_equal(**values: str) -> None:
                 )
 
 
-def shares(total: int, batch: int) -> Iterator[slice]:
-    """The batches of 0..total that belong to this process, which are every ``world_size``-th."""
+def shares(total: int, batch: int, advance: Callable[[int], object] | None = None) -> Iterator[slice]:
+    """The batches of 0..total that belong to this process, which are every ``world_size``-th.
+
+    ``advance`` is called after each of them with the number of images that all processes should have done since. In
+    the first process, these numbers add up to ``total``.
+    """
     rank, world_size = rank_and_world()
     for start in range(rank * batch, total, world_size * batch):
         yield slice(start, min(start + batch, total))
+        if advance:
+            advance(min(world_size * batch, total - start))
 
 
 def gathered(parts: dict[int, Tensor]) -> Tensor:

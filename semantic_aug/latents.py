@@ -70,6 +70,10 @@ class LatentCache:
     def __len__(self) -> int:
         return len(self.mu)
 
+    def __repr__(self) -> str:
+        images, d = self.mu.shape
+        return f"LatentCache({images} images, d={d}, {'no ' * (self.reconstruction is None)}reconstructions)"
+
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> dict[str, Tensor]:
         """``mu`` and, if it is kept, ``reconstruction`` of the images at ``index``, to pass as ``latents=``."""
         found = {"mu": self.mu[index]}

@@ -99,6 +99,9 @@ class SemanticLoader:
     def __len__(self) -> int:
         return len(self.loader)  # type: ignore[arg-type]
 
+    def __repr__(self) -> str:
+        return f"SemanticLoader({type(self.loader).__name__}, {self.augment}, device={str(self.device)!r})"
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the next iteration, also in the loader's samplers."""
         self.epoch, self._unfinished = epoch, False

@@ -94,6 +94,12 @@ class ClassBalancedSampler(Sampler[int]):
     def __len__(self) -> int:
         return self.num_samples // self.world_size
 
+    def __repr__(self) -> str:
+        return (
+            f"ClassBalancedSampler(num_samples={self.num_samples}, seed={self.seed}, rank={self.rank}, "
+            f"world_size={self.world_size})"
+        )
+
     def __iter__(self) -> Iterator[int]:
         epoch, processes = self.epoch, rank_and_world()[1]
         self._check_split(processes)

@@ -1,5 +1,7 @@
 """The transforms: per sample for torchvision pipelines, and label-aware per batch."""
 
+from __future__ import annotations  # so that help() shows "PerClass" and not the types that it stands for
+
 import copy
 import math
 import threading
@@ -179,7 +181,7 @@ class SemanticTransform(v2.Transform):
 
     # --- Copies and pickles ---------------------------------------------------------------------------------------
 
-    def __copy__(self) -> "SemanticTransform":
+    def __copy__(self) -> SemanticTransform:
         # A copy shares the generator and the artifact, which pickling would replace.
         copied = type(self).__new__(type(self))
         copied.__dict__.update(self.__dict__, _loaded=_Loaded())
@@ -509,15 +511,16 @@ class SemanticTransform(v2.Transform):
             )
 
     def extra_repr(self) -> str:
-        """The main settings, and others that differ from their defaults."""
+        """The main settings in effect, and others that differ from their defaults."""
         checkpoint = self._checkpoint
         if isinstance(checkpoint, Artifact):
             checkpoint = str(checkpoint.directory) if checkpoint.directory else "in memory"
+        recommended = self._recommended
         parts = [
-            f"p={self._p}",
-            f"strength={self._strength}",
+            f"p={recommended.p if self._p is None else self._p}",
+            f"strength={recommended.strength if self._strength is None else self._strength}",
             f"checkpoint={str(checkpoint)!r}",
-            f"mode={self._mode!r}",
+            f"mode={self._mode or recommended.mode!r}",
         ]
         if self._perturbation != "covariance":
             parts.append(f"perturbation={self._perturbation!r}")
@@ -527,11 +530,12 @@ class SemanticTransform(v2.Transform):
 
 
 class SemanticAugment(SemanticTransform):
-    """Change the pose, light or identity of an image but not its class (arXiv 2411.17254): encode, perturb, decode.
+    """Augment an image by encoding it, perturbing its latent and decoding it (arXiv 2411.17254).
 
-    Without a label, the covariance pooled over the classes is used (``ImageFolder(transform=t)`` passes no label). Call
-    ``transform(image, label)`` to use the covariance of the label's class. The result depends only on the image, its
-    label and the noise drawn for it, and not on the rest of the batch.
+    The pose, light or identity may change, but the class should not. Without a label, the covariance pooled over the
+    classes is used (``ImageFolder(transform=t)`` passes no label). Call ``transform(image, label)`` to use the
+    covariance of the label's class. The result depends only on the image, its label and the noise drawn for it, and not
+    on the rest of the batch.
 
     The input may be a PIL image ("L" or "RGB"), a uint8 tensor, a float tensor in [0, 1], a ``tv_tensors.Image`` or a
     ``Video``, of any size and with any leading dimensions, in any structure that v2 accepts. The output has the same

@@ -186,7 +186,7 @@ def test_fit_and_evaluate_of_two_processes_are_those_of_one(saved, faces, tmp_pa
     said["one"] = capsys.readouterr().out
     for processes, name in ((1, "one"), (2, "two")):
         assert said[name].count("faces: 60 images of 3 classes: angry 20, happy 20, sad 20\n") == 1
-        assert said[name].count(f"\nwrote {tmp_path / name}: 60 images, 3 classes\n{{") == 1
+        assert said[name].count(f"\nwrote {tmp_path / name}: 60 images, 3 classes\n") == 1
         assert Artifact.from_pretrained(tmp_path / name).training["fitted_in_processes"] == processes
     one, two = (load_file(tmp_path / name / "statistics.safetensors") for name in ("one", "two"))
     assert torch.equal(two["count"], one["count"])

@@ -468,8 +468,9 @@ def test_it_leaves_a_model_around_it_alone():
 
 def test_repr_reads_well(saved):
     assert repr(transform(0.5, checkpoint=str(saved))) == (
-        f"SemanticAugment(p=0.5, strength=0.5, checkpoint={str(saved)!r}, mode=None)"
+        f"SemanticAugment(p=0.5, strength=0.5, checkpoint={str(saved)!r}, mode='detail')"
     )
+    assert "p=0.5, strength=0.35, " in repr(SemanticAugment(checkpoint=str(saved))), "as the checkpoint recommends"
     assert "perturbation='pooled', enabled=False" in repr(off(transform(perturbation="pooled")))
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DIRECTIONS = 5  # sliders
 FURTHEST = 4.0  # range of a slider in standard deviations
-STRONGEST = 2.0
+STRONGEST = 1.0, 2.0  # of the strength at first, and if asked for under "More"
 UPLOADS = (60, 600)  # seconds: how often old uploads are deleted, and how old they are then
 LOCAL = ("127.0.0.1", "localhost")
 OFFERED, PER_ROW = 21, 7  # images to pick from
@@ -37,7 +37,8 @@ STYLE = (
     html.FIGURE_STYLE
     + """
 .gradio-container { --paper: transparent; --ink: var(--body-text-color); --muted: var(--body-text-color-subdued);
-  --accent: var(--color-accent); --wrong: #c0392b; max-width: 74rem !important; margin: 0 auto !important; }
+  --accent: var(--color-accent); --wrong: #c0392b; max-width: 74rem !important; margin: 0 auto !important;
+  overflow: clip !important; } /* Gradio hides what overflows, and nothing sticks to the window then. */
 .dark .gradio-container, .dark.gradio-container { --wrong: #ff8a80; }
 .wall { display: flex; flex-wrap: wrap; gap: 10px; }
 .wall figure { margin: 0; width: clamp(64px, 22%, 150px); }
@@ -56,6 +57,17 @@ STYLE = (
 #walked { position: sticky; top: 0; z-index: 2; background: var(--body-background-fill); }
 .message { color: var(--wrong); }
 #message:not(:has(p)) { display: none; }
+/* On a phone, the result is above the controls and stays in sight while they move. */
+@media (max-width: 700px) {
+  #results { order: -1; }
+  #results:has(#draws-tab-button[aria-selected="true"]) { position: sticky; top: 0; z-index: 20; max-height: 50vh;
+    overflow: hidden auto; background: var(--body-background-fill);
+    border-bottom: 1px solid var(--border-color-primary); }
+  .beside .wall figure { width: 76px; }
+  .beside figcaption { font-size: 0.7rem; }
+  .beside p { flex-basis: 8rem; font-size: 0.75rem; }
+  .result h3 { margin: 0.5rem 0; }
+}
 .narrow { flex: 0 0 auto !important; align-self: flex-start; width: auto !important; }
 #gallery { border: 0; background: none; }
 #gallery .grid-wrap { padding: 0; min-height: 0; }
@@ -79,13 +91,18 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
     def pick(event: gr.SelectData) -> tuple[Tensor, str, str]:  # type: ignore[name-defined]
         return images[event.index], artifact.classes[labels[event.index]], ""
 
-    def upload(path: str) -> tuple[Any, str]:
+    def upload(path: str) -> tuple[Any, str, Any, Any]:
         # The file is not deleted here. A request may name any file of the page, and two visitors who upload the same
         # image have the same file.
         try:
-            return read_upload(path), ""
+            # Without a new value, the gallery keeps its selection.
+            return read_upload(path), "", UNKNOWN, gr.Gallery(value=thumbnails, selected_index=None)
         except ValueError as error:
-            return gr.skip(), f'<p class="message" role="alert">{escape(str(error))}</p>'
+            return gr.skip(), f'<p class="message" role="alert">{escape(str(error))}</p>', gr.skip(), gr.skip()
+
+    def limit(further: bool, strength: float | None) -> Any:
+        most = max(STRONGEST[further], recommended.strength)
+        return gr.update(maximum=most, value=min(strength or 0.0, most))
 
     def show_draws(
         image: Tensor, class_name: str, strength: float | None, mode: Mode, perturbation: str, seed: int | None
@@ -101,8 +118,8 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
     with gr.Blocks(title=f"semantic-aug: {name}", analytics_enabled=False, delete_cache=UPLOADS) as blocks:
         gr.Markdown(
             f"# Semantic augmentation with {name}\n"
-            "An image is encoded, moved by noise that has the covariance of its class, and decoded: another pose, "
-            "light or shape, the same class."
+            "The checkpoint encodes an image, adds noise with the covariance of its class, and decodes it. The pose, "
+            "light or shape may change, but the class should not."
         )
         image = gr.State(images[0])
         with gr.Row():
@@ -130,11 +147,11 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
                     value=artifact.classes[labels[0]],
                     label="Class",
                     elem_id="class",
-                    info="Whose covariance is used; unknown takes the one pooled over all classes.",
+                    info="The covariance of this class is used. If it is unknown, all classes share one.",
                 )
                 strength = gr.Slider(
                     0,
-                    max(STRONGEST, recommended.strength),
+                    max(STRONGEST[0], recommended.strength),
                     recommended.strength,
                     step=0.05,
                     label="Strength",
@@ -142,24 +159,25 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
                     info=f"Scales the covariance. Recommended: {recommended.strength:g}.",
                 )
                 mode = gr.Radio(
-                    list(MODES),
+                    sorted(MODES, reverse=True),  # detail first
                     value=recommended.mode,
                     label="Mode",
                     elem_id="mode",
-                    info="detail adds the change to the image; decode shows the decoded image, as the paper does.",
+                    info="detail adds only the change to the image. decode shows the decoded image, as in the paper.",
                 )
+                again = gr.Button("Draw again", size="sm", elem_id="again", elem_classes="narrow")
                 with gr.Accordion("More", open=False):
+                    further = gr.Checkbox(label=f"Strength up to {STRONGEST[1]:g}", elem_id="further")
                     perturbation = gr.Dropdown(OFFERED_PERTURBATIONS, value="covariance", label="Perturbation")
                     seed = gr.Number(0, precision=0, minimum=0, maximum=2**31 - 1, label="Seed", elem_id="seed")
-            with gr.Column(scale=3, min_width=320):
-                with gr.Tab("Draws"):
+            with gr.Column(scale=3, min_width=320, elem_id="results"):
+                with gr.Tab("Draws", elem_id="draws-tab"):
                     drawn = gr.HTML(elem_id="draws", elem_classes="result")
-                    again = gr.Button("Draw again", size="sm", elem_id="again", elem_classes="narrow")
                 with gr.Tab("Directions"):
                     gr.Markdown(
-                        f"Walk along the {DIRECTIONS} directions in which the class varies most, in standard "
-                        f"deviations. Nobody has named them: what a direction changes is for you to see. Strength and "
-                        f"perturbation play no part here."
+                        f"Move the image along the {DIRECTIONS} directions in which its class varies most, in standard "
+                        f"deviations. The directions have no names, so try what each one changes. Strength and "
+                        f"perturbation have no effect here."
                     )
                     walked = gr.HTML(elem_id="walked", elem_classes=["result", "large"])
                     sliders = [
@@ -181,10 +199,11 @@ def build(artifact: Artifact, name: str, sources: ImageSet, judge: "Judge | None
         gr.on([blocks.load, class_name.change, mode.change, *(slider.change for slider in sliders)], **step, **quick)
         for event in (
             gallery.select(pick, None, [image, class_name, message], **quick),
-            uploaded.upload(upload, uploaded, [image, message], **quick),
+            uploaded.upload(upload, uploaded, [image, message, class_name, gallery], **quick),
         ):
             event.then(**draw, **quick)
             event.then(**step, **quick)
+        further.change(limit, [further, strength], strength, **quick)
         again.click(lambda number: (number or 0) + 1, seed, seed, **quick)
         back.click(lambda: [0] * len(sliders), None, sliders, **quick)
     return blocks

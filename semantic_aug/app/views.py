@@ -107,8 +107,15 @@ def verdicts(judge: "Judge", artifact: Artifact, images: Tensor) -> Tensor:
 # --- As HTML ----------------------------------------------------------------------------------------------------
 
 
-def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: Artifact, label: int) -> str:
-    """Pictures side by side with a text below each. With a judge's ``shares`` (N, K), its prediction is added."""
+def wall(
+    images: Sequence[tuple[str, Tensor]],
+    shares: Tensor | None,
+    artifact: Artifact,
+    label: int,
+    *,
+    named: bool = True,
+) -> str:
+    """Pictures side by side, each with its name below it. With a judge's ``shares`` (N, K), its prediction is added."""
     cells = []
     for number, (text, image) in enumerate(images):
         note = ""
@@ -116,7 +123,7 @@ def wall(images: Sequence[tuple[str, Tensor]], shares: Tensor | None, artifact: 
             share, found = shares[number].max(0)
             wrong = " class=wrong" if label not in (POOLED, int(found)) else ""
             note = f"<small{wrong}>{escape(artifact.classes[int(found)])} {float(share):.0%}</small>"
-        caption = f"<figcaption>{escape(text)}{note}</figcaption>"
+        caption = f"<figcaption>{escape(text) * named}{note}</figcaption>"
         cells.append(f'<figure><img alt="{escape(text)}" src="{html.data_url(image)}">{caption}</figure>')
     return f'<div class="wall">{"".join(cells)}</div>'
 
@@ -142,13 +149,14 @@ def draws_html(
         f'<div class="beside">{wall(first, of_first, artifact, label)}',
         f"<p>{domain_html(artifact, image, error)}</p></div>",
         f"<h3>{DRAWS} augmentations</h3>",
-        wall([(f"draw {number}", each) for number, each in enumerate(drawn, 1)], shares, artifact, label),
+        wall([(f"draw {number}", each) for number, each in enumerate(drawn, 1)], shares, artifact, label, named=False),
     ]
     if shares is not None:
         rows = zip(artifact.classes, shares.mean(0).tolist(), strict=True)
         parts += [
             "<h3>What the judge sees in them</h3>",
-            "<p>Its probabilities, on average. Below each picture: the class it takes it for, red if another.</p>",
+            "<p>The average of its probabilities. Below each picture is the class that it sees, in red if it is not "
+            "the chosen one.</p>",
             html.bars((name, share, f"{share:.0%}") for name, share in rows),
         ]
     return "\n".join(parts)
@@ -160,20 +168,18 @@ def walk_html(
     """The image before and after a walk. With a judge, also its verdicts."""
     label = label_of(artifact, class_name)
     moved = walk(artifact, image, label, deviations, mode=mode)
-    start = walk(artifact, image, label, [0.0], mode=mode)
-    shares = None if judge is None else verdicts(judge, artifact, torch.stack([start, moved]))
-    return wall([("where it stands", start), ("after the walk", moved)], shares, artifact, label)
+    shares = None if judge is None else verdicts(judge, artifact, torch.stack([image, moved]))
+    return wall([("the image", image), ("after the walk", moved)], shares, artifact, label)
 
 
 def domain_html(artifact: Artifact, image: Tensor, error: float) -> str:
-    """The reconstruction error of an image uint8 (C, H, W) beside the checkpoint's own, and if it is foreign, why."""
-    known = artifact.reconstruction
-    text = f"Reconstruction error (L1): {error:.3f}."
-    if "l1_mean" in known:
-        text += f" Of this checkpoint's held-out images it is {known['l1_mean']:.3f} ± {known['l1_std']:.3f}."
+    """Why an image uint8 (C, H, W) is foreign, or else its reconstruction error.
+
+    The error is not compared with the checkpoint's own, because any image with little contrast has a smaller one.
+    """
     domain = Domain(artifact)
     domain.look(model_input(tensor_to_unit(image)[None], artifact.network), artifact)
     complaint = domain.complaint()
     if complaint is not None:
-        text += f" <strong>{escape(complaint[0].upper() + complaint[1:])}.</strong>"
-    return text
+        return f"<strong>{escape(complaint[0].upper() + complaint[1:])}.</strong>"
+    return f"Reconstruction error (L1): {error:.3f}. This alone does not say whether the image suits the checkpoint."

@@ -11,12 +11,17 @@ EXAMPLE = "app fer2013-48 faces/validation"
 
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
-    add("checkpoint", nargs="?", default="fer2013-48", help=f"{CHECKPOINT}; default: fer2013-48")
+    add("checkpoint", nargs="?", default="fer2013-48", help=f"{CHECKPOINT} (default: fer2013-48)")
     add("data", nargs="?", help=DRAWN)
-    add("--judge", metavar="FILE", help="a judge kept by evaluate, whose predictions are shown")
-    add("--host", metavar="H", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
-    add("--port", metavar="P", type=int, help="default: the first free one from 7860 on")
-    add("--share", action="store_true", help="a public link, through Gradio's servers")
+    add("--judge", metavar="FILE", help="show the predictions of a judge that evaluate has kept")
+    add(
+        "--host",
+        metavar="H",
+        default="127.0.0.1",
+        help="address to serve at (default: 127.0.0.1, for this machine alone)",
+    )
+    add("--port", metavar="P", type=int, help="default: the first free port from 7860 on")
+    add("--share", action="store_true", help="also make a public link through Gradio's servers")
     add("--skip-bad")
 
 

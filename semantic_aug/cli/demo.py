@@ -1,11 +1,11 @@
-"""``semantic-aug demo``: a checkpoint at work, per sample and per batch."""
+"""``semantic-aug demo``: a picture of a checkpoint at work."""
 
 import argparse
 
 from semantic_aug.cli.options import CHECKPOINT, DRAWN, Add
 from semantic_aug.cli.paths import png
 
-SUMMARY = "See a checkpoint at work, per sample and per batch."
+SUMMARY = "Draw a picture of what a checkpoint does to an image of each class."
 EXAMPLE = "demo path/to/images"
 PICTURE = "semantic-aug-demo.png"
 
@@ -13,22 +13,21 @@ PICTURE = "semantic-aug-demo.png"
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("data", nargs="?", help=DRAWN)
-    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{CHECKPOINT}; default: fer2013-48")
-    add("--output", metavar="PNG", default=PICTURE, help=f"default: {PICTURE}")
+    add("--checkpoint", metavar="CHECKPOINT", default="fer2013-48", help=f"{CHECKPOINT} (default: fer2013-48)")
+    add("--output", metavar="PNG", default=PICTURE, help=f"file to write (default: {PICTURE})")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print how fast the augmentation is, and write the overview of an image of each class to ``--output``."""
+    """Write the overview of an image of each class to ``--output``, and print how to read it."""
     from semantic_aug.cli.data import load_or_draw
-    from semantic_aug.cli.pipelines import measure
     from semantic_aug.figures import drawing
     from semantic_aug.model.artifact import Artifact
 
     output = png(options.output, "--output")
     artifact = Artifact.from_pretrained(options.checkpoint)
     sources = load_or_draw(artifact, options, skip_bad=True)
-    for line in measure(artifact, sources.images, sources.labels):
-        print(line)
     chosen = drawing.first_of_each_class(sources.labels)
     drawing.save(drawing.overview(artifact, sources.images[chosen], sources.labels[chosen]), output)
     print(f"wrote {output}")
+    print("columns: the original, its reconstruction, and augmentations at the recommended strength in both modes")
+    print(f'next: augment your own images with SemanticAugment(checkpoint="{options.checkpoint}")')

@@ -13,8 +13,8 @@ def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
     add("data")
-    add("--output", metavar="FILE", required=True, help="must not exist")
-    add("--reconstructions", action="store_true", help="keep the decoded images too, which detail mode subtracts")
+    add("--output", metavar="FILE", required=True, help="file to write, which must not exist")
+    add("--reconstructions", action="store_true", help="also keep the decoded images, which mode detail subtracts")
     add("--device")
     add("--skip-bad")
 
@@ -53,3 +53,4 @@ def run(options: argparse.Namespace) -> None:
         output.unlink()
         raise RuntimeError(f"{options.data} has changed while it was encoded; encode it again")
     print(f"wrote {output}: {len(cache)} images, {output.stat().st_size / 1e6:.1f} MB")
+    print(f'next: load it with LatentCache.load("{output}", augment.artifact, dataset)')

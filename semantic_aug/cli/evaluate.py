@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semantic_aug.cli.options import DATA, Add
 from semantic_aug.cli.paths import png, writable
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from semantic_aug.evaluation.lpips import Perceptual
     from semantic_aug.evaluation.plane import Plane
     from semantic_aug.model.artifact import Artifact
+    from semantic_aug.model.recommended import Recommended
 
 SUMMARY = "Measure a checkpoint on held-out images: reconstruction, realism, diversity and class agreement."
 EXAMPLE = "evaluate fer2013-48 faces/validation --train faces/train --json figures.json"
@@ -25,12 +26,12 @@ def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
     add("data", help=f"held-out images, {DATA}")
-    add("--train", metavar="DATA", help="real images to train the judge classifier on, where there is none yet")
-    add("--judge", metavar="FILE", help=f"where the judge is kept (default: {JUDGE})")
+    add("--train", metavar="DATA", help="real images to train the judge on, a classifier, if there is none yet")
+    add("--judge", metavar="FILE", help=f"file that keeps the judge (default: {JUDGE})")
     add("--compared", metavar="N", type=int, default=2000, help="augment and judge at most N images (default: 2000)")
-    add("--json", metavar="FILE", help="also write the figures there")
-    add("--picture", metavar="PNG", help="an image of each class, and what the judge says of its augmentations")
-    add("--plane", metavar="PNG", help="affinity against diversity, read by two judges; its table is printed")
+    add("--json", metavar="FILE", help="also write the results to FILE")
+    add("--picture", metavar="PNG", help="draw an image of each class with its augmentations and the judge's verdicts")
+    add("--plane", metavar="PNG", help="draw affinity against diversity as two judges see them, and print the table")
     add("--seed")
     add("--device")
     add("--skip-bad")
@@ -40,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     """Print the results as JSON. Write them, the picture of verdicts and the plane if asked to."""
     from semantic_aug import _distributed
     from semantic_aug._io import write_whole
+    from semantic_aug._progress import Progress
     from semantic_aug.cli.data import load
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.evaluation import quality
@@ -64,15 +66,18 @@ def run(options: argparse.Namespace) -> None:
     judge = judges.get(ARCHITECTURE)
     can_judge = judge is not None and examine_judge(judge, artifact, data)
     perceptual = Perceptual().to(artifact.device)
-    figures = quality.quality(
-        artifact,
-        data,
-        judge=judge if can_judge else None,
-        perceptual=perceptual,
-        compared=options.compared,
-        seed=options.seed,
-        say=print if processes.is_main_process and sys.stderr.isatty() else None,
-    )
+    total = quality.count_images(artifact, data, compared=options.compared)
+    silent = not processes.is_main_process
+    with Progress(total, what="images measured", silent=silent, file=sys.stderr) as progress:
+        figures = quality.quality(
+            artifact,
+            data,
+            judge=judge if can_judge else None,
+            perceptual=perceptual,
+            compared=options.compared,
+            seed=options.seed,
+            advance=progress.advance,
+        )
     if not processes.is_main_process:
         return
     measured = None
@@ -87,8 +92,24 @@ def run(options: argparse.Namespace) -> None:
         drawing.save(quality.picture(artifact, data, judge, seed=options.seed), options.picture)
     if measured is not None:
         draw_plane(measured, options.plane)
-    for path in output:
-        print(f"wrote {path}", file=sys.stderr)
+    for line in [*summarize(figures, artifact.recommended), *(f"wrote {path}" for path in output)]:
+        print(line, file=sys.stderr)
+
+
+def summarize(figures: dict[str, Any], recommended: "Recommended") -> list[str]:
+    """The main figures in words: reconstruction, and the judge's accuracy with the recommended settings."""
+    error, mode, strength = figures["reconstruction"], recommended.mode, f"{recommended.strength:g}"
+    lines = [
+        f"reconstruction of {figures['images']} images: L1 {error['l1_mean']:.3f}, LPIPS {error['lpips_mean']:.3f}"
+    ]
+    if "agreement" in figures:
+        found = figures["agreement"]
+        kinds = {"real images": found["real"], "reconstructions": found["reconstruction"]}
+        if strength in found[mode]:
+            kinds[f"augmentations in mode {mode} at strength {strength}"] = found[mode][strength]
+        shares = [f"{share['accuracy']:.0%} of {kind}" for kind, share in kinds.items()]
+        lines.append(f"the judge sees the right class in {', '.join(shares)}")
+    return [*lines, "next: look at the augmentations with semantic-aug preview"]
 
 
 def judge_paths(options: argparse.Namespace) -> dict[str, Path]:
@@ -135,6 +156,7 @@ def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSe
                 say(f"judge: {path}, trained on {judges[architecture].images} images before", file=sys.stderr)
             else:
                 train_new_judge(architecture, options, artifact, data).save(path)
+                say(f"wrote {path}", file=sys.stderr)
                 judges[architecture] = Judge.load(path)
     return judges
 

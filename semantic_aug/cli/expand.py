@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from semantic_aug.expansion.run import Engine
 
 SUMMARY = "Write an expanded data set with originals and new images. Run the same command again to continue."
+NEXT = {
+    "folder": 'train on it as on any image folder, for example with ImageFolder("{}")',
+    "webdataset": "train on the shards in {} with the package webdataset",
+}
 EXAMPLE = "expand fer2013-48 faces/train --output balanced --balance"
 
 
@@ -20,23 +24,38 @@ def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
     add("data")
-    add("--output", metavar="DIR", required=True, help="new, empty, or begun by the same command")
-    add("--balance", action="store_true", help="raise every class to the largest")
+    add(
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="folder to write, which must be new, empty, or begun by the same command",
+    )
+    add("--balance", action="store_true", help="raise every class to the size of the largest")
     add("--per-class", metavar="N", type=int, help="raise every class to N images, originals included")
-    add("--times", metavar="K", type=int, help="K times as many images of every class, originals included")
-    add("--strength", metavar="S", type=float, help="scale of the covariance (default: the checkpoint's own)")
-    add("--mode", choices=("detail", "decode"), help="default: the checkpoint's own")
-    add("--perturbation", metavar="NAME", default="covariance", help="as of SemanticAugment; default: covariance")
+    add("--times", metavar="K", type=int, help="make every class K times as large, originals included")
+    add("--strength", metavar="S", type=float, help="scale of the covariance (default: as the checkpoint recommends)")
+    add("--mode", choices=("detail", "decode"), help="default: as the checkpoint recommends")
+    add(
+        "--perturbation",
+        metavar="NAME",
+        default="covariance",
+        help="a perturbation of SemanticAugment (default: covariance)",
+    )
     add("--seed")
     add("--format", choices=("folder", "webdataset"), default="folder", help="an image folder (default), or tar shards")
     add(
         "--originals",
         choices=("link", "copy", "symlink", "png"),
-        help="in a folder: hard links, copies across file systems (default), copies, or symbolic links; png (default "
-        "in shards) writes all as PNG, so that a data set has one kind of file",
+        help="how the originals get into the output: as hard links, or copies on another file system (link, default "
+        "in a folder), as copies, as symbolic links, or written as PNG like the new images (png, default in shards)",
     )
-    add("--engine", choices=("local", "ray"), default="local", help="ray: actors on a Ray cluster, or on this machine")
-    add("--verify", metavar="N", type=int, help="in the end, make N new images again and compare them bit for bit")
+    add(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: work in actors on a Ray cluster or on this machine",
+    )
+    add("--verify", metavar="N", type=int, help="at the end, make N new images again and compare them bit for bit")
     add("--device")
     add("--skip-bad")
 
@@ -46,9 +65,9 @@ def run(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from semantic_aug import _distributed
+    from semantic_aug._progress import Progress
     from semantic_aug.cli.data import find, say_skipped, warn_of_strangers
     from semantic_aug.cli.devices import chosen_device
-    from semantic_aug.cli.progress import shown
     from semantic_aug.data.cache import stamp
     from semantic_aug.expansion import run as expansion
     from semantic_aug.expansion.layouts import LAYOUTS, folder_names
@@ -99,7 +118,9 @@ def run(options: argparse.Namespace) -> None:
                 len(originals),
             )
         try:
-            shown(finished, total, done, "new images", silent=rank != 0)
+            with Progress(total, done, "new images", silent=rank != 0) as progress:
+                for images in finished:
+                    progress.advance(images)
         except KeyboardInterrupt:
             print("stopped; the same command goes on")
             raise
@@ -110,8 +131,8 @@ def run(options: argparse.Namespace) -> None:
                 f"another --output"
             )
         if rank == 0:
-            images = len(originals) + expansion.finish(layout)
-            print(f"wrote {output}: {images} images, {len(source.classes)} classes")
+            count = len(originals) + expansion.finish(layout)
+            print(f"wrote {output}: {count} images, {len(source.classes)} classes")
             if options.verify:
                 wrong = expansion.differing(output, artifact, options.verify, device=device)
                 if wrong:
@@ -120,6 +141,7 @@ def run(options: argparse.Namespace) -> None:
                     )
                 count = min(options.verify, len(plan))
                 print(f"made {count} image{'s' * (count != 1)} again, bit-for-bit identical")
+            print(f"next: {NEXT[options.format].format(output)}")
 
 
 def choose_engine(name: str) -> "Engine":

@@ -16,7 +16,7 @@ def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
     add("data")
-    add("--output", metavar="DIR", required=True, help="the new artifact; must not exist")
+    add("--output", metavar="DIR", required=True, help="directory of the new checkpoint, which must not exist")
     add("--device")
     add("--skip-bad")
 
@@ -66,6 +66,6 @@ def run(options: argparse.Namespace) -> None:
             own, error = artifact.reconstruction["l1_mean"], fitted.reconstruction["l1_mean"]
             of = options.checkpoint
             lines.append(f"reconstruction error (L1) {error:.3f}; of {of} on images of its own {own:.3f}")
-        say(*lines)
+        say(*lines, f'next: use it with SemanticAugment(checkpoint="{output}")')
         if "l1_mean" in artifact.reconstruction:
             warn_of_strangers(fitted, lambda i: data.batch(slice(i, i + 1)), len(data))

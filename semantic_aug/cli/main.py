@@ -90,7 +90,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Build the parser with the options of every verb."""
-    parser = argparse.ArgumentParser(prog="semantic-aug", description="Semantic data augmentation for images.")
+    parser = argparse.ArgumentParser(
+        prog="semantic-aug",
+        description="Semantic data augmentation for images.",
+        epilog="semantic-aug VERB --help describes a verb. A good start is: semantic-aug demo",
+    )
     parser.add_argument("--version", action="version", version=f"semantic-aug {__version__}")
     completion.add_option(parser)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from typing import Any
 
 CHECKPOINT = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
-DATA = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source, see the README"
+DATA = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source listed in the README"
 DRAWN = f"{DATA} (default: images that the checkpoint generates)"
 
 SHARED: dict[str, dict[str, Any]] = {
     "checkpoint": {"metavar": "CHECKPOINT", "help": CHECKPOINT},
     "data": {"metavar": "DATA", "help": DATA},
-    "--seed": {"metavar": "S", "type": int, "default": 0, "help": "default: 0"},
-    "--device": {"metavar": "D", "help": "cpu, cuda, cuda:1, mps (default: the best there is)"},
+    "--seed": {"metavar": "S", "type": int, "default": 0, "help": "seed of all random numbers (default: 0)"},
+    "--device": {"metavar": "D", "help": "cpu, cuda, cuda:1 or mps (default: the best that this machine has)"},
     "--skip-bad": {"action": "store_true", "help": "leave out images that cannot be read"},
 }
 

@@ -14,14 +14,22 @@ def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
     add("data", nargs="?", help=DRAWN)
-    add("--output", metavar="FILE", required=True, help="NAME.png or NAME.html")
+    add(
+        "--output", metavar="FILE", required=True, help="NAME.png for one figure, NAME.html for a page with all of them"
+    )
     add(
         "--figure",
         metavar="NAME",
-        help="counts, augmentations, pairs, balanced, strengths, directions, overview or samples "
-        "(default: overview, without DATA samples; on a page all)",
+        help="pairs, augmentations, strengths, directions, balanced, samples, overview or counts (default: all on a "
+        "page; as PNG overview, or samples if there is no DATA)",
     )
-    add("--per-class", metavar="N", type=int, default=1, help="images of each class, where it shows these (default: 1)")
+    add(
+        "--per-class",
+        metavar="N",
+        type=int,
+        default=1,
+        help="images of each class in a figure that shows some (default: 1)",
+    )
     add("--seed")
     add("--skip-bad")
 
@@ -53,4 +61,4 @@ def run(options: argparse.Namespace) -> None:
     else:
         (figure,) = figures.values()
         drawing.save(figure.picture(), output)
-    print(f"wrote {output}")
+    print(f"wrote {output}{'; open it in a browser' * whole_page}")

@@ -22,31 +22,63 @@ FEW = 30
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("data")
-    add("--output", metavar="DIR", required=True, help="gets state/, previews/, log.jsonl and, at the end, checkpoint/")
-    add("--preset", metavar="NAME", help="tiny, fer2013-48, fashion-mnist-32, rgb-32, rafdb-96; not with --init")
-    add("--init", metavar="CHECKPOINT", help=f"fine-tune: start from {CHECKPOINT}")
-    add("--images", metavar="N", type=int, help="training images to see; the horizon of every schedule")
-    add("--minutes", metavar="M", type=float, help="end this sitting after M minutes; the state is saved")
+    add(
+        "--output",
+        metavar="DIR",
+        required=True,
+        help="folder for the state, the log, previews and, at the end, checkpoint/",
+    )
+    add("--preset", metavar="NAME", help="networks to train: tiny, fer2013-48, fashion-mnist-32, rgb-32, rafdb-96")
+    add("--init", metavar="CHECKPOINT", help=f"fine-tune this checkpoint instead of a preset: {CHECKPOINT}")
+    add(
+        "--images",
+        metavar="N",
+        type=int,
+        help="length of the run in training images seen, counting repeats (default: 300000)",
+    )
+    add(
+        "--minutes", metavar="M", type=float, help="save the state and stop after M minutes; the same command continues"
+    )
     add("--seed")
     add("--device")
     add(
         "--precision",
         choices=("auto", "fp32", "bf16", "fp16"),
         default="auto",
-        help="default: auto, bf16 on a GPU that has it, else fp32",
+        help="number format (default: auto, which is bf16 on a GPU that supports it, otherwise fp32)",
     )
-    add("--validation", metavar="DATA", help="held-out images (default: a slice of DATA that is not trained on)")
-    add("--imbalance", metavar="R", type=float, help="cut DATA to a long tail, the rarest class R times rarer")
-    add("--sampling", choices=("natural", "balanced"), default="natural", help="balanced: each class equally often")
-    add("--batch", metavar="N", type=int, help="images per step over all processes (default: 64)")
-    add("--accumulate", metavar="N", type=int, default=1, help="compute each batch in N parts, to save memory")
+    add(
+        "--validation",
+        metavar="DATA",
+        help="held-out images to measure on (default: a part of DATA, which is then not trained on)",
+    )
+    add(
+        "--imbalance",
+        metavar="R",
+        type=float,
+        help="leave out images so that the largest class has R times as many as the smallest",
+    )
+    add(
+        "--sampling",
+        choices=("natural", "balanced"),
+        default="natural",
+        help="how often each class is seen: as often as in DATA (natural, default), or equally often (balanced)",
+    )
+    add("--batch", metavar="N", type=int, help="images per step, in all processes together (default: 64)")
+    add(
+        "--accumulate",
+        metavar="N",
+        type=int,
+        default=1,
+        help="compute each batch in N parts to save memory (default: 1)",
+    )
     add("--compile", action="store_true", help="run the networks through torch.compile")
     add(
         "--set",
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="any other setting, as often as need be: a field of TrainConfig, or network.FIELD of NetworkConfig",
+        help="set a field of TrainConfig, or network.FIELD for a field of NetworkConfig; may be repeated",
     )
     add("--skip-bad")
 
@@ -55,12 +87,14 @@ def run(options: argparse.Namespace) -> None:
     """Train in ``--output``, or continue where the same command stopped. Settings are checked before any images."""
     from semantic_aug import _distributed
     from semantic_aug._io import only_writer, own_folder, refuse_link
+    from semantic_aug.cli.data import say
     from semantic_aug.cli.devices import chosen_device
     from semantic_aug.cli.settings import parse_settings
     from semantic_aug.data.dataset import hold_out
     from semantic_aug.model.artifact import Artifact
     from semantic_aug.model.networks import PRESETS
     from semantic_aug.trainer.config import TrainConfig
+    from semantic_aug.trainer.loop import CHECKPOINT as RESULT
     from semantic_aug.trainer.loop import STATE, train
 
     output = outside(directory(options.output), options.data)
@@ -89,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
     counts = dict(zip(everything.classes, training.counts(), strict=True))
     first = _distributed.rank_and_world()[0] == 0
     with only_writer(output, own_folder(output / STATE) / "lock") if first else nullcontext():
-        train(
+        artifact = train(
             TrainConfig(network=network, data=counts, **settings),
             training,
             held_out,
@@ -101,6 +135,8 @@ def run(options: argparse.Namespace) -> None:
             minutes=options.minutes,
             command=options.command,
         )
+    if artifact is not None:
+        say(f'next: use it with SemanticAugment(checkpoint="{output / RESULT}"), measure it with semantic-aug evaluate')
 
 
 def check(options: argparse.Namespace) -> None:

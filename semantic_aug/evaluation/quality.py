@@ -53,7 +53,7 @@ def quality(
     compared: int = COMPARED,
     seed: int = 0,
     batch: int = 256,
-    say: Callable[[str], object] | None = None,
+    advance: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Reconstruction, diversity, class agreement and realism of an artifact, as nested plain numbers (JSON-ready).
 
@@ -69,7 +69,7 @@ def quality(
         seed: seed of the noise and of the subsets. The noise of an image depends on its position in ``data``, but not
             on ``batch``.
         batch: number of images computed at a time.
-        say: called with a line of text after each kind of image.
+        advance: called after each batch with the number of images that were measured, ``count_images`` in all.
 
     The kinds of image are ``real``, ``reconstruction`` (G(mu(x))), ``sample`` (new images of the same classes, if the
     artifact knows them, drawn as by ``Artifact.sample``), and the augmentations ``decode`` and ``detail``, with an
@@ -87,7 +87,7 @@ def quality(
     raises ValueError for classes that the artifact or the judge does not know.
     """
     _check(artifact, data, strengths)
-    errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch)
+    errors = _errors(artifact, data, _labels(artifact, data, known=False), perceptual, batch, advance)
     images = len(data)
     if images > compared:
         chosen = torch.randperm(images, generator=seeded(seed, "compared"))[:compared].sort().values
@@ -115,7 +115,7 @@ def quality(
     real: dict[str, Tensor] = {}
     model = LatentModel.of(artifact)
     for kind, settings in _kinds(strengths, samples=not missing).items():
-        found = _look(model, data, labels, settings, judge, perceptual, seed, batch)
+        found = _look(model, data, labels, settings, judge, perceptual, seed, batch, advance)
         real = real or found
         if "diversity" in found:
             _put(result, ("diversity", *kind), round(float(found.pop("diversity").mean()), 6))
@@ -124,9 +124,15 @@ def quality(
         for network, features in found.items():
             figures = fid.distances(real[network], features, seed)
             _put(result, ("realism", network, *kind), {name: round(value, 6) for name, value in figures.items()})
-        if say:
-            say(f"measured: {' '.join(kind)}")
     return result
+
+
+def count_images(
+    artifact: Artifact, data: ImageSet, *, strengths: Sequence[float] = STRENGTHS, compared: int = COMPARED
+) -> int:
+    """How many images ``quality`` measures: all for the reconstruction error, and those compared once for each kind."""
+    known = bool((_labels(artifact, data, known=False) != POOLED).all())
+    return len(data) + len(_kinds(strengths, samples=known)) * min(len(data), compared)
 
 
 def agreement(predicted: Tensor, labels: Tensor) -> dict[str, float]:
@@ -188,6 +194,7 @@ def _look(
     perceptual: Perceptual | None,
     seed: int,
     batch: int,
+    advance: Callable[[int], object] | None,
 ) -> dict[str, Tensor]:
     """Measure one kind of image made from ``data``. The results are on the CPU, with a row per image.
 
@@ -198,7 +205,7 @@ def _look(
     if perceptual:
         names += [fid.trunk_name(perceptual), *(("diversity",) if settings else ())]
     parts: dict[str, dict[int, Tensor]] = {name: {} for name in names}
-    for part in _distributed.shares(len(data), batch):
+    for part in _distributed.shares(len(data), batch, advance):
         images = data.images[part].to(model.device)
         found: dict[str, Tensor] = {}
         views = [images]
@@ -227,11 +234,16 @@ def _noise(indices: range, dim: int, seed: int) -> Tensor:
 
 
 def _errors(
-    artifact: Artifact, data: ImageSet, labels: Tensor, perceptual: Perceptual | None, batch: int
+    artifact: Artifact,
+    data: ImageSet,
+    labels: Tensor,
+    perceptual: Perceptual | None,
+    batch: int,
+    advance: Callable[[int], object] | None = None,
 ) -> dict[str, Tensor]:
     """The errors of each image's reconstruction: ``l1`` on [-1, 1], ``psnr``, and ``lpips`` if given, each (N,)."""
     errors: dict[str, dict[int, Tensor]] = {name: {} for name in ("l1", "psnr", *(("lpips",) if perceptual else ()))}
-    for part in _distributed.shares(len(data), batch):
+    for part in _distributed.shares(len(data), batch, advance):
         x = data.batch(part).to(artifact.device)
         y = artifact.decode(artifact.encode(x), labels[part].to(x.device))
         errors["l1"][part.start] = (x - y).abs().mean(dim=(1, 2, 3))

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures import drawing
-from semantic_aug.functional import semantic_augment_image
+from semantic_aug.functional import direction_noise, semantic_augment_image
 from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
+from semantic_aug.model.facts import imbalance
 from semantic_aug.model.runtime import LatentModel
 
 DRAWS = 8  # augmentations of one image
@@ -74,11 +75,6 @@ def counts(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: i
     )
 
 
-def imbalance(count: Tensor) -> float:
-    """The ratio of the largest class to the smallest class that has images."""
-    return int(count.max()) / int(count[count > 0].min())
-
-
 def overview(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
     """Originals, their reconstructions, and several augmentations of each in both modes."""
     images, labels = _first(sources, per_class)
@@ -100,8 +96,8 @@ def augmentations(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, 
     drawn = [_augment(model, images, labels, generator) for _ in range(DRAWS)]
     return Grid(
         title="Several augmentations of an image",
-        caption=f"Each row starts with a source. The other {DRAWS} are augmentations of it, {_settings(artifact)}. "
-        f"The content of the image may change, but its class should not.",
+        caption=f"Each row starts with a source image. The other {DRAWS} are augmentations of it, "
+        f"{_settings(artifact)}. The content of the image may change, but its class should not.",
         columns={"source": images} | drawing.numbered(drawn),
         rows=_names(artifact, labels),
     )
@@ -133,8 +129,8 @@ def balanced(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed:
     drawn = [_augment(model, sources.images[index], labels, generator) for index in chosen.T]
     return Grid(
         title="Balanced augmentations",
-        caption=f"What a classifier sees when classes are balanced: augmentations of randomly picked images, with the "
-        f"same number for every class, {_settings(artifact)}.",
+        caption=f"What a classifier sees if classes are balanced: augmentations of randomly picked images, equally "
+        f"many of every class, {_settings(artifact)}.",
         columns=drawing.numbered(drawn),
         rows=_names(artifact, labels),
     )
@@ -147,9 +143,9 @@ def strengths(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed
     noise = torch.randn(len(images), artifact.network.latent_dim, generator=torch.Generator().manual_seed(seed))
     return Grid(
         title="Rising strength",
-        caption=f"Each row is one image moved by the same noise, further and further: the strength above a column "
-        f"scales the covariance of the class. In mode {artifact.recommended.mode}, strength 0 gives "
-        f"{START[artifact.recommended.mode]}; {artifact.recommended.strength:g} is recommended.",
+        caption=f"Each row is one image, moved by the same noise with increasing strength. The strength scales the "
+        f"covariance of the class. In mode {artifact.recommended.mode}, strength 0 is "
+        f"{START[artifact.recommended.mode]}. The recommended strength is {artifact.recommended.strength:g}.",
         columns={
             f"{strength:g}": _augment(model, images, labels, noise=noise, strength=strength) for strength in STRENGTHS
         },
@@ -158,23 +154,22 @@ def strengths(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed
 
 
 def directions(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: int = 0) -> Grid:
-    """Walks along the leading directions of each class's covariance through the mean of its latents."""
-    steps = torch.tensor(DEVIATIONS, dtype=torch.float64)[:, None, None]
+    """Walks from an image of each class along the leading directions of the class's covariance."""
+    model = LatentModel.of(artifact)
+    images, labels = _first(sources, 1)
     k = min(DIRECTIONS, artifact.network.latent_dim)
-    walks = []
-    for label, mean in enumerate(artifact.statistics.mean):
-        variances, vectors = artifact.statistics.directions(label, artifact.recommended.shrinkage)
-        latents = mean + steps * (variances.sqrt() * vectors).T[:k]  # (columns, k, d)
-        latents = latents.flatten(0, 1).float()
-        walks.append(artifact.decode(latents, torch.full((len(latents),), label)).unflatten(0, (-1, k)))
-    columns = drawing.to_bytes(torch.cat(walks, dim=1))
+    columns = {}
+    for step in DEVIATIONS:
+        noise = torch.cat([direction_noise(step * torch.eye(k), model, label) for label in labels.tolist()])
+        repeated = images.repeat_interleave(k, 0), labels.repeat_interleave(k)
+        columns[f"{step:+g}" if step else "0"] = _augment(model, *repeated, noise=noise, strength=1.0)
     return Grid(
         title="Leading directions",
-        caption=f"The {k} directions in which the latents of a class vary most, the leading eigenvectors of its "
-        f"covariance: each row is a walk along one of them, in standard deviations, decoded. Column 0 is the mean of "
-        f"the class, a point where no image lies, so it looks less natural than an image does.",
-        columns={f"{step:+g}" if step else "0": images for step, images in zip(DEVIATIONS, columns, strict=True)},
-        rows=[f"{name} {number}" for name in artifact.classes for number in range(1, k + 1)],
+        caption=f"An image of each class, moved along the {k} directions in which the latents of its class vary most. "
+        f"These are the leading eigenvectors of the class's covariance. Each row is one direction, in standard "
+        f"deviations. In mode {artifact.recommended.mode}, column 0 is {START[artifact.recommended.mode]}.",
+        columns=columns,
+        rows=[f"{name} {number}" for name in _names(artifact, labels) for number in range(1, k + 1)],
         group=k,
     )
 
@@ -192,14 +187,14 @@ def samples(artifact: Artifact, sources: ImageSet, *, per_class: int = 1, seed: 
 Figure = Grid | Bars
 # In the order of a page.
 FIGURES: dict[str, Callable[..., Figure]] = {
-    "counts": counts,
-    "augmentations": augmentations,
     "pairs": pairs,
-    "balanced": balanced,
+    "augmentations": augmentations,
     "strengths": strengths,
     "directions": directions,
-    "overview": overview,
+    "balanced": balanced,
     "samples": samples,
+    "overview": overview,
+    "counts": counts,
 }
 
 

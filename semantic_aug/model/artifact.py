@@ -17,6 +17,7 @@ from torch import Tensor
 
 from semantic_aug._io import errors_about, workplace
 from semantic_aug.model.card import model_card
+from semantic_aug.model.facts import to_table
 from semantic_aug.model.format import (
     ArtifactError,
     check_outputs,
@@ -63,16 +64,16 @@ class Artifact:
         artifact.save("my-checkpoint")
     """
 
-    encoder: Encoder
-    generator: Generator
+    encoder: Encoder = field(repr=False)
+    generator: Generator = field(repr=False)
     network: NetworkConfig
-    statistics: ClassStatistics
+    statistics: ClassStatistics = field(repr=False)
     classes: list[str]
     recommended: Recommended = field(default_factory=Recommended)
     reconstruction: dict[str, float] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict, repr=False)
     directory: Path | None = field(default=None, init=False)
-    card: str = ""
+    card: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.network.num_classes not in (0, len(self.classes)):
@@ -82,6 +83,10 @@ class Artifact:
             )
         for network in (self.encoder, self.generator):
             network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    def _repr_html_(self) -> str:
+        """A table of facts, for notebooks."""
+        return to_table(self)
 
     @property
     def conditional(self) -> bool:

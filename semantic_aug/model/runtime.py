@@ -1,7 +1,7 @@
 """An artifact ready to augment with: its networks and covariance factors on one device, in one precision."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -37,12 +37,12 @@ class LatentModel:
         augmented = functional.semantic_augment_image(torch.rand(8, 1, 48, 48), noise, model, strength=0.35)
     """
 
-    encoder: nn.Module
-    generator: nn.Module
+    encoder: nn.Module = field(repr=False)
+    generator: nn.Module = field(repr=False)
     network: NetworkConfig
     recommended: Recommended
-    means: Tensor
-    factors: Tensor
+    means: Tensor = field(repr=False)
+    factors: Tensor = field(repr=False)
     dtype: torch.dtype | None = None
 
     @classmethod

@@ -47,6 +47,9 @@ class ClassStatistics:
         self.mean = torch.zeros(num_classes, dim, dtype=torch.float64, device="cpu")
         self.scatter = torch.zeros(num_classes, dim, dim, dtype=torch.float64, device="cpu")
 
+    def __repr__(self) -> str:
+        return f"ClassStatistics(num_classes={self.num_classes}, dim={self.dim}, images={int(self.count.sum())})"
+
     def update(self, mu: Tensor, labels: Tensor) -> None:
         """Add latents ``mu`` (N, d) of any float dtype and device, with their class indices ``labels`` (N,)."""
         n, d = mu.shape

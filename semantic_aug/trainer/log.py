@@ -5,7 +5,6 @@ import json
 import os
 import re
 import socket
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor
 
 from semantic_aug._io import errors_about, open_to_append, own_folder
-from semantic_aug._text import printable
+from semantic_aug._progress import Progress
 
 NUMBER = re.compile(r"-?\d[\d.e+-]*")
 
@@ -84,26 +83,23 @@ class RunLog:
         self._warned: set[str] = set()
         if silent:
             return
-        from tqdm import tqdm
-
         directory.mkdir(parents=True, exist_ok=True)
         self._path = directory / "log.jsonl"
         open_to_append(self._path).close()  # refuses a link before any work is done
-        self._bar = tqdm(total=total, initial=done, unit="img", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+        self._progress = Progress(total, done)
         self._board = Board(directory / "tensorboard") if importlib.util.find_spec("tensorboard") else None
 
     def advance(self, images: int) -> None:
-        """Move the progress bar."""
+        """Note that ``images`` more were seen."""
         if self.silent:
             return
-        self._bar.update(images)
+        self._progress.advance(images)
 
     def say(self, text: str) -> None:
-        """Print a line without breaking the progress bar."""
+        """Print a line."""
         if self.silent:
             return
-        self._bar.write(printable(text), file=sys.stdout)
-        sys.stdout.flush()
+        self._progress.say(text)
 
     def record(self, images_seen: int, figures: dict[str, Any]) -> None:
         """Print and store one line of figures."""
@@ -128,4 +124,4 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         if not self.silent:
-            self._bar.close()
+            self._progress.close()

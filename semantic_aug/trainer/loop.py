@@ -297,7 +297,9 @@ def train(
     if first:
         artifact.save(output / CHECKPOINT, overwrite=True, half=True)
         remove_best(output / BEST)
-        print(f"wrote {output / CHECKPOINT}: {artifact.reconstruction}")
+        measured = artifact.reconstruction
+        error = f", L1 {measured['l1_mean']:.3f} on {len(held_out)} held-out images" if measured else ""
+        print(f"wrote {output / CHECKPOINT}{error}")
     accelerator.wait_for_everyone()
     return artifact
 

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,9 @@ blocks = build(artifact, "name", draw_sources(artifact))
 assert blocks.delete_cache == UPLOADS
 (upload,) = [each.fn for each in blocks.fns.values() if getattr(each.fn, "__name__", "") == "upload"]
 thumbnails = sorted(Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*.png"))
-image, message = upload(str(thumbnails[0]))
-assert (image.shape, message) == ((1, 32, 32), ""), message
+image, message, class_name, gallery = upload(str(thumbnails[0]))
+assert (image.shape, message, class_name) == ((1, 32, 32), "", "(unknown)"), message
+assert gallery.selected_index is None
 assert sorted(Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*.png")) == thumbnails
 """
 
@@ -292,9 +294,23 @@ def test_uploads(tab, server, tmp_path):
         tab.locator("#message", has_text=words).wait_for(timeout=60_000)
     tab.screenshot(path=tmp_path / "message.png", full_page=True)
     assert pictures(tab, "#draws") == first
+    assert tab.locator("#gallery .selected").count() == 1
     tab.set_input_files("input[type=file]", tmp_path / "good.jpg")
     assert changed(tab, "#draws", first)[0] != first[0]
-    assert "does not look like what the checkpoint was trained on" in tab.inner_text("#draws")
+    tab.locator("#draws", has_text="does not look like what the checkpoint was trained on").wait_for()
+    tab.wait_for_function("!document.querySelector('#gallery .selected')")
+    assert tab.get_by_label("Class").input_value() == "(unknown)"
+    tab.screenshot(path=tmp_path / "foreign.png", full_page=True)
+    tab.get_by_role("tab", name="Directions").click()
+    tab.get_by_label("decode").check()
+    tab.wait_for_function(
+        "document.querySelectorAll('#walked img')[0].src !== document.querySelectorAll('#walked img')[1].src"
+    )
+    tab.screenshot(path=tmp_path / "walk.png", full_page=True)
+    tab.get_by_role("tab", name="Draws").click()
+    tab.locator("#gallery button.thumbnail-item").first.click()
+    tab.wait_for_function("document.querySelector('#gallery .selected')")
+    tab.wait_for_function("document.querySelector('#class input').value === 'angry'")
     assert not tab.locator("#message p").is_visible()
     left = [path for path in server[2].rglob("*") if path.name == "good.jpg"]
     assert left, "another visitor may have uploaded the same image"
@@ -312,19 +328,56 @@ def test_a_perturbation_without_a_class_is_explained(tab):
 
 
 @pytest.mark.browser
-def test_it_fits_a_phone(tab, tmp_path):
-    tab.emulate_media(color_scheme="dark")
-    tab.set_viewport_size({"width": 390, "height": 800})
+def test_the_strength_goes_to_1_and_further_if_asked(tab):
+    assert tab.locator("#mode input").first.get_attribute("value") == "detail"
+    slider = tab.locator("#strength input[type=range]")
+    assert slider.get_attribute("max") == "1"
+    tab.get_by_role("button", name="More").click()
+    tab.get_by_label("Strength up to 2").check()
+    tab.wait_for_function("document.querySelector('#strength input[type=range]').max === '2'")
+    slide(tab, "strength", 2)
+    tab.wait_for_function("document.querySelector('#strength input[type=range]').value === '2'")
+    tab.get_by_label("Strength up to 2").uncheck()
+    tab.wait_for_function("document.querySelector('#strength input[type=range]').value === '1'")
+    assert not tab.complaints
+
+
+# Elements that scroll although they need not, apart from the pane with the result on a phone.
+STRAY = """
+[...document.querySelectorAll("gradio-app *")].filter(each => each.checkVisibility() && each.id !== "results"
+  && ["scrollWidth", "scrollHeight"].some((size, i) => each[size] > each[["clientWidth", "clientHeight"][i]] + 1
+  && ["auto", "scroll"].includes(getComputedStyle(each)[["overflowX", "overflowY"][i]])))
+  .map(each => each.tagName + "." + each.className)
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_a_desktop_and_a_phone(tab, tmp_path, width, scheme):
+    """On a phone, the result stands above the controls, and its pictures stay in sight while they move."""
+    tab.emulate_media(color_scheme=scheme)
+    tab.set_viewport_size({"width": width, "height": 844})
     tab.reload()
     tab.wait_for_selector("#draws .wall img", timeout=60_000)
-    assert tab.evaluate("document.documentElement.scrollWidth") == 390
+    assert tab.evaluate("document.documentElement.scrollWidth") == width
     tiles = tab.locator("#gallery .thumbnail-item"), tab.locator("#draws .wall").last.locator("figure")
     for found, in_all, in_a_row in zip(tiles, (21, 8), (7, 4), strict=True):
         boxes = [each.bounding_box() for each in found.all()]
         assert len(boxes) == in_all
-        assert all(box["x"] + box["width"] <= 390 for box in boxes)
+        assert all(box["x"] + box["width"] <= width for box in boxes)
         assert sum(box["y"] == boxes[0]["y"] for box in boxes) == in_a_row
-    tab.screenshot(path=tmp_path / "phone.png", full_page=True)
+    assert tab.evaluate(STRAY) == []
+    tab.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
+    if width == 390:
+        slider = tab.locator("#strength input[type=range]")
+        assert tiles[1].last.bounding_box()["y"] < slider.bounding_box()["y"]
+        tab.evaluate("scrollTo(0, document.body.scrollHeight)")
+        tab.wait_for_function("scrollY > 300")
+        assert tab.locator("#results").bounding_box()["y"] == pytest.approx(0, abs=1)
+        last, moved = tiles[1].last.bounding_box(), slider.bounding_box()
+        assert last["y"] + last["height"] < moved["y"] < 844
+        tab.screenshot(path=tmp_path / f"{width}-{scheme}-scrolled.png")
 
 
 @pytest.mark.browser
@@ -353,7 +406,7 @@ def test_the_preview_page_in_a_browser(saved, folder, tmp_path):
     assert cli.main(["preview", str(saved), str(folder), "--output", str(tmp_path / "page.html")]) == 0
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for width, scheme in ((1200, "light"), (390, "dark")):
+        for width, scheme in product((1280, 390), ("light", "dark")):
             tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
             asked, complaints = [], []
             tab.on("request", lambda request, asked=asked: asked.append(request.url))
@@ -365,5 +418,12 @@ def test_the_preview_page_in_a_browser(saved, folder, tmp_path):
             assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth === 32)")
             assert tab.evaluate("document.documentElement.scrollWidth") == width
             assert all(tab.get_by_text(name).count() for name in CLASSES)
-            tab.screenshot(path=tmp_path / f"{scheme}.png", full_page=True)
+            widest = tab.locator("#pairs .tiles").bounding_box()
+            if width == 390:
+                assert widest["width"] > width, "scrolled sideways"
+            else:
+                assert widest["width"] > 0.9 * width
+                tops = [each.bounding_box()["y"] for each in tab.locator("#directions .tiles").all()]
+                assert tops[0] == tops[1] < tops[2], "two columns"
+            tab.screenshot(path=tmp_path / f"{width}-{scheme}.png", full_page=True)
         browser.close()

@@ -158,6 +158,8 @@ def test_draws_html(artifact, perturbation):
     text = draws_html(artifact, None, IMAGE, "sad", 0.35, "detail", perturbation, 0)
     assert len(set(pixels(text))) == 2 + views.DRAWS
     assert 'alt="reconstruction"' in text
+    assert 'alt="draw 8"' in text
+    assert ">draw 8" not in text, "a number below a picture says nothing"
     assert "judge" not in text
 
 
@@ -188,6 +190,11 @@ def test_walk_html(artifact, judge):
     assert len(set(pixels(still))) == 1
 
 
+def test_a_walk_starts_at_the_image_in_every_mode(artifact):
+    starts = [pixels(walk_html(artifact, None, IMAGE, "sad", mode, [1.0]))[0] for mode in ("detail", "decode")]
+    assert starts == [pixels(draws_html(artifact, None, IMAGE, "sad", 0.35, "decode", "covariance", 0))[0]] * 2
+
+
 def test_names_are_escaped(judge):
     artifact = build_artifact(classes=["<b>", "&", "c"])
     strange = Judge(network=judge.network, classes=["<b>", "&", "c"], channels=1, size=32, images=1, epochs=1, seed=0)
@@ -199,10 +206,12 @@ def test_names_are_escaped(judge):
 def test_an_image_unlike_the_training_images_is_called_so(monkeypatch):
     """By the check that the transforms make, here of one image."""
     artifact = build_artifact()
-    assert domain_html(artifact, IMAGE, 0.5) == "Reconstruction error (L1): 0.500."
+    error = "Reconstruction error (L1): 0.500. This alone does not say whether the image suits the checkpoint."
+    assert domain_html(artifact, IMAGE, 0.5) == error
     artifact.reconstruction = {"l1_mean": 0.138, "l1_std": 0.035}
     text = domain_html(artifact, IMAGE, 0.5)
-    assert "Of this checkpoint's held-out images it is 0.138 ± 0.035. <strong>This image does not look like" in text
+    assert text.startswith("<strong>This image does not look like what the checkpoint was trained on: ")
     assert "reconstruction comes no nearer than an even grey does (L1 " in text
+    assert "0.138" not in text, "a small error would speak for an image that has little contrast"
     monkeypatch.setattr("semantic_aug.model.domain.Domain.complaint", lambda self: None)
-    assert "strong" not in domain_html(artifact, IMAGE, 0.5)
+    assert domain_html(artifact, IMAGE, 0.5) == error

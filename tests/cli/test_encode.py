@@ -28,7 +28,9 @@ def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, 
 def test_encode_writes_what_an_image_folder_loads(saved, folder, tmp_path, capsys):
     for name, more in (("a", []), ("b", ["--reconstructions"])):
         assert run("encode", saved, folder, "--output", tmp_path / name, "--device", "cpu", *more) == 0
-    assert f"wrote {tmp_path / 'a'}: 18 images, 0.0 MB" in capsys.readouterr().out
+    out, written = capsys.readouterr().out, tmp_path / "a"
+    assert f"wrote {written}: 18 images, 0.0 MB\n" in out
+    assert f'next: load it with LatentCache.load("{written}", augment.artifact, dataset)\n' in out
     artifact, data = Artifact.from_pretrained(saved), ImageFolder(folder)
     plain, whole = (LatentCache.load(tmp_path / name, artifact, data) for name in ("a", "b"))
     assert torch.equal(plain.mu, whole.mu)

@@ -9,7 +9,10 @@ def test_fit_gives_new_classes(saved, tmp_path, capsys):
     folder = write_folder(tmp_path / "pets", 5, classes=["cat", "dog"])
     (folder / "cat" / "broken.png").write_bytes(b"x")
     assert run("fit", saved, folder, "--output", tmp_path / "fitted", "--skip-bad") == 0
-    assert "left out 1 image" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "left out 1 image" in out
+    written = tmp_path / "fitted"
+    assert out.endswith(f'next: use it with SemanticAugment(checkpoint="{written}")\n')
     fitted, original = Artifact.from_pretrained(tmp_path / "fitted"), Artifact.from_pretrained(saved)
     assert fitted.classes == ["cat", "dog"]
     assert fitted.statistics.count.tolist() == [5, 5]

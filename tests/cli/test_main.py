@@ -124,7 +124,7 @@ PREVIEW = ["preview", "{saved}", "{folder}", "--output", "{tmp}/a.png"]
         ([*PREVIEW, "--output", "{tmp}/no/a.png"], "no such folder to write a.png to"),
         ([*PREVIEW, "--per-class", "0"], "--per-class must be at least 1"),
         ([*PREVIEW, "--output", "{tmp}/a.jpg"], "--output must end in .png or .html, got a.jpg"),
-        ([*PREVIEW, "--figure", "walks"], "unknown figure 'walks'; there are counts, augmentations"),
+        ([*PREVIEW, "--figure", "walks"], "unknown figure 'walks'; there are pairs, augmentations"),
         (["preview", "{saved}", "{other}", *PREVIEW[3:]], "unknown classes ['joy']"),
         (["demo", "{tmp}/no", "--checkpoint", "{saved}", "--output", "{tmp}/a.png"], "no such folder"),
         (["fit", "{saved}", "{folder}", "--output", "{saved}"], "exists; choose another --output"),

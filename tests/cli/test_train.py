@@ -1,6 +1,7 @@
 """Training, stopped in every way."""
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -45,7 +46,7 @@ def test_an_empty_class_and_a_corrupt_image_are_named(folder, tmp_path, line):
     assert not (tmp_path / "o").exists()
 
 
-def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
+def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home, capsys):
     """kill -9 in the middle, run again: the same artifact as of a run that was left alone."""
     more = ("--images", "640", "--batch", "16", "--precision", "fp32")  # 40 steps, the first state after 4
     process = subprocess.Popen(train_command(folder, tmp_path / "cut", *more), stdout=subprocess.DEVNULL)
@@ -57,6 +58,9 @@ def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home):
     assert not (tmp_path / "cut" / "checkpoint").exists()
     for name in ("cut", "whole"):
         assert run(*train_command(folder, tmp_path / name, *more)[len(RUN) :]) == 0
+    out, written = capsys.readouterr().out, tmp_path / "whole" / "checkpoint"
+    assert re.search(rf"\nwrote {re.escape(str(written))}, L1 0\.\d+ on \d+ held-out images\n", out)
+    assert f'next: use it with SemanticAugment(checkpoint="{written}"), measure it with semantic-aug evaluate\n' in out
     files = ("model.safetensors", "statistics.safetensors")
     for file in files:
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))

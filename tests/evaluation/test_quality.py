@@ -11,7 +11,7 @@ from semantic_aug.data.dataset import load_folder
 from semantic_aug.evaluation import fid
 from semantic_aug.evaluation import quality as module
 from semantic_aug.evaluation.lpips import Perceptual
-from semantic_aug.evaluation.quality import agreement, picture, psnr, quality, reconstruction
+from semantic_aug.evaluation.quality import agreement, count_images, picture, psnr, quality, reconstruction
 from semantic_aug.figures import drawing
 from tests.conftest import CLASSES, build_artifact, write_folder
 from tests.evaluation.test_classifier import build_judge, greys, train_on_greys
@@ -62,8 +62,9 @@ def test_the_training_loops_keys_stay(artifact, data, perceptual):
 
 
 def test_quality_has_every_figure_of_every_kind_of_image(artifact, data, perceptual):
-    lines = []
-    found = quality(artifact, data, judge=build_judge(), perceptual=perceptual, strengths=(0.35, 1), say=lines.append)
+    counted = []
+    options = {"judge": build_judge(), "perceptual": perceptual, "strengths": (0.35, 1), "batch": 7, "compared": 10}
+    found = quality(artifact, data, advance=counted.append, **options)
     made = [("reconstruction",), ("sample",), *((mode, s) for mode in ("decode", "detail") for s in ("0.35", "1"))]
     kinds = [("real",), *made]
     expected = {("images",), ("compared",), ("seed",), ("unknown_classes",)}
@@ -83,8 +84,8 @@ def test_quality_has_every_figure_of_every_kind_of_image(artifact, data, percept
     assert all(math.isfinite(value) for value in flat.values() if isinstance(value, float))
     assert found["images"] == 18
     assert found["unknown_classes"] == []
-    assert len(lines) == len(kinds)
-    assert lines[-1] == "measured: detail 1"
+    assert counted == [7, 7, 4, *[7, 3] * len(kinds)]
+    assert sum(counted) == count_images(artifact, data, strengths=(0.35, 1), compared=10)
     for mode in ("decode", "detail"):
         assert 0 < found["diversity"][mode]["0.35"] < found["diversity"][mode]["1"]
 

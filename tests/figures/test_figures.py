@@ -18,6 +18,7 @@ from semantic_aug.figures.figures import (
     Bars,
 )
 from semantic_aug.functional import semantic_augment_image
+from semantic_aug.images import bytes_to_model
 from semantic_aug.model.runtime import LatentModel
 from tests.conftest import CLASSES, build_artifact
 
@@ -40,7 +41,7 @@ def sources():
         ("pairs", 2 * PAIRS, 2),
         ("balanced", BALANCED, 2),
         ("strengths", len(STRENGTHS), 2),
-        ("directions", len(DEVIATIONS), 3 * DIRECTIONS),
+        ("directions", len(DEVIATIONS), 2 * DIRECTIONS),
         ("samples", 10, 3),
         ("overview", 7, 2),
     ],
@@ -125,16 +126,18 @@ def test_strengths_move_an_image_along_one_line(artifact, sources):
     assert torch.equal(figure.columns["0.5"], expected)
 
 
-def test_directions_walk_through_the_mean(artifact, sources):
+def test_directions_walk_from_an_image(artifact, sources):
     figure = FIGURES["directions"](artifact, sources)
-    assert figure.rows[:4] == ["angry 1", "angry 2", "angry 3", "happy 1"]
-    statistics = artifact.statistics
-    means = drawing.to_bytes(artifact.decode(statistics.mean.float()))
-    assert_close(figure.columns["0"][::DIRECTIONS], means, rtol=0, atol=1)
-    variances, vectors = statistics.directions(1, artifact.recommended.shrinkage)
-    latent = statistics.mean[1] - 2 * variances[2].sqrt() * vectors[:, 2]
-    expected = drawing.to_bytes(artifact.decode(latent[None].float()))[0]
-    assert_close(figure.columns["-2"][figure.rows.index("happy 3")], expected, rtol=0, atol=1)
+    assert figure.rows == [f"{name} {number}" for name in ("angry", "sad") for number in (1, 2, 3)]
+    starts = sources.images[[1, 0]].repeat_interleave(DIRECTIONS, 0)
+    assert torch.equal(figure.columns["0"], starts), "mode detail with no step is the identity"
+    variances, vectors = artifact.statistics.directions(2, artifact.recommended.shrinkage)
+    image = sources.images[:1]
+    mu = artifact.encode(bytes_to_model(image))
+    moved = mu - 2 * (variances[2].sqrt() * vectors[:, 2]).float()
+    before, after = (artifact.decode(latent) for latent in (mu, moved))
+    expected = drawing.to_bytes(bytes_to_model(image) + after - before)[0]
+    assert_close(figure.columns["-2"][figure.rows.index("sad 3")], expected, rtol=0, atol=1)
 
 
 def test_one_class_of_one_image_and_rgb():

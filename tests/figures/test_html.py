@@ -11,7 +11,7 @@ from PIL import Image
 
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures.figures import FIGURES
-from semantic_aug.figures.html import FIGURE_STYLE, bars, page, save, thousands, tiles
+from semantic_aug.figures.html import FIGURE_STYLE, bars, page, save, tiles
 from tests.conftest import build_artifact
 
 VOID = {"meta", "img"}
@@ -62,7 +62,7 @@ def test_the_page_is_well_formed_and_asks_the_network_for_nothing(drawn):
     for _, attributes in reader.found:
         for name in ("src", "href", "srcset", "style"):
             value = attributes.get(name) or ""
-            assert value.startswith(("data:image/png;base64,", "#", "width:")) or not value
+            assert value.startswith(("data:image/png;base64,", "#", "width:", "--across:")) or not value
     assert not re.search(r"url\(|@import|//", FIGURE_STYLE)
     (policy,) = [meta["content"] for meta in reader.all("meta") if "http-equiv" in meta]
     assert policy.startswith("default-src 'none'")
@@ -86,8 +86,8 @@ def test_every_picture_has_an_alt_text_and_is_the_picture(drawn):
 def test_sections_captions_and_figures_of_the_checkpoint_are_there(drawn):
     _, figures, text = drawn
     reader = Reader(text)
-    assert [section["id"] for section in reader.all("section")] == list(FIGURES)
-    assert {f"#{name}" for name in figures} == {link["href"] for link in reader.all("a")}
+    assert [section["id"] for section in reader.all("section")] == [*FIGURES, "checkpoint"]
+    assert [link["href"] for link in reader.all("a")] == [f"#{name}" for name in (*figures, "checkpoint")]
     for words in (
         "0.1378 ± 0.0354",
         "3\u202f589 held-out",
@@ -102,10 +102,19 @@ def test_sections_captions_and_figures_of_the_checkpoint_are_there(drawn):
     assert "&lt;script&gt;alert(1)" in text
 
 
-def test_a_group_of_rows_is_a_table_of_its_own(drawn):
+def test_originals_beside_augmentations_come_first_and_words_are_few(drawn):
+    _, _, text = drawn
+    assert next(iter(FIGURES)) == "pairs"
+    paragraphs = re.findall(r"<p>(.*?)</p>", text, flags=re.DOTALL)
+    assert len(paragraphs) == 1 + len(FIGURES)
+    assert len(" ".join(paragraphs).split()) < 400, "a screen holds some 300 words"
+
+
+def test_a_group_of_rows_is_a_table_of_its_own_and_two_share_the_width(drawn):
     _, figures, _ = drawn
-    assert len(Reader(tiles(figures["directions"])).all("table")) == 3
-    assert len(Reader(tiles(figures["samples"])).all("table")) == 1
+    tables = Reader(tiles(figures["directions"])).all("table")
+    assert [table["style"] for table in tables] == ["--across:12"] * 3, "5 images and the names, twice"
+    assert [table["style"] for table in Reader(tiles(figures["samples"])).all("table")] == ["--across:10"]
 
 
 def test_notes_stand_below_their_pictures(drawn):
@@ -119,15 +128,6 @@ def test_notes_stand_below_their_pictures(drawn):
 def test_bars_are_in_proportion():
     reader = Reader(bars([("a", 1.0, "1 000"), ("<b>", 0.25, "250")]))
     assert [bar["style"] for bar in reader.all("i")] == ["width:80.0%", "width:20.0%"]
-
-
-def test_thousands():
-    assert [thousands(number) for number in (0, 999, 1000, 28709000)] == [
-        "0",
-        "999",
-        "1\u202f000",
-        "28\u202f709\u202f000",
-    ]
 
 
 def test_save_leaves_nothing_beside(tmp_path):
