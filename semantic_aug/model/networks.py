@@ -62,19 +62,19 @@ class NetworkConfig:
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r}")
+                raise ValueError(f"{name} must be an integer from {low} to {high}, got {value!r:.80}")
         if self.image_size % 16:
             nearest = min(max(round(self.image_size / 16) * 16, 32), 256)
             raise ValueError(
-                f"image_size must be a multiple of 16 from 32 to 256, got {self.image_size}; "
+                f"image_size must be a multiple of 16 from 32 to 256, got {self.image_size!r:.80}; "
                 f"{nearest} is the nearest (images are resized to it)"
             )
         if self.patch_size not in (1, 2):
-            raise ValueError(f"patch_size must be 1 or 2, got {self.patch_size!r}")
+            raise ValueError(f"patch_size must be 1 or 2, got {self.patch_size!r:.80}")
         if self.width % self.patch_size**2:
             raise ValueError(f"width must be a multiple of {self.patch_size**2} for this patch_size, got {self.width}")
         if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r}")
+            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r:.80}")
         if self.num_classes == 1:
             raise ValueError("num_classes must be 0 (unconditional) or at least 2, got 1: a single class tells nothing")
 

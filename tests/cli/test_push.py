@@ -3,7 +3,7 @@ from tests.hub_server import TOKEN
 
 
 def test_push_and_every_verb_takes_what_was_pushed(saved, folder, tmp_path, capsys, line, hub, monkeypatch):
-    assert run("push", saved, "user/repo") == 1
+    assert run("push", saved, "user/repo") == 2
     assert "log in with `hf auth login`, or set HF_TOKEN" in line()
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     assert run("push", saved, "user/repo", "--tag", "v1.0", "--private", "--license", "mit", "--message", "First") == 0
