@@ -84,19 +84,6 @@ def test_the_blocks_are_found():
     assert sum(page.count("```") for page in PAGES.values()) == 2 * len(found)
 
 
-def test_the_agreement_is_what_was_measured():
-    measured = json.loads((ROOT / "benchmarks" / "results" / "quality" / "fer2013-48.json").read_text())
-    agreement, diversity = measured["agreement"], measured["diversity"]
-    rows = re.findall(r"^\| ([\d.]+) \| (.*) \|$", PAGES["choosing"], re.MULTILINE)
-    assert [strength for strength, _ in rows] == list(agreement["detail"])
-    for strength, cells in rows:
-        figures = [agreement[mode][strength]["accuracy"] for mode in ("decode", "detail")]
-        figures += [diversity[mode][strength] for mode in ("decode", "detail")]
-        assert [float(cell) for cell in cells.split(" | ")] == pytest.approx(figures, abs=0.00051)
-    for kind in ("real", "reconstruction"):
-        assert f"{agreement[kind]['accuracy'] + 1e-9:.3f}" in PAGES["choosing"]
-
-
 def test_the_artifact_format_is_told_as_it_is():
     directory = Artifact.from_pretrained("fer2013-48").directory
     for key in json.loads((directory / "config.json").read_text()):

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.classification import store
 
-from . import artifacts, classification, expansion, forest, screens, short, speed
+from . import artifacts, classification, expansion, forest, quality, screens, short, speed
 from .claims import ROOT, check_claims, collect_claims
 from .markdown import fill_block
 from .rows import group_runs, read_short
@@ -103,6 +103,7 @@ def make_blocks(groups: Sequence[classification.Group], *, write: bool) -> list[
     """Write or check the generated block of each document that has one."""
     blocks: dict[str, Callable[[], str]] = {
         "summary": lambda: classification.make_summary(groups),
+        "agreement": quality.make_agreement,
         "ways": speed.make_ways,
     }
     stale = []

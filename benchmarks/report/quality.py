@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.report.markdown import make_table
+from benchmarks.report.rows import RESULTS
 
 STRENGTHS = ("0.1", "0.25", "0.35", "0.5", "1")
 ROWS = {
@@ -39,6 +40,26 @@ def table(files: list[Path]) -> str:
             cells.append("-" if not isinstance(value, float) else f"{value:.4f}" if value < 1 else f"{value:.1f}")
         lines.append([name, *cells])
     return make_table(["", *(file.stem for file in files)], lines)
+
+
+def make_agreement() -> str:
+    """The text of the generated block ``agreement``: what the judge says of the default checkpoint's augmentations."""
+    found = json.loads((RESULTS / "quality" / "fer2013-48.json").read_text())
+    agreement, diversity = found["agreement"], found["diversity"]
+    modes = ("decode", "detail")
+    head = ["strength", *(f"`{mode}`, {figure}" for figure in ("accuracy", "diversity") for mode in modes)]
+    lines = [
+        [
+            s,
+            *(f"{agreement[mode][s]['accuracy']:.3f}" for mode in modes),
+            *(f"{diversity[mode][s]:.3f}" for mode in modes),
+        ]
+        for s in agreement["detail"]
+    ]
+    return (
+        f"{make_table(head, lines)}\n\nThe classifier's accuracy is {agreement['real']['accuracy']:.3f} on the real "
+        f"images and {agreement['reconstruction']['accuracy']:.3f} on their reconstructions.\n"
+    )
 
 
 if __name__ == "__main__":
