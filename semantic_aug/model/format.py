@@ -1,8 +1,8 @@
 """An artifact's files: reading them with all checks, and writing them so that a crash leaves the old ones intact.
 
 The README specifies the formats of ``config.json``, ``model.safetensors``, ``statistics.safetensors`` and
-``README.md``. Format 2 is format 1 with a G that is conditional on the class. An unconditional artifact is written as
-format 1.
+``README.md``. Format 2 is format 1 with a G that is conditional on the class, or with a latent that is a map. Any other
+artifact is written as format 1.
 
 Nothing in an artifact is executable or pickled. The header of a file is checked before memory is allocated for it.
 """
@@ -36,11 +36,11 @@ from semantic_aug._files import (
 from semantic_aug._io import in_turn, workplace
 from semantic_aug._text import is_utf8, shorten
 from semantic_aug.model.hub import CARD, CONFIG, MODEL, STATISTICS, previous
-from semantic_aug.model.networks import NO_LABEL, Encoder, Generator, NetworkConfig
+from semantic_aug.model.networks import NO_LABEL, OPTIONAL, Encoder, Generator, NetworkConfig
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.statistics import MAX_COUNT, MAX_LATENT, ClassStatistics, problems
 
-FORMAT, CONDITIONAL_FORMAT = "semantic-aug/1", "semantic-aug/2"
+FORMAT, SECOND_FORMAT = "semantic-aug/1", "semantic-aug/2"
 FILES = (CONFIG, MODEL, STATISTICS, CARD)
 DOWNLOAD_AGAIN = "download it again (from the Hub: Artifact.from_pretrained(..., force_download=True))"
 
@@ -218,8 +218,8 @@ def write_files(
     if card:
         (directory / CARD).write_text(card, encoding="utf-8", errors="replace")
     files = {name: _fingerprint(directory / name) for name in (MODEL, STATISTICS)}
-    conditional = "num_classes" in config["network"]
-    content = {"format": CONDITIONAL_FORMAT if conditional else FORMAT} | dict(config) | {"files": files}
+    second = any(name in config["network"] for name in OPTIONAL)
+    content = {"format": SECOND_FORMAT if second else FORMAT} | dict(config) | {"files": files}
     text = json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
     (directory / CONFIG).write_text(text, encoding="utf-8")
     for path in [*(path for path in directory.iterdir() if not path.is_symlink()), directory]:
@@ -306,13 +306,13 @@ def _read_config(path: Path) -> dict[str, Any]:
     except (FileError, OSError) as error:  # OSError: another process has moved it away
         raise ArtifactError(f"{error}; {DOWNLOAD_AGAIN}") from error
     found = config.get("format")
-    if found not in (FORMAT, CONDITIONAL_FORMAT):
+    if found not in (FORMAT, SECOND_FORMAT):
         raise ArtifactError(f"{path}: format is {found!r:.80}; {_format_advice(found)}")
     return config
 
 
 def _format_advice(found: Any) -> str:
-    understood = f"this one understands {FORMAT!r} and {CONDITIONAL_FORMAT!r}"
+    understood = f"this one understands {FORMAT!r} and {SECOND_FORMAT!r}"
     if isinstance(found, str) and re.fullmatch(r"semantic-aug/\d{1,9}", found):
         return f"a newer version of semantic-aug is needed ({understood}): pip install --upgrade semantic-aug"
     return f"it was not written by semantic-aug ({understood})"
@@ -369,16 +369,16 @@ def _number(value: Any, low: float, high: float) -> bool:
 
 
 def _network_config(path: Path, config: dict[str, Any]) -> NetworkConfig:
-    known = {f.name for f in fields(NetworkConfig)}
-    if config["format"] == FORMAT:
-        known.remove("num_classes")
-    if set(config["network"]) != known:
-        raise ArtifactError(f"{path}: 'network' has {sorted(config['network'])!r:.200}, expected {sorted(known)}")
+    found, known = set(config["network"]), {f.name for f in fields(NetworkConfig)} - set(OPTIONAL)
+    second = config["format"] == SECOND_FORMAT
+    if found - set(OPTIONAL) != known or bool(found & set(OPTIONAL)) != second:
+        more = f" and {' or '.join(OPTIONAL)}" if second else ""
+        raise ArtifactError(f"{path}: 'network' has {sorted(found)!r:.200}, expected {sorted(known)}{more}")
     try:
         network = NetworkConfig(**config["network"])
     except ValueError as error:
         raise ArtifactError(f"{path}: 'network': {error}") from error
-    if config["format"] == CONDITIONAL_FORMAT and network.num_classes != len(config["classes"]):
+    if "num_classes" in found and network.num_classes != len(config["classes"]):
         raise ArtifactError(
             f"{path}: 'network' is conditional on {network.num_classes} classes, expected {len(config['classes'])}, "
             f"as 'classes' has"

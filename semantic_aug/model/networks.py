@@ -5,10 +5,14 @@ The stems fold patches of ``patch_size`` x ``patch_size`` pixels into channels, 
 (pixel shuffle). At full resolution the networks would be limited by memory traffic. Level 0 is the folded resolution.
 Every level halves it, as long as the size is even and above 4.
 
-Besides the convolutions, E and G have one linear layer each, between a thumbnail of the image and the latent. The
-optimum of a linear VAE is probabilistic PCA (Lucas et al. 2019, arXiv 1911.02469). ``trainer/pca.py`` initialises the
-linear layers there, and the convolutions start at zero, so that training does not have to learn the PCA slowly. The
-paper (arXiv 2411.17254) asks for a ResNet-style encoder and BigGAN-style G and D. The details of the method are ours.
+The latent is a map at the lowest resolution (``latent_map``), so that every value describes a part of the image, or a
+vector that describes the whole image. To everything outside this file, a map is a vector too: it is flattened.
+
+Besides the convolutions, E and G have one linear layer each, between patches of the image and the values of the map, or
+between a thumbnail of the image and the vector. The optimum of a linear VAE is probabilistic PCA (Lucas et al. 2019,
+arXiv 1911.02469). ``trainer/pca.py`` initialises the linear layers there, and the convolutions start at zero, so that
+training does not have to learn the PCA slowly. The paper (arXiv 2411.17254) asks for a ResNet-style encoder and
+BigGAN-style G and D. The details of the method are ours.
 
 G and D may be conditional on the class (``num_classes`` above 0). The latent and the label then modulate G's norms, and
 D is a projection discriminator (Miyato and Koyama 2018, arXiv 1802.05637). Labels are int64 (N,). The label -1,
@@ -26,6 +30,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 THUMBNAIL_VALUES = 4096  # upper bound of the pixels times channels in the thumbnails of the linear layers
 START_LOGVAR = -3.0  # log variance of a latent when training starts, while the means have a variance of 1
 NO_LABEL = -1
+LOWEST_MAP, LOWEST_VECTOR = 6, 4  # side of the lowest feature map, at most, for a latent map or vector
 LOGVAR_LIMIT = 10.0  # a standard deviation between e^-5 and e^5; beyond it, exp() is unsafe in low precision
 
 
@@ -49,6 +54,8 @@ class NetworkConfig:
     """Side of the patches folded into channels: 1 or 2."""
     num_classes: int = 0
     """Number of classes that G and D are conditional on, 2 to 65536, or 0 for unconditional networks."""
+    latent_map: bool = False
+    """Whether the latent is a map of ``latent_channels`` x ``lowest_size`` x ``lowest_size`` values, flattened."""
 
     def __post_init__(self) -> None:
         bounds = {
@@ -75,25 +82,42 @@ class NetworkConfig:
             raise ValueError(f"width must be a multiple of {self.patch_size**2} for this patch_size, got {self.width}")
         if self.channels not in (1, 3):
             raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r:.80}")
+        if not isinstance(self.latent_map, bool):
+            raise ValueError(f"latent_map must be true or false, got {self.latent_map!r:.80}")
+        if self.latent_map and self.latent_dim % self.lowest_size**2:
+            raise ValueError(
+                f"latent_dim must be a multiple of {self.lowest_size**2} for a map of {self.lowest_size} x "
+                f"{self.lowest_size}, got {self.latent_dim}"
+            )
         if self.num_classes == 1:
             raise ValueError("num_classes must be 0 (unconditional) or at least 2, got 1: a single class tells nothing")
 
-    def to_dict(self) -> dict[str, int]:
-        """The fields as an artifact stores them. ``num_classes`` is left out if it is 0, as in format 1."""
-        return {name: value for name, value in asdict(self).items() if name != "num_classes" or value}
+    def to_dict(self) -> dict[str, int | bool]:
+        """The fields as an artifact stores them. ``OPTIONAL`` fields are left out at their defaults, as in format 1."""
+        return {name: value for name, value in asdict(self).items() if name not in OPTIONAL or value}
 
     @property
     def levels(self) -> int:
-        """How often the folded resolution is halved: with patches of 2 pixels, 2 at 32 px, 3 at 48 and 64, 5 at 256."""
+        """How often the folded resolution is halved: with patches of 2 pixels and a vector, 2 at 32 px, 5 at 256."""
         size, levels = self.image_size // self.patch_size, 0
-        while size % 2 == 0 and size > 4:
+        while size % 2 == 0 and size > (LOWEST_MAP if self.latent_map else LOWEST_VECTOR):
             size, levels = size // 2, levels + 1
         return levels
 
     @property
     def lowest_size(self) -> int:
-        """Height and width of the smallest feature map: 3 at 48 px, 4 at 32, 64 and 256."""
+        """Height and width of the smallest feature map: 4 at 32, 64 and 256 px; at 48 px 6 for a map, else 3."""
         return (self.image_size // self.patch_size) >> self.levels
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of a latent map."""
+        return self.latent_dim // self.lowest_size**2
+
+    @property
+    def latent_patch(self) -> int:
+        """Side in pixels of the patch that a position of a latent map belongs to: 8 at 32 and 48 px, 64 at 256."""
+        return self.image_size // self.lowest_size
 
     @property
     def folded_channels(self) -> int:
@@ -112,6 +136,8 @@ class NetworkConfig:
         """Channels at levels 0 to ``levels``."""
         return [base * min(2**level, self.max_multiplier) for level in range(self.levels + 1)]
 
+
+OPTIONAL = ("num_classes", "latent_map")  # fields of NetworkConfig that format 1 does not have
 
 PRESETS = {
     "tiny": NetworkConfig(image_size=32, channels=1, latent_dim=8, width=8, max_multiplier=2, discriminator_width=4),
@@ -166,16 +192,25 @@ class Encoder(nn.Module):
         self.stem = _conv3(config.folded_channels, widths[0])
         self.blocks = nn.Sequential(*(EncoderBlock(*pair) for pair in pairwise(widths)))
         self.norm = nn.BatchNorm2d(widths[-1])
-        self.head = nn.Linear(widths[-1] * config.lowest_size**2, 2 * config.latent_dim)
-        _start_at_zero(self.head)
+        self.latent_map, self.lowest_size = config.latent_map, config.lowest_size
         self.thumbnail_size = config.thumbnail_size
-        self.linear = nn.Linear(config.channels * config.thumbnail_size**2, config.latent_dim)
+        if config.latent_map:
+            patch, channels = config.latent_patch, config.latent_channels
+            self.head: nn.Conv2d | nn.Linear = nn.Conv2d(widths[-1], 2 * channels, 1)
+            self.linear: nn.Conv2d | nn.Linear = nn.Conv2d(config.channels, channels, patch, stride=patch)
+        else:
+            self.head = nn.Linear(widths[-1] * config.lowest_size**2, 2 * config.latent_dim)
+            self.linear = nn.Linear(config.channels * config.thumbnail_size**2, config.latent_dim)
+        _start_at_zero(self.head)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         h = self.blocks(self.stem(pixel_unshuffle(images, self.patch_size)))
-        mu, logvar = self.head(relu(self.norm(h)).flatten(1)).chunk(2, dim=1)
-        mu = mu + self.linear(adaptive_avg_pool2d(images, self.thumbnail_size).flatten(1))
-        return mu, (logvar + START_LOGVAR).clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
+        h = relu(self.norm(h))
+        if not self.latent_map:
+            h, images = h.flatten(1), adaptive_avg_pool2d(images, self.thumbnail_size).flatten(1)
+        mu, logvar = self.head(h).chunk(2, dim=1)
+        mu, logvar = (mu + self.linear(images)).flatten(1), (logvar + START_LOGVAR).flatten(1)
+        return mu, logvar.clamp(-LOGVAR_LIMIT, LOGVAR_LIMIT)
 
 
 class ModulatedBatchNorm(nn.Module):
@@ -220,8 +255,13 @@ class Generator(nn.Module):
         super().__init__()
         widths = config.widths(config.width)[::-1]
         self.num_classes = config.num_classes
-        self.lowest = (widths[0], config.lowest_size, config.lowest_size)
-        self.stem = nn.Linear(config.latent_dim, widths[0] * config.lowest_size**2)
+        self.latent_map, side = config.latent_map, config.lowest_size
+        self.lowest = (config.latent_channels if config.latent_map else widths[0], side, side)
+        self.stem: nn.Conv2d | nn.Linear
+        if config.latent_map:
+            self.stem = _conv3(config.latent_channels, widths[0])
+        else:
+            self.stem = nn.Linear(config.latent_dim, widths[0] * side**2)
         condition_dim = config.latent_dim + config.num_classes
         self.blocks = nn.ModuleList(GeneratorBlock(*pair, condition_dim) for pair in pairwise(widths))
         self.norm = nn.BatchNorm2d(widths[-1])
@@ -231,16 +271,24 @@ class Generator(nn.Module):
         self.head = _conv3(widths[-1] // config.patch_size**2, config.channels)
         _start_at_zero(self.head)
         self.thumbnail = (config.channels, config.thumbnail_size, config.thumbnail_size)
-        self.linear = nn.Linear(config.latent_dim, config.channels * config.thumbnail_size**2)
+        self.linear: nn.ConvTranspose2d | nn.Linear
+        if config.latent_map:
+            patch = config.latent_patch
+            self.linear = nn.ConvTranspose2d(config.latent_channels, config.channels, patch, stride=patch)
+        else:
+            self.linear = nn.Linear(config.latent_dim, config.channels * config.thumbnail_size**2)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        h = self.stem(z).unflatten(1, self.lowest)
+        if self.latent_map:
+            latent_map = z.unflatten(1, self.lowest)
+            h, linear = self.stem(latent_map), self.linear(latent_map)
+        else:
+            h, linear = self.stem(z).unflatten(1, self.lowest), self.linear(z).unflatten(1, self.thumbnail)
         condition = self._condition(z, labels)
         for block in self.blocks:
             h = block(h, condition)
         h = pixel_shuffle(self.unfold(relu(self.norm(h))), self.patch_size)
         h = self.head(relu(h))
-        linear = self.linear(z).unflatten(1, self.thumbnail)
         if linear.shape != h.shape:
             linear = interpolate(linear, size=h.shape[2:], mode="bilinear")
         return torch.tanh(h + linear)

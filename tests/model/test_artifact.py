@@ -135,6 +135,17 @@ def test_a_conditional_artifact_is_format_2_and_comes_back_whole(conditional, tm
     assert loaded.fingerprint == conditional.fingerprint
 
 
+def test_an_artifact_with_a_latent_map_is_format_2_and_comes_back_whole(tmp_path):
+    artifact = build_artifact(latent_map=True)
+    loaded = Artifact.from_pretrained(artifact.save(tmp_path / "a"))
+    config = json.loads((tmp_path / "a" / CONFIG).read_text())
+    assert config["format"] == "semantic-aug/2"
+    assert config["network"]["latent_map"] is True
+    assert "num_classes" not in config["network"]
+    x = torch.rand(2, 1, 32, 32) * 2 - 1
+    assert torch.equal(loaded.decode(loaded.encode(x)), artifact.decode(artifact.encode(x)))
+
+
 def test_weights_of_one_class_that_overflow_are_found(tmp_path):
     artifact = build_artifact(conditional=True)
     with torch.no_grad():
@@ -202,7 +213,7 @@ def test_other_classes_than_the_generators_are_refused(conditional, tmp_path):
         ),
         ({"format": "semantic-aug/x"}, "'semantic-aug/x'; it was not written by semantic-aug .*'semantic-aug/2'"),
         ({"format": 2}, "2; it was not written by semantic-aug"),
-        ({"format": "semantic-aug/2"}, r"'network' has \[.*\], expected \[.*'num_classes'"),
+        ({"format": "semantic-aug/2"}, r"'network' has \[.*\], expected \[.*\] and num_classes or latent"),
         ({"network": 3}, "'network' is 3, expected a dict"),
         ({"network": {}}, r"'network' has \[\], expected"),
         ({"image_size": 48}, "'image_size' is 48, 'network' says 32"),

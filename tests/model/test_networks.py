@@ -19,11 +19,16 @@ def randomized(network):
 
 @pytest.mark.parametrize("size", range(32, 257, 16))
 @pytest.mark.parametrize("patch_size", [1, 2])
-def test_every_size_builds_and_has_the_stated_shapes(size, patch_size):
+@pytest.mark.parametrize("latent_map", [False, True])
+def test_every_size_builds_and_has_the_stated_shapes(size, patch_size, latent_map):
+    side = size // patch_size
+    while latent_map and side % 2 == 0 and side > 6:
+        side //= 2
     config = NetworkConfig(
         image_size=size,
         channels=3,
-        latent_dim=5,
+        latent_dim=side**2 if latent_map else 5,
+        latent_map=latent_map,
         width=4,
         max_multiplier=1,
         discriminator_width=2,
@@ -31,7 +36,7 @@ def test_every_size_builds_and_has_the_stated_shapes(size, patch_size):
     )
     x = torch.rand(2, 3, size, size) * 2 - 1
     mu, logvar = Encoder(config)(x)
-    assert mu.shape == logvar.shape == (2, 5)
+    assert mu.shape == logvar.shape == (2, config.latent_dim)
     images = Generator(config)(mu)
     assert images.shape == x.shape
     assert images.abs().max() <= 1
@@ -71,6 +76,7 @@ def test_the_nearest_size_is_named():
         ("num_classes", 1),
         ("num_classes", 65537),
         ("num_classes", True),
+        ("latent_map", 1),
     ],
 )
 def test_other_wrong_fields_are_refused(field, value):
@@ -136,7 +142,26 @@ def test_an_unconditional_network_looks_at_no_label():
     assert torch.equal(discriminator(x, LABELS), discriminator(x))
 
 
+@torch.no_grad()
+def test_a_value_of_a_map_changes_the_image_around_its_place():
+    config = replace(PRESETS["tiny"], image_size=48, latent_map=True, latent_dim=36 * 2)
+    generator = randomized(Generator(config))
+    for block in generator.blocks:  # these see the whole latent
+        for norm in (block.norm1, block.norm2):
+            torch.nn.init.zeros_(norm.modulation.weight)
+    generator.linear.weight.normal_()
+    z = torch.zeros(1, 2, 6, 6)
+    z[0, 0, 0, 0] = 1.0
+    change = (generator(z.flatten(1)) - generator(torch.zeros(1, 72))).abs()[0, 0]
+    assert change[:8, :8].mean() > 10 * change[40:, 40:].mean()
+
+
+def test_a_map_needs_as_many_values_as_it_has_places():
+    with pytest.raises(ValueError, match="latent_dim must be a multiple of 36 for a map of 6 x 6, got 256"):
+        NetworkConfig(image_size=48, channels=1, latent_dim=256, latent_map=True)
+
+
 def test_the_fields_of_an_unconditional_network_are_those_of_format_1():
-    assert "num_classes" not in PRESETS["tiny"].to_dict()
+    assert not {"num_classes", "latent_map"} & PRESETS["tiny"].to_dict().keys()
     assert NetworkConfig(**PRESETS["tiny"].to_dict()) == PRESETS["tiny"]
     assert CONDITIONAL.to_dict()["num_classes"] == 3

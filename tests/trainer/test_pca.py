@@ -64,3 +64,25 @@ def test_it_repeats():
     data = smooth(50)
     a, b = (started(data)[0].linear.weight for _ in range(2))
     assert torch.equal(a, b)
+
+
+@torch.no_grad()
+def test_the_start_of_a_map_is_scikit_learns_pca_of_the_patches():
+    data = smooth(60, size=48)
+    encoder, generator = started(data, image_size=48, latent_map=True, latent_dim=36 * 4)
+    x = data.batch(slice(None))
+    patches = torch.nn.functional.unfold(x, 8, stride=8).transpose(1, 2).flatten(0, 1)
+    targets = torch.atanh(module.SQUEEZE * patches).numpy()
+    pca = PCA(4, svd_solver="full").fit(targets)
+    expected = torch.tanh(torch.from_numpy(pca.inverse_transform(pca.transform(targets)))).float()
+    expected = torch.nn.functional.fold(expected.unflatten(0, (60, 36)).transpose(1, 2), 48, 8, stride=8)
+    mu, _ = encoder(x)
+    # G has one bias for each channel, and PCA has one for each pixel of a patch.
+    assert float((generator(mu) - expected).abs().mean()) < 0.02
+    latents = mu.unflatten(1, (4, 36)).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(torch.cov(latents.T)[:3, :3], torch.eye(3), rtol=0, atol=0.05)
+
+
+def test_a_map_has_a_start_for_several_channels_and_few_images():
+    encoder, generator = started(smooth(2, 3, 32), channels=3, latent_map=True, latent_dim=16 * 5)
+    assert generator(encoder(torch.zeros(2, 3, 32, 32))[0]).isfinite().all()
