@@ -6,7 +6,6 @@ To train with a preset instead, run: semantic-aug train birds/train --output run
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.trainer.loop import train
 
 # Images are resized to image_size and back. width and latent_dim determine what the networks can draw and their cost.
-NETWORK = NetworkConfig(image_size=64, channels=3, latent_dim=128, width=48)
+NETWORK = NetworkConfig(image_size=64, channels=3, latent_dim=256, latent_map=True, width=48)
 
 
 def build(folder: str, output: str, network: NetworkConfig = NETWORK, images: int = 300_000) -> Artifact | None:
@@ -29,8 +28,6 @@ def build(folder: str, output: str, network: NetworkConfig = NETWORK, images: in
     data = load_data(folder, network.channels, network.image_size)
     training, held_out = hold_out(data, fraction=0.02, seed=0)
     counts = dict(zip(data.classes, training.counts(), strict=True))
-    if len(data.classes) > 1:
-        network = replace(network, num_classes=len(data.classes))  # conditional on the class
     config = TrainConfig(network=network, images=images, data=counts)
     return train(config, training, held_out, output, every_image=data)  # the statistics include the held-out images
 

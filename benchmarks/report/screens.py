@@ -47,7 +47,7 @@ def table_recipes(lines: Sequence[Mapping[str, Any]]) -> str:
         rows.append(
             [
                 line["checkpoint"],
-                str(line["network"]["latent_dim"]),
+                f"{line['network']['latent_dim']}{', map' * line['network'].get('latent_map', False)}",
                 str(training.get("images", "")),
                 str(training.get("images_seen", "")),
                 f"{found['l1_mean']:.3f}, {found.get('lpips_mean', float('nan')):.3f}",

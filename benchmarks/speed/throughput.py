@@ -321,7 +321,7 @@ def measure_scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def untrained(classes: int, dim: int) -> Artifact:
     """An artifact of the size of the bundled preset, with random weights and statistics."""
-    network = replace(PRESETS["fer2013-48"], latent_dim=dim)
+    network = replace(PRESETS["fer2013-48"], latent_dim=dim, latent_map=False)
     result = ClassStatistics(classes, dim)
     labels = torch.arange(classes).repeat(8)
     result.update(torch.randn(len(labels), dim), labels)

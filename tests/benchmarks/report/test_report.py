@@ -103,7 +103,7 @@ def test_a_block_is_named_with_its_document(monkeypatch, tmp_path, capsys):
     (tmp_path / "README.md").write_text("<!-- report: pie -->\n<!-- end of report -->\n")
     monkeypatch.setattr(report, "ROOT", tmp_path)
     assert report.main(["--check"]) == 2
-    assert "README.md: unknown block 'pie'; known: summary, ways" in capsys.readouterr().err
+    assert "README.md: unknown block 'pie'; known: summary, agreement, ways" in capsys.readouterr().err
     (tmp_path / "README.md").write_text("a\n<!-- report: summary -->\nold\n<!-- end of report -->\nb\n")
     assert report.make_blocks([], write=False) == [
         f"the generated block of {tmp_path / 'README.md'} does not match the stored results; {report.MAKE}"
