@@ -4,7 +4,9 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-CHECKPOINT = "a bundled name (fer2013-48, fashion-mnist-32), a directory, or a Hub id (user/repo[@revision])"
+CHECKPOINT = (
+    "a bundled name (fer2013-48, fashion-mnist-32, cifar10-lt-32), a directory, or a Hub id (user/repo[@revision])"
+)
 DATA = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source listed in the docs"
 DRAWN = f"{DATA} (default: images that the checkpoint generates)"
 

@@ -24,7 +24,7 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, pixel_shuffle, pixel_unshuffle, relu
+from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d, interpolate, pad, pixel_shuffle, pixel_unshuffle, relu
 from torch.nn.utils.parametrizations import spectral_norm
 
 THUMBNAIL_VALUES = 4096  # upper bound of the pixels times channels in the thumbnails of the linear layers
@@ -275,15 +275,18 @@ class Generator(nn.Module):
         self.thumbnail = (config.channels, config.thumbnail_size, config.thumbnail_size)
         self.linear: nn.ConvTranspose2d | nn.Linear
         if config.latent_map:
-            patch = config.latent_patch
-            self.linear = nn.ConvTranspose2d(config.latent_channels, config.channels, patch, stride=patch)
+            # Every pixel depends on the four nearest places of the map, so that there are no seams between patches.
+            size, padding = 2 * config.latent_patch, 3 * config.latent_patch // 2
+            self.linear = nn.ConvTranspose2d(
+                config.latent_channels, config.channels, size, stride=size // 2, padding=padding
+            )
         else:
             self.linear = nn.Linear(config.latent_dim, config.channels * config.thumbnail_size**2)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.latent_map:
             latent_map = z.unflatten(1, self.lowest)
-            h, linear = self.stem(latent_map), self.linear(latent_map)
+            h, linear = self.stem(latent_map), self.linear(pad(latent_map, (1, 1, 1, 1), mode="replicate"))
         else:
             h, linear = self.stem(z).unflatten(1, self.lowest), self.linear(z).unflatten(1, self.thumbnail)
         condition = self._condition(z, labels)

@@ -22,8 +22,15 @@ def shipped():
     return Artifact.from_pretrained("fer2013-48")
 
 
-@pytest.mark.parametrize(("name", "most_bytes"), [("fer2013-48", 12e6), ("fashion-mnist-32", 3e6)])
-def test_a_checkpoint_is_small_and_its_card_has_its_figures(name, most_bytes):
+@pytest.mark.parametrize(
+    ("name", "preset", "most_bytes"),
+    [
+        ("fer2013-48", "fer2013-48", 16e6),
+        ("fashion-mnist-32", "fashion-mnist-32", 3e6),
+        ("cifar10-lt-32", "rgb-32", 12e6),
+    ],
+)
+def test_a_checkpoint_is_small_and_its_card_has_its_figures(name, preset, most_bytes):
     from huggingface_hub import ModelCard
 
     directory = bundled()[name]
@@ -39,13 +46,13 @@ def test_a_checkpoint_is_small_and_its_card_has_its_figures(name, most_bytes):
     assert pictures
     for target in pictures:
         assert (directory / target).exists()
-    # Of an earlier recipe it may have another latent, but it takes the images of the preset of its name.
-    assert PRESETS[name].image_size == artifact.network.image_size
-    assert PRESETS[name].channels == artifact.network.channels
+    # Of an earlier recipe it may have another latent, but it takes the images of its preset.
+    assert PRESETS[preset].image_size == artifact.network.image_size
+    assert PRESETS[preset].channels == artifact.network.channels
 
 
 def test_every_bundled_checkpoint_is_tested():
-    assert set(bundled()) == {"fer2013-48", "fashion-mnist-32"}
+    assert set(bundled()) == {"fer2013-48", "fashion-mnist-32", "cifar10-lt-32"}
 
 
 def test_it_is_the_default(shipped):

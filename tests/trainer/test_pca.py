@@ -67,20 +67,33 @@ def test_it_repeats():
 
 
 @torch.no_grad()
-def test_the_start_of_a_map_is_scikit_learns_pca_of_the_patches():
+def test_the_latents_of_a_map_are_scikit_learns_pca_of_the_patches():
     data = smooth(60, size=48)
-    encoder, generator = started(data, image_size=48, latent_map=True, latent_dim=36 * 4)
+    encoder, generator = started(data, image_size=48, latent_map=True, latent_dim=36 * 3)
     x = data.batch(slice(None))
     patches = torch.nn.functional.unfold(x, 8, stride=8).transpose(1, 2).flatten(0, 1)
     targets = torch.atanh(module.SQUEEZE * patches).numpy()
-    pca = PCA(4, svd_solver="full").fit(targets)
-    expected = torch.tanh(torch.from_numpy(pca.inverse_transform(pca.transform(targets)))).float()
-    expected = torch.nn.functional.fold(expected.unflatten(0, (60, 36)).transpose(1, 2), 48, 8, stride=8)
-    mu, _ = encoder(x)
-    # G has one bias for each channel, and PCA has one for each pixel of a patch.
-    assert float((generator(mu) - expected).abs().mean()) < 0.02
-    latents = mu.unflatten(1, (4, 36)).transpose(1, 2).flatten(0, 1)
-    torch.testing.assert_close(torch.cov(latents.T)[:3, :3], torch.eye(3), rtol=0, atol=0.05)
+    pca = PCA(3, svd_solver="full", whiten=True).fit(targets)
+    latents = encoder(x)[0].unflatten(1, (3, 36)).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(torch.cov(latents.T), torch.eye(3), rtol=0, atol=0.05)
+    expected = torch.from_numpy(pca.transform(targets))
+    sign = (latents * expected).sum(0).sign()
+    assert float((latents * sign - expected).abs().mean()) < 0.05
+    plain = torch.from_numpy(pca.inverse_transform(pca.transform(targets))).tanh().float()
+    plain = torch.nn.functional.fold(plain.unflatten(0, (60, 36)).transpose(1, 2), 48, 8, stride=8)
+    # Four positions predict a pixel better than the one whose patch it is in.
+    assert (generator(encoder(x)[0]) - x).abs().mean() < 0.9 * (plain - x).abs().mean()
+
+
+@torch.no_grad()
+def test_the_kernel_that_made_the_targets_is_found():
+    layer = torch.nn.ConvTranspose2d(3, 2, 8, stride=4, padding=6, bias=False).double()
+    latents = torch.randn(200, 3, 5, 5, generator=torch.Generator().manual_seed(0)).double()
+    targets = layer(torch.nn.functional.pad(latents, (1, 1, 1, 1), mode="replicate"))
+    assert targets.shape == (200, 2, 20, 20)
+    inner = torch.nn.functional.pad(targets, (2, 2, 2, 2))[..., 2:-2, 2:-2]
+    found = module.predict_from_four(latents, inner)
+    torch.testing.assert_close(found, layer.weight.detach(), rtol=0, atol=0.1)
 
 
 def test_a_map_has_a_start_for_several_channels_and_few_images():
