@@ -141,7 +141,7 @@ OPTIONAL = ("num_classes", "latent_map")  # fields of NetworkConfig that format 
 
 PRESETS = {
     "tiny": NetworkConfig(image_size=32, channels=1, latent_dim=8, width=8, max_multiplier=2, discriminator_width=4),
-    "fer2013-48": NetworkConfig(image_size=48, channels=1, latent_dim=288, latent_map=True),
+    "fer2013-48": NetworkConfig(image_size=48, channels=1, latent_dim=576, latent_map=True),
     "fashion-mnist-32": NetworkConfig(
         image_size=32, channels=1, latent_dim=64, latent_map=True, width=32, discriminator_width=24
     ),
