@@ -291,6 +291,7 @@ def train(
             )
         best = best.to(artifact.device)
         artifact = replace(best, statistics=fit_statistics(best.encoder, every_image or data))
+        artifact.training["images"] = len(every_image or data)  # a snapshot's statistics are those of a few
     if command:
         artifact.training["command"] = command
     artifact.reconstruction = reconstruction(artifact, held_out, perceptual) if len(held_out) else {}

@@ -135,6 +135,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(options, step, kept, data, tmp
 
 
 def test_the_best_snapshot_is_shipped(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "SNAPSHOT_IMAGES", 4)
     losses = iter([0.0, 0.1, 0.2])  # the first is of a moment when not all losses have joined
     monkeypatch.setattr(
         module, "reconstruction", lambda artifact, *_: {"images": 4, "l1_mean": next(losses, 0.5), "l1_std": 0.0}
@@ -142,6 +143,7 @@ def test_the_best_snapshot_is_shipped(data, tmp_path, monkeypatch, capsys):
     run(CONFIG, data, tmp_path)
     shipped = Artifact.from_pretrained(tmp_path / "checkpoint")
     assert shipped.training["images_seen"] == 64
+    assert shipped.training["images"] == 18
     assert shipped.training["held_out_loss"] == 0.1
     assert shipped.statistics.count.tolist() == [6, 6, 6], "of all images, as always"
     state = load_file(tmp_path / "state" / f"{64:012d}.safetensors")
