@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED
     except BrokenPipeError:  # the reader, such as head, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
         return OK
     except Exception as error:
         if options.traceback:
@@ -83,6 +83,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += '; this verb needs pip install "semantic-aug[train]"'
         print(f"semantic-aug {options.verb}: {message}", file=sys.stderr)
         code = REFUSED if isinstance(error, REFUSALS) else FAILED
+        try:
+            sys.stdout.flush()
+        except OSError:  # otherwise Python would try again at its end, and print a traceback
+            discard_output()
     if as_program:
         end_if_stuck(code)
     return code
@@ -120,6 +124,11 @@ def describe(error: Exception) -> str:
         return str(error)
     text = error.strerror or "" if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
     return f"{text}; {ADVICE[error.errno]}" if error.errno in ADVICE else text
+
+
+def discard_output() -> None:
+    """Send what is still to be written to standard output nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def end_if_stuck(code: int) -> None:
