@@ -10,7 +10,8 @@ from typing import Any
 
 from .intervals import compare
 from .quality import table as quality_table
-from .rows import RESULTS, Group, Row, group_runs, read_short
+from .rows import RESULTS, Group, group_runs, read_short
+from .short import memorised
 from .speed import read_json
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,8 @@ def collect_claims() -> dict[str, list[str]]:
     )
     own = "ours-detail (checkpoint fer2013-48)"
     batch = read_json(RESULTS / "ways.json")["ways"]["batch, in the training process"]
-    memorised = memorised_recall(next(row for row in cut.rows if row.label == "balanced"))
+    balanced = next(row for row in cut.rows if row.label == "balanced")
+    gaps = [100 * statistics.mean(each) for each in zip(*map(memorised, balanced.runs.values()), strict=True)]
     judge = read_json(RESULTS / "quality" / "fer2013-48.json")["judge"]["accuracy"]
     return {
         "README.md": [
@@ -40,8 +42,8 @@ def collect_claims() -> dict[str, list[str]]:
             f"near-duplicate"
         ],
         "docs/choosing.md": [
-            f"the recall of the rarest class was {memorised[-1]:.0f} points higher on training images after 20 epochs "
-            f"with class-balanced sampling, and that of the most common class {memorised[0]:.0f} points"
+            f"the recall of the rarest class was {gaps[-1]:.0f} points higher on training images after 20 epochs "
+            f"with class-balanced sampling, and that of the most common class {gaps[0]:.0f} points"
         ],
         "checkpoints/fer2013-48/README.md": [
             f"{show_seen(faces)} images seen",
@@ -81,13 +83,6 @@ def gain(group: Group, label: str) -> str:
     """Accuracy of a row minus that of the arm ``balanced``, with its interval."""
     rows = {row.label: row for row in group.rows}
     return str(compare(rows[label], rows["balanced"], "accuracy"))
-
-
-def memorised_recall(row: Row) -> list[float]:
-    """Recall of each class on training images minus that on held-out images, in points, mean over seeds."""
-    runs = row.runs.values()
-    differences = [[a - b for a, b in zip(run["fitted"], run["recall"], strict=True)] for run in runs]
-    return [100 * statistics.mean(column) for column in zip(*differences, strict=True)]
 
 
 def show_seen(config: dict[str, Any]) -> str:

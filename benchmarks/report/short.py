@@ -52,11 +52,12 @@ def make_report(groups: Sequence[Group]) -> str:
 
 def table_overfit(rows: Sequence[Row], classes: Sequence[str]) -> str:
     """Recall of each class on training images minus that on held-out images, in points, mean over seeds."""
+    return make_table(["arm", "seeds", *classes], _lines(rows, "fitted", memorised, "+"))
 
-    def subtract(run: store.Run) -> list[float]:
-        return [a - b for a, b in zip(run["fitted"], run["recall"], strict=True)]
 
-    return make_table(["arm", "seeds", *classes], _lines(rows, "fitted", subtract, "+"))
+def memorised(run: store.Run) -> list[float]:
+    """Recall of each class on training images minus that on held-out images, as fractions."""
+    return [a - b for a, b in zip(run["fitted"], run["recall"], strict=True)]
 
 
 def table_shortcut(rows: Sequence[Row]) -> str:

@@ -1,6 +1,6 @@
 """An artifact's files: reading them with all checks, and writing them so that a crash leaves the old ones intact.
 
-The README specifies the formats of ``config.json``, ``model.safetensors``, ``statistics.safetensors`` and
+``docs/method.md`` specifies the formats of ``config.json``, ``model.safetensors``, ``statistics.safetensors`` and
 ``README.md``. Format 2 is format 1 with a G that is conditional on the class, or with a latent that is a map. Any other
 artifact is written as format 1.
 

@@ -3,7 +3,7 @@
 Images are float tensors (N, channels, image_size, image_size) in [-1, 1]; latents are (N, latent_dim).
 The stems fold patches of ``patch_size`` x ``patch_size`` pixels into channels, and the generator's head unfolds them
 (pixel shuffle). At full resolution the networks would be limited by memory traffic. Level 0 is the folded resolution.
-Every level halves it, as long as the size is even and above 4.
+Every level halves it, as long as the size is even and above 4, or above 6 for a latent map.
 
 The latent is a map at the lowest resolution (``latent_map``), so that every value describes a part of the image, or a
 vector that describes the whole image. To everything outside this file, a map is a vector too: it is flattened.
@@ -194,7 +194,7 @@ class Encoder(nn.Module):
         self.stem = _conv3(config.folded_channels, widths[0])
         self.blocks = nn.Sequential(*(EncoderBlock(*pair) for pair in pairwise(widths)))
         self.norm = nn.BatchNorm2d(widths[-1])
-        self.latent_map, self.lowest_size = config.latent_map, config.lowest_size
+        self.latent_map = config.latent_map
         self.thumbnail_size = config.thumbnail_size
         if config.latent_map:
             patch, channels = config.latent_patch, config.latent_channels

@@ -21,16 +21,18 @@ def start_as_pca(encoder: Encoder, generator: Generator, data: ImageSet, seed: i
     predicted from the four positions around it. The components are those of atanh(x), so that G's tanh restores x. E
     gets pixels and not their atanh, so its layer is the least-squares predictor of the components.
     """
-    most = max(PATCHES // encoder.lowest_size**2, 1) if encoder.latent_map else IMAGES
+    analysis, synthesis = encoder.linear, generator.linear
+    assert analysis.bias is not None
+    assert synthesis.bias is not None
+    most = IMAGES
+    if isinstance(analysis, nn.Conv2d):
+        most = max(PATCHES // (data.images.shape[2] // analysis.weight.shape[2]) ** 2, 1)
     chosen = torch.randperm(len(data), generator=seeded(seed, "pca"))[:most]
     images = data.batch(chosen)
     pixels = linear_inputs(encoder, images).double()
     targets = torch.atanh(SQUEEZE * pixels)
     centred, mean = targets - targets.mean(0), targets.mean(0)
     values, vectors = torch.linalg.eigh(centred.T @ centred / len(centred))
-    analysis, synthesis = encoder.linear, generator.linear
-    assert analysis.bias is not None
-    assert synthesis.bias is not None
     d = min(len(analysis.weight), len(values))
     values, vectors = values[-d:].clamp(min=LEAST_VARIANCE).flip(0), vectors[:, -d:].flip(1)
     latents = centred @ vectors / values.sqrt()
