@@ -5,7 +5,7 @@ from typing import Any
 
 from benchmarks.classification import store
 
-from .intervals import Difference, compare, mean_sd
+from .intervals import compare, mean_sd
 from .markdown import make_table
 from .rows import RESULTS, Row
 
@@ -54,15 +54,6 @@ def read_rows() -> list[Row]:
     for run in runs:
         arms.setdefault((run["arm"], _target(run)), {})[run["seed"]] = run
     return [Row("", arm, f"{arm}{target}", {}, runs) for (arm, target), runs in arms.items()]
-
-
-def difference(arm: str, other: str) -> Difference:
-    """Balanced accuracy of one arm minus that of another. Raises ValueError if there is no pair of runs."""
-    rows = {row.arm: row for row in read_rows()}
-    found = compare(rows[arm], rows[other], "balanced_accuracy") if {arm, other} <= rows.keys() else None
-    if found is None:
-        raise ValueError(f"expand.jsonl has no pair of runs of {arm} and {other}")
-    return found
 
 
 def _target(run: dict[str, Any]) -> str:
