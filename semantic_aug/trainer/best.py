@@ -1,4 +1,8 @@
-"""The best snapshot of a run. A training can get worse, above all a long one on few images."""
+"""The best snapshot of a run. A training can get worse, above all a long one on few images.
+
+Only snapshots of the part of the run in which the learning rate falls are compared. When the losses that keep the class
+join, the reconstruction gets worse at first, and an earlier snapshot would win without what they teach.
+"""
 
 import shutil
 import warnings
@@ -13,7 +17,7 @@ LOSS = "held_out_loss"  # field of ``Artifact.training``: Eq. 3 on held-out imag
 
 
 def keep_best(artifact: Artifact, loss: float, path: Path) -> None:
-    """Save a snapshot's artifact to ``path`` if its loss is the lowest so far. All losses must have joined before.
+    """Save a snapshot's artifact to ``path`` if its loss is the lowest so far.
 
     One of a later moment is replaced in any case: the run has been resumed from before it.
     """

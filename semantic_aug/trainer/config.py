@@ -145,9 +145,10 @@ class TrainConfig:
         return self.draw_start < 1
 
     @property
-    def complete(self) -> float:
-        """Fraction of the run after which all of its losses have joined."""
-        return max(self.adversarial_start * (self.adversarial_weight > 0), self.draw_start * self.uses_draws)
+    def settled(self) -> float:
+        """Fraction of the run after which all losses have joined and the learning rate falls."""
+        joined = self.adversarial_start * (self.adversarial_weight > 0), self.draw_start * self.uses_draws
+        return max(*joined, 1 - (self.decay or 1))
 
     @property
     def uses_classifier(self) -> bool:

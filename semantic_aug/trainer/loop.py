@@ -270,7 +270,8 @@ def train(
             due = done or _crosses(previous, state.images_seen, config.snapshot_images)
             if due or stop:
                 snapshot, held_out_loss = _snapshot(state, config, data, held_out, perceptual, output, log)
-                if first and due and held_out_loss is not None and progress >= config.complete:
+                settled = state.images_seen >= config.settled * config.images
+                if first and due and held_out_loss is not None and settled:
                     keep_best(snapshot, held_out_loss, output / BEST)
                 if first:  # last, so that a run that is killed before it repeats the snapshot
                     state.save(output / STATE, config)
