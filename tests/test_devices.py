@@ -1,16 +1,21 @@
 """A device without float64, such as Apple's GPUs, played by tensors that refuse it."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch.testing import assert_close
 from torch.utils._pytree import tree_map
 
 from semantic_aug import ClassStatistics, LatentModel
+from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation import fid
 from semantic_aug.evaluation.affinity import affinity, competence, identity
 from semantic_aug.evaluation.probe import linear_probe
 from semantic_aug.evaluation.quality import agreement
 from semantic_aug.model.domain import Domain
+from semantic_aug.model.networks import PRESETS, Encoder, Generator
+from semantic_aug.trainer.pca import start_as_pca
 from tests.conftest import CLASSES, build_artifact, build_judge
 
 
@@ -35,6 +40,19 @@ class Lesser(torch.Tensor):
         unwrapped = tree_map(lambda leaf: leaf.inner if isinstance(leaf, cls) else leaf, (arguments, options))
         out = operation(*unwrapped[0], **unwrapped[1])
         return out if to_cpu else tree_map(lambda leaf: cls(leaf) if isinstance(leaf, torch.Tensor) else leaf, out)
+
+
+def test_training_starts_on_a_device_without_float64():
+    data = ImageSet(torch.randint(256, (20, 1, 32, 32), dtype=torch.uint8), torch.arange(20) % 2, ["a", "b"], [])
+    starts = []
+    for place in (lambda out: out, Lesser):
+        torch.manual_seed(0)
+        config = dataclasses.replace(PRESETS["fashion-mnist-32"], width=8)
+        encoder, generator = Encoder(config), Generator(config)
+        encoder.linear.register_forward_hook(lambda layer, inputs, out, place=place: place(out))
+        start_as_pca(encoder, generator, data, seed=0)
+        starts.append(generator.linear.weight)
+    assert torch.equal(*starts)
 
 
 def test_statistics_take_latents_of_a_device_without_float64():

@@ -49,7 +49,8 @@ def start_as_pca(encoder: Encoder, generator: Generator, data: ImageSet, seed: i
         bias = mean.unflatten(0, (len(synthesis.bias), -1)).mean(1)  # of each channel
         synthesis.bias.copy_(bias)
         targets = torch.atanh(SQUEEZE * images.double()) - bias[:, None, None]
-        synthesis.weight.copy_(predict_from_four(analysis(images.to(analysis.weight)).double(), targets))
+        latent_map = analysis(images.to(analysis.weight)).cpu().double()  # not every device has float64
+        synthesis.weight.copy_(predict_from_four(latent_map, targets))
 
 
 def linear_inputs(encoder: Encoder, images: Tensor) -> Tensor:
