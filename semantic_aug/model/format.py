@@ -243,7 +243,7 @@ def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite:
             new, old = place / "new", previous(target)
             new.mkdir()
             if target.exists():  # keep the pictures of its card and any other files
-                shutil.copytree(target, new, symlinks=True, dirs_exist_ok=True, ignore=_ignored(target))
+                _copy_others(target, new)
             write(new)
             for file in (MODEL, STATISTICS):
                 (new / file).chmod(0o644)  # safetensors writes 0600, which would lock other users out
@@ -262,6 +262,23 @@ def replace_directory(target: Path, write: Callable[[Path], None], *, overwrite:
 def _refuse(target: Path, overwrite: bool) -> None:
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; pass overwrite=True to replace it, or choose another directory")
+
+
+def _copy_others(target: Path, new: Path) -> None:
+    """Copy what is not part of the format. ``copytree`` has a list of errors as its text, so the first is raised."""
+    errors = []
+
+    def copy(source: str, copied: str) -> str:
+        try:
+            return shutil.copy2(source, copied)
+        except OSError as error:
+            errors.append(error)
+            raise
+
+    try:
+        shutil.copytree(target, new, symlinks=True, dirs_exist_ok=True, ignore=_ignored(target), copy_function=copy)
+    except shutil.Error as error:
+        raise errors[0] if errors else error from error
 
 
 def _ignored(target: Path) -> Callable[[str, list[str]], list[str]]:

@@ -503,7 +503,11 @@ def test_a_disk_that_is_really_full_leaves_the_old_artifact(tmp_path):
         with pytest.raises(Exception, match=r"(?i)no space left"):
             build_artifact().save(target, overwrite=True)
         Artifact.from_pretrained(target)
-        assert sorted(os.listdir(disk)) == ["a", "filler"]
+        (disk / "filler").unlink()
+        (target / "grid.png").write_bytes(bytes(5_000_000))
+        with pytest.raises(OSError, match=r"^\[Errno 28\] No space left on device: '.*a'$"):
+            build_artifact().save(target, overwrite=True)
+        assert os.listdir(disk) == ["a"]
     finally:
         subprocess.run(["umount", disk], check=True)
 
