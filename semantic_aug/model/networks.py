@@ -143,7 +143,7 @@ PRESETS = {
     "tiny": NetworkConfig(image_size=32, channels=1, latent_dim=8, width=8, max_multiplier=2, discriminator_width=4),
     "fer2013-48": NetworkConfig(image_size=48, channels=1, latent_dim=576, latent_map=True),
     "fashion-mnist-32": NetworkConfig(
-        image_size=32, channels=1, latent_dim=64, latent_map=True, width=32, discriminator_width=24
+        image_size=32, channels=1, latent_dim=256, latent_map=True, width=32, discriminator_width=24
     ),
     "rgb-32": NetworkConfig(image_size=32, channels=3, latent_dim=256, latent_map=True),
     "rafdb-96": NetworkConfig(image_size=96, channels=3, latent_dim=576, latent_map=True),
