@@ -60,15 +60,20 @@ def interpolate(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, s
 
 
 def pairs(mu: Tensor, labels: Tensor, noise: Tensor, model: LatentModel, strength: float | Tensor) -> Tensor:
-    """z' = mu + sqrt(s / 2) (mu_j - mu_k), where j and k are two other images of the class in the batch.
+    """z' = mu + sqrt(s / 2) (mu_j - mu_k), where j and k are two other images of one class in the batch.
 
-    The step has the covariance s Sigma_c of the other images, and no distribution is assumed. The last two columns of
-    the noise choose j and k. Without two others, z' = mu. Needs labels.
+    It is the class of the image, if the batch has two others of it. Otherwise, it is another class, so that a rare
+    class borrows the variation of the common ones (feature transfer, Yin et al. 2019, arXiv 1803.09014). The step has
+    the covariance s Sigma of the class, and no distribution is assumed. The last two columns of the noise choose j and
+    k. Without any two others of one class, z' = mu. Needs labels.
     """
     alike = labels[:, None] == labels
-    first = _partner(alike, noise[:, -1])
-    second = _partner(alike.scatter(1, first[:, None], False), noise[:, -2])
-    step = torch.where((alike.sum(1) > 2)[:, None], mu[first] - mu[second], 0.0)
+    pairable = alike.sum(0) > 1
+    allowed = torch.where((alike.sum(1) > 2)[:, None], alike, ~alike & pairable)
+    first = _partner(allowed, noise[:, -1])
+    rest = alike[first].scatter(1, first[:, None], False)
+    second = _partner(rest, noise[:, -2])
+    step = torch.where(allowed.any(1)[:, None], mu[first] - mu[second], 0.0)
     return mu + _root(strength, mu) * 0.5**0.5 * step
 
 

@@ -100,7 +100,7 @@ class SemanticTransform(v2.Transform):
                 all classes. "diagonal" ignores correlations. "isotropic" spreads the total variance evenly over all
                 directions. "class-gaussian" draws a new sample of the class that ignores the image. "interpolate"
                 moves toward another chosen image of the class in the batch. "pairs" adds the difference of two other
-                images of the class in the batch. The last three need labels.
+                images of the class in the batch, or of another class if there are no two. The last three need labels.
             mode: "decode" (the paper's G(z')) or "detail" (x + G(z') - G(mu)). None uses the checkpoint's
                 recommendation.
             labels_getter: how to find the labels in a sample: "default" (the second element, or one of the keys

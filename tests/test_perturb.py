@@ -138,13 +138,33 @@ def test_interpolation_without_a_partner_stays():
     assert torch.equal(interpolate(mu, torch.tensor([0, 1, 2]), torch.randn(3, 4)), mu)
 
 
-def test_pairs_have_the_covariance_of_the_other_images_of_the_class(artifact):
-    n, strength = 5000, 0.3
-    mu, labels = torch.randn(7, 3), torch.tensor([0, 0, 0, 0, 1, 1, 2])
-    steps = torch.stack([PERTURBATIONS["pairs"](mu, labels, torch.randn(7, 3), None, strength) - mu for _ in range(n)])
-    expected = strength * torch.cov(mu[1:4].T)  # of image 0: images 1 to 3
-    found = torch.cov(steps[:, 0].T, correction=0)
+def pair_steps(mu, labels, strength=2.0, n=5000):
+    labels = torch.tensor(labels)
+    return torch.stack(
+        [PERTURBATIONS["pairs"](mu, labels, torch.randn(*mu.shape), None, strength) - mu for _ in range(n)]
+    )
+
+
+def distances_to_differences(steps, mu, *groups):
+    """Distances (n, m) of steps to the m differences of two images of a group."""
+    differences = torch.stack([mu[j] - mu[k] for group in groups for j in group for k in group if j != k])
+    return torch.cdist(steps, differences, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def test_pairs_have_the_covariance_of_the_other_images_of_the_class():
+    mu = torch.randn(7, 3)
+    steps = pair_steps(mu, [0, 0, 0, 0, 1, 1, 2])[:, 0]
+    expected = 2 * torch.cov(mu[1:4].T)  # of image 0: images 1 to 3
+    found = torch.cov(steps.T, correction=0)
     assert (found - expected).abs().max() < 0.1 * expected.diagonal().max(), "7 standard errors"
-    differences = torch.stack([mu[j] - mu[k] for j in (1, 2, 3) for k in (1, 2, 3) if j != k]) * (strength / 2) ** 0.5
-    assert torch.cdist(steps[:, 0], differences, compute_mode="donot_use_mm_for_euclid_dist").min(1).values.max() < 1e-5
-    assert not steps[:, 4:].any(), "their classes have no two others"
+    assert distances_to_differences(steps, mu, (1, 2, 3)).min(1).values.max() < 1e-5
+
+
+def test_a_rare_class_takes_the_pairs_of_other_classes():
+    mu = torch.randn(7, 3)
+    steps = pair_steps(mu, [0, 0, 0, 0, 1, 1, 2], n=1000)
+    for image, groups in ((4, [(0, 1, 2, 3)]), (6, [(0, 1, 2, 3), (4, 5)])):
+        distances = distances_to_differences(steps[:, image], mu, *groups)
+        assert distances.min(1).values.max() < 1e-5
+        assert len(distances.argmin(1).unique()) == distances.shape[1], "every pair is taken"
+    assert not pair_steps(mu[:3], [0, 0, 1], n=20)[:, :2].any(), "no other class has a pair"
