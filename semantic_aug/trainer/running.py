@@ -49,7 +49,9 @@ class RunningStatistics(nn.Module):
     @torch.no_grad()
     def step(self, labels: Tensor, noise: Tensor) -> Tensor:
         """L_c r of Eq. 4: turn standard normal numbers (n, m, d), m for each of n labels, into N(0, Sigma_c)."""
-        covariance = self.covariance(labels)
+        few = len(self.count) < len(labels)  # then each class is factorised once, and not for each of its images
+        covariance = self.covariance(torch.arange(len(self.count), device=labels.device) if few else labels)
         variance = covariance.diagonal(dim1=1, dim2=2)
         variance += JITTER * variance.mean(1, keepdim=True) + 1e-6
-        return noise @ torch.linalg.cholesky(covariance).mT
+        factors = torch.linalg.cholesky(covariance)
+        return noise @ (factors[labels] if few else factors).mT

@@ -57,6 +57,15 @@ def test_steps_have_the_covariance_of_their_class():
         assert_close(found.T.cov(), covariance, rtol=0.05, atol=0.05 * float(covariance.diagonal().max()))
 
 
+def test_steps_of_many_images_are_those_of_one_at_a_time():
+    mu, labels = latents()
+    running = RunningStatistics(3, D)
+    running.update(mu, labels, decay=1.0)
+    chosen, noise = torch.tensor([2, 0, 2, 1, 1]), torch.randn(5, 2, D)
+    alone = [running.step(chosen[i : i + 1], noise[i : i + 1]) for i in range(5)]
+    assert_close(running.step(chosen, noise), torch.cat(alone))
+
+
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_few_images_and_latents_that_are_all_alike(n):
     running = RunningStatistics(2, D)
