@@ -15,11 +15,17 @@ def python(text):
 
 
 def commands(text):
-    return [line for language, content in blocks(text) if language == "bash" for line in content.splitlines()]
+    return [line for language, content in blocks(text) if language == "bash" for line in lines(content)]
+
+
+def lines(content):
+    """The lines of a block. A backslash at the end of one joins it to the next."""
+    return re.sub(r"\\\n *", "", content).splitlines()
 
 
 def tiny(verb):
     """The words of a command behind ``semantic-aug``, and what makes it short."""
     if verb[0] == "train":
-        return [*verb, "--images", "64"] + (["--preset", "tiny"] if "--init" not in verb else [])
+        verb = [*verb, "--images", "64", "--precision", "fp32"]  # accelerate allows one precision a process
+        return verb + (["--preset", "tiny"] if "--init" not in verb else [])
     return [*verb, "--compared", "8"] if verb[0] == "evaluate" else verb

@@ -13,6 +13,7 @@ import pytest
 from semantic_aug.cli import main as cli
 from semantic_aug.model.artifact import Artifact
 from tests import documents
+from tests.data.conftest import write_fashion
 from tests.hub_server import TOKEN
 
 ROOT = Path(__file__).parents[1]
@@ -61,10 +62,11 @@ def run_in_two_processes(words):
 @pytest.mark.parametrize("page", PAGES)
 def test_commands_and_code_blocks_in_order(page, here, torch_home, monkeypatch, no_warnings, hub):
     monkeypatch.setenv("HF_TOKEN", TOKEN)
+    write_fashion(here / "data", labels=[*range(10)] * 4)
     names: dict = {}
     for language, content in documents.blocks(PAGES[page]):
         if language == "bash":
-            for command in content.splitlines():
+            for command in documents.lines(content):
                 run(command)
         elif language == "python":
             exec(compile(content, f"{page}.md", "exec"), names)

@@ -32,14 +32,18 @@ def mnist_files(labels=(0, 1, 9, 1)):
     return files
 
 
+def write_fashion(root, labels=(0, 1, 9, 1)):
+    """A ROOT with a tiny FashionMNIST."""
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in mnist_files(labels).items():
+        (raw / name).write_bytes(content)
+    return root
+
+
 @pytest.fixture
 def fashion(tmp_path):
-    """A ROOT with a tiny FashionMNIST."""
-    raw = tmp_path / "data" / "FashionMNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, content in mnist_files().items():
-        (raw / name).write_bytes(content)
-    return tmp_path / "data"
+    return write_fashion(tmp_path / "data")
 
 
 def raf(root, form="Image/aligned/{}_aligned.jpg"):
