@@ -4,7 +4,7 @@
     python examples/imbalanced_training.py torchvision:FashionMNIST torchvision:FashionMNIST/test --imbalance 100 \
 --checkpoint fashion-mnist-32
 
-Both arms get what costs nothing: natural class frequencies, RandAugment, and a post-hoc logit adjustment (Menon et al.
+Both arms get what costs little: natural class frequencies, RandAugment, and a post-hoc logit adjustment (Menon et al.
 2021, arXiv 2007.07314). The arm "ours" has the augmentation in front of RandAugment. The two arms of a seed start from
 the same weights and take the same number of steps. For a fair comparison, the checkpoint must have been trained on the
 same training images.
@@ -36,7 +36,7 @@ STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97
 def make_loader(
     data: ImageSet, epochs: int, augment: SemanticAugmentBatch | None, latents: LatentCache | None
 ) -> SemanticLoader | DataLoader:
-    """Make the loader of an arm. These lines are all that the augmentation changes."""
+    """Make the loader of an arm. Only this differs between the arms. ``main`` makes ``augment`` and ``latents``."""
     dataset = TensorDataset(data.images, data.labels)
     if augment is None or latents is None:
         return DataLoader(dataset, BATCH, shuffle=True, drop_last=True)
