@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from semantic_aug.cli.options import CHECKPOINT, DRAWN, Add
+from semantic_aug.cli.options import CHECKPOINT, DATA_OR_EXAMPLES, WITH_EXAMPLES, Add
 
 SUMMARY = "Serve the interactive demo on this machine (Gradio)."
 EXAMPLE = "app fer2013-48 faces/validation"
@@ -11,8 +11,8 @@ EXAMPLE = "app fer2013-48 faces/validation"
 
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
-    add("checkpoint", nargs="?", default="fer2013-48", help=f"{CHECKPOINT} (default: fer2013-48)")
-    add("data", nargs="?", help=DRAWN)
+    add("checkpoint", nargs="?", default=WITH_EXAMPLES, help=f"{CHECKPOINT} (default: {WITH_EXAMPLES})")
+    add("data", nargs="?", help=DATA_OR_EXAMPLES)
     add("--judge", metavar="FILE", help="show the predictions of a judge that evaluate has kept")
     add(
         "--host",
@@ -28,12 +28,12 @@ def add_options(add: Add) -> None:
 def run(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C."""
     from semantic_aug.app.page import serve
-    from semantic_aug.cli.data import load_or_draw
+    from semantic_aug.cli.data import load_or_example
     from semantic_aug.evaluation.classifier import Judge
     from semantic_aug.model.artifact import Artifact
 
     artifact = Artifact.from_pretrained(options.checkpoint)
     judge = Judge.load(options.judge) if options.judge else None
-    sources = load_or_draw(artifact, options, skip_bad=options.skip_bad)
+    sources = load_or_example(artifact, options, skip_bad=options.skip_bad)
     name = Path(options.checkpoint).name
     serve(artifact, name, sources, judge, host=options.host, port=options.port, share=options.share)

@@ -8,7 +8,8 @@ CHECKPOINT = (
     "a bundled name (fer2013-48, fashion-mnist-32, cifar10-lt-32), a directory, or a Hub id (user/repo[@revision])"
 )
 DATA = "an image folder (DATA/<class>/*.png, jpg, ...), torchvision:NAME, or another source listed in the docs"
-DRAWN = f"{DATA} (default: images that the checkpoint generates)"
+WITH_EXAMPLES = "fashion-mnist-32"  # a bundled checkpoint with images that may be shown
+DATA_OR_EXAMPLES = f"{DATA} (default: the examples of the checkpoint)"
 
 SHARED: dict[str, dict[str, Any]] = {
     "checkpoint": {"metavar": "CHECKPOINT", "help": CHECKPOINT},

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from semantic_aug.cli.options import DRAWN, Add
+from semantic_aug.cli.options import DATA_OR_EXAMPLES, Add
 from semantic_aug.cli.paths import writable
 
 SUMMARY = "Draw pictures of what a checkpoint does: one as PNG, or all as an HTML page that works offline."
@@ -13,7 +13,7 @@ EXAMPLE = "preview fer2013-48 faces/validation --output page.html"
 def add_options(add: Add) -> None:
     """Describe the verb's options."""
     add("checkpoint")
-    add("data", nargs="?", help=DRAWN)
+    add("data", nargs="?", help=DATA_OR_EXAMPLES)
     add(
         "--output", metavar="FILE", required=True, help="NAME.png for one figure, NAME.html for a page with all of them"
     )
@@ -36,7 +36,7 @@ def add_options(add: Add) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Write one figure as PNG, or all of them as an HTML page."""
-    from semantic_aug.cli.data import load_or_draw
+    from semantic_aug.cli.data import load_or_example
     from semantic_aug.figures import drawing, html
     from semantic_aug.figures.figures import FIGURES
     from semantic_aug.model.artifact import Artifact
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError(f"unknown figure {options.figure!r}; there are {', '.join(FIGURES)}")
     default = list(FIGURES) if whole_page else ["overview" if options.data else "samples"]
     artifact = Artifact.from_pretrained(options.checkpoint)
-    sources = load_or_draw(artifact, options, skip_bad=options.skip_bad)
+    sources = load_or_example(artifact, options, skip_bad=options.skip_bad)
     figures = {
         name: FIGURES[name](artifact, sources, per_class=options.per_class, seed=options.seed)
         for name in ([options.figure] if options.figure else default)

@@ -92,9 +92,9 @@ import os, sys
 from pathlib import Path
 from semantic_aug import Artifact
 from semantic_aug.app.page import UPLOADS, build
-from semantic_aug.figures.sources import draw_sources
+from semantic_aug.figures.sources import example_images
 artifact = Artifact.from_pretrained(sys.argv[1])
-blocks = build(artifact, "name", draw_sources(artifact))
+blocks = build(artifact, "name", example_images(artifact))
 assert blocks.delete_cache == UPLOADS
 (upload,) = [each.fn for each in blocks.fns.values() if getattr(each.fn, "__name__", "") == "upload"]
 thumbnails = sorted(Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*.png"))
