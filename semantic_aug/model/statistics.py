@@ -139,13 +139,18 @@ class ClassStatistics:
             raise ValueError("no class has two images, so no covariance is known; use more images per class")
         return self.scatter[known].sum(0) / self.count[known].sum()
 
-    def total(self) -> tuple[Tensor, Tensor]:
-        """Mean (d,) and covariance (d, d) of the images of all classes together, float64, shrunk by "oas"."""
-        n = int(self.count.sum())
-        weights = self.count.double() / n
-        mean = weights @ self.mean
-        between = (self.mean - mean).T @ (weights[:, None] * (self.mean - mean))
-        return mean, _oas(self.scatter.sum(0) / n + between, n)
+    def balanced(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean (d,), covariance within a class (d, d) and covariance of the class means (d, d), all float64.
+
+        All classes with images count equally. Covariances within a class are shrunk by "pooled".
+        """
+        known, pooled = self.count.nonzero().flatten(), self._pool()
+        mean = self.mean[known].mean(0)
+        away = self.mean[known] - mean
+        within = torch.zeros_like(pooled)
+        for label in known.tolist():
+            within += self._shrink(label, "pooled", pooled) / len(known)
+        return mean, within, away.T @ away / len(known)
 
     def factor(self, label: int, shrinkage: Shrinkage = "oas", rank: int | None = None) -> Tensor:
         """L (d, r), float32, with L L^T = ``covariance(label, shrinkage)``.
