@@ -32,11 +32,16 @@ KINDS = ("real", "reconstruction", "RandAugment")  # in this order, before the a
 
 def make_report() -> str:
     """Return the text of the report."""
-    lines = [json.loads(line) for line in (RESULTS / "screens.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = read_screens()
     parts = ["# Screens", INTRODUCTION, RECIPE, table_recipes(lines), PLANE]
     for line in lines:
         parts += [f"### {line['checkpoint']}", table_plane(line["plane"])]
     return "\n\n".join(parts) + "\n"
+
+
+def read_screens() -> list[dict[str, Any]]:
+    """Read what was measured of each checkpoint."""
+    return [json.loads(line) for line in (RESULTS / "screens.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def table_recipes(lines: Sequence[Mapping[str, Any]]) -> str:

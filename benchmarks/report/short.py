@@ -18,9 +18,10 @@ page. The results here therefore do not show what an augmentation adds to method
 [classification.md](classification.md) shows that.
 
 *balanced* draws every class equally often. *natural* does not balance the classes. *sqrt* draws a class in proportion
-to the square root of its number of images. `fer2013-48` was trained on all training images and labels of FER2013. In
-the runs with FER2013 cut to a long tail, it therefore knows more than the classifier. `fer2013-48-cut` was trained on
-the cut images."""
+to the square root of its number of images. The checkpoints are the first ones, with a vector of 128 values as their
+latent, and not those of today. `fer2013-48` was trained on all training images and labels of FER2013. In the runs with
+FER2013 cut to a long tail, it therefore knows more than the classifier. `fer2013-48-cut` was trained on the cut
+images."""
 ARMS = """\
 - `ours-detail` and `ours-decode` are `SemanticAugmentBatch` in these modes. `ours-randaugment` and `ours-mixup` apply
   `ours-detail` first and then RandAugment or MixUp. `ours-nearest` moves the covariance of a rare class toward those of
