@@ -23,9 +23,9 @@ CHECKPOINT_FILES = (
     "config.json",
     "model.safetensors",
     "preview.png",
-    "samples.png",
     "statistics.safetensors",
 )
+OPTIONAL_FILES = ("examples.png", "samples.png")
 OF_TRAIN = {"accelerate", "lpips", "tensorboard"}
 OPTIONAL = OF_TRAIN | {"datasets", "hypothesis", "lightning", "sklearn", "skimage", "timm", "torchmetrics"}
 
@@ -75,8 +75,8 @@ def test_the_wheel_holds_the_package_and_its_checkpoints_and_nothing_else(wheel)
     checkpoints = {
         f"semantic_aug/checkpoints/{folder.name}/{file}"
         for folder in (ROOT / "checkpoints").iterdir()
-        for file in CHECKPOINT_FILES
-        if file != "samples.png" or (folder / file).exists()
+        for file in (*CHECKPOINT_FILES, *OPTIONAL_FILES)
+        if file in CHECKPOINT_FILES or (folder / file).exists()
     }
     about = {f"{INFO}/{file}" for file in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert sorted(names) == sorted(modules | checkpoints | about | {"semantic_aug/py.typed"})
