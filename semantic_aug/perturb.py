@@ -92,8 +92,13 @@ NEEDS_OTHERS = ("interpolate", "pairs")  # whose result depends on the other ima
 
 def _colour(labels: Tensor, noise: Tensor, model: LatentModel) -> Tensor:
     """Turn white noise (N, d) into noise with the covariance of each label's class."""
-    factors = model.factors[labels]
-    return torch.einsum("nij,nj->ni", factors, noise[:, : factors.shape[2]])
+    factors = model.factors  # (K + 1, d, r)
+    noise = noise[:, : factors.shape[2]]
+    if len(factors) > len(noise):
+        return torch.einsum("nij,nj->ni", factors[labels], noise)
+    # With few classes, those of all classes are much faster than a copy of the factor for every image.
+    every = (noise @ factors.flatten(0, 1).mT).unflatten(1, factors.shape[:2])
+    return every[torch.arange(len(labels), device=labels.device), labels]
 
 
 def _uniform(noise: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from semantic_aug import LatentModel
 from semantic_aug.model.statistics import POOLED
 from semantic_aug.perturb import NEEDS_LABELS, NEEDS_OTHERS, PERTURBATIONS
 
@@ -102,6 +103,16 @@ def test_degenerate_covariances(artifact, name, scatter):
             torch.zeros(2, 4), torch.zeros(2).long(), torch.randn(2, 4), model_of(statistics, shrinkage), 10.0
         )
         assert z.isfinite().all()
+
+
+def test_many_images_get_the_noise_of_one_at_a_time(artifact):
+    """Of few images, the factor of each one is copied; of many, the noise of every class is computed."""
+    model, n = LatentModel.of(artifact), 10
+    mu, labels, noise = torch.randn(n, 8), torch.arange(n) % 4 - 1, torch.randn(n, 8)
+    together = PERTURBATIONS["covariance"](mu, labels, noise, model, 0.5)
+    for i in range(n):
+        row = slice(i, i + 1)
+        assert_close(together[row], PERTURBATIONS["covariance"](mu[row], labels[row], noise[row], model, 0.5))
 
 
 def interpolate(mu, labels, noise, strength=1.0):
