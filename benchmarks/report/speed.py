@@ -11,10 +11,10 @@ from .markdown import make_table
 from .rows import RESULTS
 
 KINDS = {
-    "augmentation": "Batches of 256 RGB images of 48 pixels, `fer2013-48`, p 0.5. *ratio* is the speed relative to the "
-    "plain path, which is eager float32 on half of the images. *share of step* is the time as a fraction of a "
-    "ResNet-34 training step on the same device. *share of matrix rate* is the number of operations of our "
-    "convolutions per second, divided by that of a large matrix product. *share of convolution rate* is the same, "
+    "augmentation": "Batches of 256 RGB images of 48 pixels, the first `fer2013-48` (d 128), p 0.5. *ratio* is the "
+    "speed relative to the plain path, which is eager float32 on half of the images. *share of step* is the time as a "
+    "fraction of a ResNet-34 training step on the same device. *share of matrix rate* is the number of operations of "
+    "our convolutions per second, divided by that of a large matrix product. *share of convolution rate* is the same, "
     "divided by that of the convolutions alone.",
     "rate": "Measured rates of a large matrix product and of the convolutions alone.",
     "step": "A training step through `SemanticLoader`. *added* is the extra time, as a fraction of the step without "
@@ -89,9 +89,9 @@ def describe_ways(found: dict[str, Any]) -> list[str]:
         make_table(["way", "images/s", "share of step", "bfloat16, images/s", "bfloat16, share of step"], lines),
         f"{found['threads']} CPU thread, torch {found['versions']['torch']}, median of {found['turns']} turns. Images "
         f"of 48 pixels are read from PNG files in {found['workers']} worker and half of them are augmented in mode "
-        f"`detail` with `fer2013-48`. *share of step* is the time of an image divided by its time in a training step "
-        f"of a ResNet-34 ({found['step_images_per_s']:g} images/s). *networks alone* is the time of E and G for one "
-        f"image after another, without anything else.",
+        f"`detail` with the first `fer2013-48` (d 128). *share of step* is the time of an image divided by its "
+        f"time in a training step of a ResNet-34 ({found['step_images_per_s']:g} images/s). *networks alone* is "
+        f"the time of E and G for one image after another, without anything else.",
     ]
 
 
