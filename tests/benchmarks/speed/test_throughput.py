@@ -9,6 +9,7 @@ import torch
 from benchmarks.speed import throughput
 
 
+@pytest.mark.slow
 def test_every_part_runs_and_writes_its_lines(tmp_path, capsys):
     path = tmp_path / "throughput.jsonl"
     throughput.main(["--quick", "--device", "cpu", "--json", str(path)])
