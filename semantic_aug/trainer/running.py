@@ -49,9 +49,8 @@ class RunningStatistics(nn.Module):
     @torch.no_grad()
     def step(self, labels: Tensor, noise: Tensor) -> Tensor:
         """L_c r of Eq. 4: turn standard normal numbers (n, m, d), m for each of n labels, into N(0, Sigma_c)."""
-        few = len(self.count) < len(labels)  # then each class is factorised once, and not for each of its images
-        covariance = self.covariance(torch.arange(len(self.count), device=labels.device) if few else labels)
+        classes, index = labels.unique(return_inverse=True)  # so that each class is factorised once
+        covariance = self.covariance(classes)
         variance = covariance.diagonal(dim1=1, dim2=2)
         variance += JITTER * variance.mean(1, keepdim=True) + 1e-6
-        factors = torch.linalg.cholesky(covariance)
-        return noise @ (factors[labels] if few else factors).mT
+        return noise @ torch.linalg.cholesky(covariance)[index].mT
