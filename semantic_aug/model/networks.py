@@ -76,12 +76,12 @@ class NetworkConfig:
                 f"image_size must be a multiple of 16 from 32 to 256, got {self.image_size!r:.80}; "
                 f"{nearest} is the nearest (images are resized to it)"
             )
-        if self.patch_size not in (1, 2):
-            raise ValueError(f"patch_size must be 1 or 2, got {self.patch_size!r:.80}")
+        for name, choices in {"patch_size": {1: "1", 2: "2"}, "channels": {1: "1 (grey)", 3: "3 (RGB)"}}.items():
+            value = getattr(self, name)
+            if type(value) is not int or value not in choices:  # 1.0 and True equal 1
+                raise ValueError(f"{name} must be {' or '.join(choices.values())}, got {value!r:.80}")
         if self.width % self.patch_size**2:
             raise ValueError(f"width must be a multiple of {self.patch_size**2} for this patch_size, got {self.width}")
-        if self.channels not in (1, 3):
-            raise ValueError(f"channels must be 1 (grey) or 3 (RGB), got {self.channels!r:.80}")
         if not isinstance(self.latent_map, bool):
             raise ValueError(f"latent_map must be true or false, got {self.latent_map!r:.80}")
         if self.latent_map and self.latent_dim % self.lowest_size**2:

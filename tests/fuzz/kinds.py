@@ -82,9 +82,12 @@ def read_artifact(folder: Path) -> Found:
 
 def seal_artifact(path: Path) -> None:
     """Enter the hash of a file into ``config.json``."""
-    config = json.loads((path.parent / "config.json").read_text())
+    target = path.parent / "config.json"
+    if not target.is_file():
+        raise FileNotFoundError(target)  # another mutation has put a pipe or an endless device in its place
+    config = json.loads(target.read_text())
     config["files"][path.name] = _fingerprint(path)
-    (path.parent / "config.json").write_text(json.dumps(config))
+    target.write_text(json.dumps(config))
 
 
 # --- Files with a digest ----------------------------------------------------------------------------------------
