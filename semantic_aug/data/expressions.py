@@ -27,12 +27,21 @@ FER2013_SPLITS = {"train": "Training", "validation": "PublicTest", "test": "Priv
 
 
 def open_rafdb(name: str, split: str | None, root: Path) -> Source:
-    """RAF-DB's basic emotions as published. ``root`` has ``EmoLabel/`` and ``Image/``, directly or in ``basic/``."""
+    """RAF-DB's basic emotions, the aligned faces. ``root`` has ``EmoLabel/`` and ``Image/``, directly or in ``basic/``.
+
+    ``Image/original``, with whole photographs, is not read.
+    """
     split = _one_of("rafdb", name, ["basic"], split, ["train", "test"])
     root = root / "basic" if (root / "basic").is_dir() else root
     listing = root / "EmoLabel" / "list_patition_label.txt"  # sic
     if not listing.is_file():
         raise DataError(f"{listing}: no such file; the ROOT of rafdb:basic has EmoLabel/ and Image/ in it")
+    aligned = root / "Image" / "aligned"
+    if not aligned.is_dir():
+        raise DataError(
+            f"{aligned}: no such folder; get the aligned faces of RAF-DB, or crop the faces of Image/original yourself "
+            "into an image folder"
+        )
     stems: list[str] = []
     labels: list[int] = []
     try:
@@ -46,9 +55,7 @@ def open_rafdb(name: str, split: str | None, root: Path) -> Source:
         if matched and matched[1].startswith(split):
             stems.append(matched[1])
             labels.append(int(matched[2]) - 1)
-    files = [root / "Image" / "aligned" / f"{stem}_aligned.jpg" for stem in stems]
-    if not any(path.is_file() for path in files[:1]):
-        files = [root / "Image" / "original" / f"{stem}.jpg" for stem in stems]
+    files = [aligned / f"{stem}_aligned.jpg" for stem in stems]
     return _listed(f"rafdb:basic/{split}@{root}", files, labels, RAFDB)
 
 

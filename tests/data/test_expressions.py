@@ -11,15 +11,20 @@ from semantic_aug.data.source import DataError
 from tests.data.conftest import annotated, fer2013_table, paint, raf, values
 
 
-@pytest.mark.parametrize("form", ["Image/aligned/{}_aligned.jpg", "Image/original/{}.jpg"])
-def test_rafdb(tmp_path, form):
-    raf(tmp_path, form)
+def test_rafdb(tmp_path):
+    raf(tmp_path)
     data = load_data(f"rafdb:basic@{tmp_path}", 3, 16)
     assert data.classes == ["surprise", "fear", "disgust", "happy", "sad", "angry", "neutral"]
     assert values(data) == [30, 60, 90, 120, 150, 180, 210]
-    assert data.files[0] == tmp_path / form.format("train_00001")
+    assert data.files[0] == tmp_path / "Image" / "aligned" / "train_00001_aligned.jpg"
     held_out = load_data(f"rafdb:basic/test@{tmp_path}", 3, 16)
     assert (held_out.classes, held_out.labels.tolist()) == (["happy", "neutral"], [1, 0])
+
+
+def test_whole_photographs_of_rafdb_are_not_taken_for_faces(tmp_path):
+    raf(tmp_path, "Image/original/{}.jpg")
+    with pytest.raises(DataError, match=r"Image/aligned: no such folder; get the aligned faces of RAF-DB, or crop"):
+        load_data(f"rafdb:basic@{tmp_path}", 1, 16)
 
 
 def test_rafdb_in_its_own_folder_and_below_the_default_root(tmp_path, monkeypatch):
