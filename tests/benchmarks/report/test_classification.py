@@ -123,8 +123,16 @@ def test_the_summary_is_of_test_images_where_there_are_any(runs):
     for chosen, split in ((runs, "validation"), ([*runs, *test], "test")):
         lines = cells(report.make_summary(group_runs(chosen)))
         assert [line[1] for line in lines] == ["none", "randaugment", "ours+randaugment"]
-        assert all(f": {split}, " in line[0] for line in lines)
-        assert lines[2][-1] == "+3.00 [+3.00, +3.00]"
+        assert f": {split}, " in lines[0][0]
+        assert [line[0] for line in lines[1:]] == ["", ""]
+        assert lines[2][5] == "54.00 ± 1.00 (tau 1.5)"
+        assert lines[2][-2:] == ["+3.00 [+3.00, +3.00]", "+3.00 [+3.00, +3.00]"]
+
+
+def test_the_summary_is_of_the_length_that_suits_the_best_arm_without_a_checkpoint(runs):
+    for level, epochs in ((0.42, 60), (0.5, 120)):
+        longer = [make_run("natural", "randaugment", seed, level, epochs=120) for seed in range(3)]
+        assert f"{epochs} epochs" in report.make_summary(group_runs([*runs, *longer]))
 
 
 def test_every_figure_of_the_report_comes_from_the_lines(runs):
