@@ -22,6 +22,7 @@ def main(folder: str, steps: int = 100, workers: int = 2) -> list[float]:
         input_size=(3, 64, 64),
         batch_size=32,
         is_training=True,
+        no_aug=True,  # timm's crops, flips and colour jitter would come before the augmentation. Put yours after it.
         num_workers=workers,
         mean=IMAGENET_DEFAULT_MEAN,
         std=IMAGENET_DEFAULT_STD,
