@@ -66,7 +66,7 @@ class Arm:
 
     @property
     def augments(self) -> bool:
-        """Whether the arm changes images. If it does, its last epochs are clean."""
+        """Whether the arm changes images, and so can stop doing so in its last epochs."""
         return any(part.change or part.mix for part in self.parts)
 
     @property
@@ -74,9 +74,9 @@ class Arm:
         """Whether any part needs a checkpoint."""
         return any(part.uses_checkpoint for part in self.parts)
 
-    def changes(self, context: Context) -> list[list[Change]]:
-        """The changes of each view, in the order in which they are applied."""
-        return [[part.change(context) for part in view if part.change] for view in self.views]
+    def changes(self, context: Context) -> list[list[tuple[Part, Change]]]:
+        """The parts of each view that change single images, in the order in which they are applied."""
+        return [[(part, part.change(context)) for part in view if part.change] for view in self.views]
 
     def mix(self, context: Context) -> Mix | None:
         """The mix of the arm, or None."""
@@ -151,7 +151,7 @@ def mix_cmo(context: Context) -> Mix:
 
     With probability ``cmo_p`` a batch is the background of CutMix. The foreground images are drawn with every class
     equally often, which is the paper's weighting by 1 / n. The paper does not use CMO in the first three and the last
-    three of 200 epochs. Here it is not used in the last eighth of the epochs, as for every arm.
+    three of 200 epochs. Here ``clean_epochs=3`` leaves it out at the end.
     """
     data, classes = context.data, len(context.data.classes)
     # A separate stream, so that the backgrounds are the same images that every other arm sees.

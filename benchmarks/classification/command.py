@@ -74,7 +74,7 @@ def check_options(options: argparse.Namespace) -> None:
     if options.epochs < 1 or options.seeds < 1:
         raise ValueError(f"--epochs and --seeds must be at least 1, got {options.epochs} and {options.seeds}")
     for arm in map(parse_arm, options.arms):
-        resolve(arm, options.base, dict(options.set), options.epochs)
+        resolve(arm, options.base, dict(options.set))
         if options.classifier == "dan" and ("isda" in arm.name or len(arm.views) > 1):
             raise ValueError(f"arm {arm.name!r} needs features before a linear layer, which dan does not have")
         if arm.uses_checkpoint and options.split == "validation" and options.validation is None:
@@ -95,7 +95,7 @@ def describe_runs(
     settings = {}
     for name in options.arms:
         arm = parse_arm(name)
-        settings[name] = resolve(arm, options.base, dict(options.set), options.epochs, artifact)
+        settings[name] = resolve(arm, options.base, dict(options.set), artifact)
         if arm.uses_checkpoint:
             assert artifact is not None
             assert data is not None

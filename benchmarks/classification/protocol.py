@@ -28,7 +28,6 @@ COMMON: dict[str, Any] = {
     "warm_up": 0.2,  # fraction of the training during which the learning rate rises
     "crop": "flip-crop",  # the base augmentation of every arm
 }
-CLEAN = 1 / 8  # last fraction of the epochs, in which all arms use the base augmentation alone
 # Setting => the allowed values, or a type and a closed range. The package checks the settings that it defines.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "size": (int, 16, 1024),
@@ -43,6 +42,7 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
     "warm_up": (float, 1e-6, 1 - 1e-6),
     "crop": ("flip-crop", "none"),
     "clean_epochs": (int, 0, math.inf),
+    "real_epochs": (int, 0, math.inf),
     "magnitude": (int, 0, 30),
     "alpha": (float, 1e-6, math.inf),
     "cmo_p": (float, 0, 1),
@@ -56,17 +56,19 @@ ALLOWED: dict[str, tuple[Any, ...]] = {
 }
 
 
-def resolve(
-    arm: Arm, base: str, changed: Mapping[str, Any], epochs: int, artifact: Artifact | None = None
-) -> dict[str, Any]:
+def resolve(arm: Arm, base: str, changed: Mapping[str, Any], artifact: Artifact | None = None) -> dict[str, Any]:
     """All settings of a run, with the name and the fingerprint of its checkpoint.
+
+    In the last ``clean_epochs`` an arm uses the base augmentation alone. In the last ``real_epochs`` it leaves out the
+    parts that use a checkpoint, and keeps the others.
 
     With the base "balanced", ``redraw`` is 0 unless ``changed`` says otherwise. A rare image is then used many times in
     an epoch, and it should be augmented differently each time.
 
     Raises ValueError for a setting that the arm does not have, and for an invalid value.
     """
-    settings = COMMON | arm.settings | ({"clean_epochs": round(epochs * CLEAN)} if arm.augments else {})
+    settings = COMMON | arm.settings | ({"clean_epochs": 0} if arm.augments else {})
+    settings |= {"real_epochs": 0} if arm.uses_checkpoint else {}
     if base == "balanced" and "redraw" in settings:
         settings["redraw"] = 0
     unknown = [name for name in changed if name not in settings]

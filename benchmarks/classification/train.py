@@ -65,7 +65,9 @@ def train(
     views = len(arm.views)
     batch, classes = settings["batch"] // views, len(data.classes)  # the batch counts different images
     steps = max(run["epochs"] * len(data) // settings["batch"], 1)
-    clean_from = steps - settings.get("clean_epochs", 0) * len(data) // settings["batch"]
+    clean_from, real_from = (
+        steps - settings.get(name, 0) * len(data) // settings["batch"] for name in ("clean_epochs", "real_epochs")
+    )
     base, counts = BASES[run["base"]], torch.tensor(data.counts(), dtype=torch.float32, device=device)
     with torch.random.fork_rng(devices=[]):  # the initial weights and v2's transforms draw from the global generator
         torch.manual_seed(seed)
@@ -87,8 +89,8 @@ def train(
 
         def prepare(indices: Tensor, key: Key, view: int = 0) -> Tensor:
             x = images[indices.to(device, non_blocking=True)]
-            if key[1] < clean_from:
-                for change in changes[view]:
+            for part, change in changes[view]:
+                if key[1] < (min(clean_from, real_from) if part.uses_checkpoint else clean_from):
                     x = change(x, data.labels[indices], indices, key)
             if settings["crop"] == "flip-crop":
                 uniform = torch.rand(len(indices), 3, generator=seeded("crop", *key))

@@ -25,7 +25,7 @@ number of images in the same number of steps, so differences are paired by seed.
   last fifth of the training.
 - *none* is only the base augmentation, a flip and a shift, which every arm has. `a+b` applies a and then b. `a/b`
   shows two views of each image, with a loss that pulls their features together. *clean_epochs* is the number of last
-  epochs in which an arm uses the base augmentation alone.
+  epochs in which an arm uses the base augmentation alone, and *real_epochs* of those in which it leaves out ours alone.
 - *ours* is `SemanticAugmentBatch` with latents from a cache. The checkpoint was trained on the same images and labels
   as the classifier, unless the row says otherwise.
 - Figures are in percent. For several seeds they are mean ± standard deviation. mAP comes from the unadjusted scores.

@@ -29,14 +29,14 @@ from benchmarks.classification.train import train
 from semantic_aug import Artifact
 from semantic_aug.data.dataset import load_data
 
-EPOCHS = 8  # the last one is clean
+EPOCHS = 8
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure every arm. Returns the medians over the turns of the time per image and of the ratio to the first arm."""
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     artifact = Artifact.from_pretrained(options.checkpoint)
-    settings = {arm: resolve(parse_arm(arm), "natural", dict(options.set), EPOCHS, artifact) for arm in options.arms}
+    settings = {arm: resolve(parse_arm(arm), "natural", dict(options.set), artifact) for arm in options.arms}
     size, channels = (settings[options.arms[0]][name] for name in ("size", "channels"))
     data = load_data(options.data, channels, size)
     order = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))

@@ -22,14 +22,14 @@ MIXES = [name for name, part in PARTS.items() if part.mix]
 
 def make_context(root, name, **changed):
     data, artifact = load_folder(root / "train", 1, 32), build_artifact()
-    settings = resolve(parse_arm(name), "natural", {"size": 32} | changed, 8, artifact)
+    settings = resolve(parse_arm(name), "natural", {"size": 32} | changed, artifact)
     return Context(data, settings, 0, CPU, artifact)
 
 
 def apply(context, name, key=KEY):
     """What the changes of an arm make of all training images."""
     images = context.data.images
-    for change in parse_arm(name).changes(context)[0]:
+    for _, change in parse_arm(name).changes(context)[0]:
         images = change(images, context.data.labels, torch.arange(len(images)), key)
     return images
 
@@ -178,7 +178,7 @@ def test_cmo_pastes_rare_images_onto_the_batch(root):
 def test_all_images_are_drawn_at_once_and_anew_after_some_epochs(root):
     made = make_context(root, "ours", p=0.5, redraw=2, batch=7)  # 8 steps of 7 see 28 images twice
     data = made.data
-    (change,) = parse_arm("ours").changes(made)[0]
+    ((_, change),) = parse_arm("ours").changes(made)[0]
 
     def draw(step, view=0, indices=slice(None)):
         at = torch.arange(len(data))[indices]

@@ -11,14 +11,14 @@ from tests.conftest import build_artifact
 
 def test_settings_are_resolved_with_the_checkpoint():
     artifact = build_artifact()
-    found = resolve(parse_arm("ours+randaugment"), "natural", {"strength": 2, "magnitude": 14}, 60, artifact)
+    found = resolve(parse_arm("ours+randaugment"), "natural", {"strength": 2, "magnitude": 14}, artifact)
     assert found["strength"] == 2.0
     assert isinstance(found["strength"], float)
-    assert (found["magnitude"], found["clean_epochs"]) == (14, 8)
+    assert (found["magnitude"], found["clean_epochs"], found["real_epochs"]) == (14, 0, 0)
     assert found["p"] == artifact.recommended.p
     assert found["fingerprint"] == artifact.fingerprint[:12]
-    none = resolve(parse_arm("none"), "natural", {}, 60, None)
-    assert "clean_epochs" not in none
+    none = resolve(parse_arm("none"), "natural", {}, None)
+    assert not {"clean_epochs", "real_epochs"} & none.keys()
     assert {"optimiser", "schedule", "weight_decay", "momentum", "crop", "warm_up"} <= none.keys()
 
 
@@ -47,7 +47,6 @@ def one_thread():
 @pytest.mark.parametrize("arm", PINNED)
 def test_a_change_of_results_raises_the_version(arm, one_thread):
     assert VERSION == 1
-    clean = {} if arm == "none" else {"clean_epochs": 0}
-    network, _ = train(make_run(arm, epochs=1, learning_rate=0.01, **clean), make_data(), None, CPU)
+    network, _ = train(make_run(arm, epochs=1, learning_rate=0.01), make_data(), None, CPU)
     found = compute_logits(network, make_data(), CPU)[0]
     torch.testing.assert_close(found, torch.tensor(PINNED[arm]).double(), rtol=0, atol=2e-3)

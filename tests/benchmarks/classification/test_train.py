@@ -26,7 +26,7 @@ def make_data(n=24, size=32):
 
 
 def make_run(arm, artifact=None, *, base="natural", epochs=4, classifier="resnet18-quarter", seed=0, **changed):
-    settings = resolve(parse_arm(arm), "natural", {"size": 32, "batch": 8} | changed, epochs, artifact)
+    settings = resolve(parse_arm(arm), "natural", {"size": 32, "batch": 8} | changed, artifact)
     names = ("arm", "base", "epochs", "classifier", "seed", "settings", "protocol")
     return dict(zip(names, (arm, base, epochs, classifier, seed, settings, VERSION), strict=True))
 
@@ -112,6 +112,16 @@ def test_the_last_epochs_are_clean_and_each_view_has_its_parts(monkeypatch):
     steps = 9  # of 12
     expected = [("randaugment", 4, 0, 0), ("ours", 4, 0, 1), ("randaugment", 4, 0, 1)]
     assert calls == [(name, size, seed, step, view) for step in range(steps) for name, size, seed, view in expected]
+
+
+def test_in_the_last_real_epochs_only_the_parts_without_a_checkpoint_go_on(monkeypatch):
+    calls = []
+    for name, uses_checkpoint in (("ours", True), ("randaugment", False)):
+        change = lambda context, name=name: lambda x, y, i, key: calls.append((name, key[1])) or x  # noqa: E731
+        monkeypatch.setitem(arms.PARTS, name, Part("", change=change, uses_checkpoint=uses_checkpoint))
+    train(make_run("ours+randaugment", epochs=4, real_epochs=2, clean_epochs=1), make_data(), None, CPU)
+    assert [step for name, step in calls if name == "ours"] == list(range(6))  # of 12
+    assert [step for name, step in calls if name == "randaugment"] == list(range(9))
 
 
 def test_isda_s_strength_follows_the_progress(monkeypatch):
