@@ -4,6 +4,7 @@ import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.classification.arms import PARTS
 
@@ -15,6 +16,7 @@ from .rows import Group, Row
 FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mAP": "mAP"}
 GROUPS = ("many", "medium", "few")
 NOTHING = "Not measured yet."
+AT_THE_END = ("clean_epochs", "real_epochs")
 INTRODUCTION = """\
 Every run trains one classifier from scratch. Runs with the same seed start from the same weights and see the same
 number of images in the same number of steps, so differences are paired by seed.
@@ -343,7 +345,7 @@ def table_lengths(groups: Sequence[Group]) -> str:
             if {name: value for name, value in other.fields.items() if name != "epochs"} != fields:
                 continue
             for row in main_reading(group).rows:
-                same = [each for each in main_reading(other).rows if (each.base, each.arm) == (row.base, row.arm)]
+                same = [each for each in main_reading(other).rows if is_longer(each, row)]
                 adjusted = main_reading(group).adjusted
                 for longer in same:
                     cells = difference_cells(longer, row, adjusted)
@@ -364,6 +366,17 @@ def table_lengths(groups: Sequence[Group]) -> str:
         "mAP",
     ]
     return "The effect of more epochs, with logit adjustment.\n\n" + make_table(head, lines)
+
+
+def is_longer(row: Row, other: Row) -> bool:
+    """Whether a row differs from another one only in its length. Epochs at the end are compared as a share of all."""
+
+    def describe(each: Row) -> list[Any]:
+        settings = {name: value for name, value in each.settings.items() if name not in AT_THE_END}
+        epochs = next(iter(each.runs.values()))["epochs"]
+        return [each.base, each.arm, settings, *(round(each.settings.get(name, 0) / epochs, 1) for name in AT_THE_END)]
+
+    return describe(row) == describe(other)
 
 
 # Table I of the paper, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.

@@ -102,6 +102,14 @@ def test_lengths_are_compared_within_an_arm(runs):
     assert report.table_lengths(group_runs(runs)) == report.NOTHING
 
 
+def test_lengths_are_compared_at_the_same_settings_and_share_of_clean_epochs(runs):
+    settings = runs[1]["settings"] | {"magnitude": 9}
+    for clean, magnitude, found in ((15, 9, True), (0, 9, False), (15, 14, False)):
+        changed = settings | {"clean_epochs": clean, "magnitude": magnitude}
+        longer = [make_run("natural", "randaugment", seed, 0.42, epochs=120, settings=changed) for seed in range(3)]
+        assert (report.table_lengths(group_runs([*runs, *longer])) != report.NOTHING) == found
+
+
 def test_the_paper_s_figures_stand_beside_ours(runs):
     ours = [
         make_run(base, arm, 0, level, classifier="resnet34", epochs=40)
