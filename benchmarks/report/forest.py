@@ -1,11 +1,13 @@
 """Forest plots, which show differences with their intervals. The PNG file contains a description of its content."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 from .intervals import Difference
 
+LABEL = 64  # characters in a line of a label
 Point = tuple[str, Difference, str]  # label, difference, and the text at the right
 
 
@@ -19,13 +21,15 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 1.4 + 0.3 * len(points)), layout="constrained")
+    labels = ["\n".join(textwrap.wrap(label, LABEL, break_on_hyphens=False)) for label, _, _ in points]
+    lines = sum(label.count("\n") + 1.6 for label in labels)
+    figure = Figure(figsize=(10, 1.4 + 0.18 * lines), layout="constrained")
     figure.suptitle(title.replace(". ", ".\n"), x=0.01, horizontalalignment="left", fontsize="medium")
     axes = figure.add_subplot()
     for place, (_, difference, _) in enumerate(reversed(points)):
         axes.errorbar(difference.mean, place, xerr=difference.half, fmt="o", color="black", capsize=3)
     places = range(len(points))
-    axes.set_yticks(places, [label for label, _, _ in reversed(points)])
+    axes.set_yticks(places, labels[::-1], fontsize="small")
     axes.axvline(0, color="grey", linewidth=1)
     axes.set_xlabel("points")
     right = axes.secondary_yaxis("right")
