@@ -19,7 +19,7 @@ import torch
 from tests.fuzz.kinds import KINDS, Found, Kind
 from tests.fuzz.mutations import mutate
 
-LIMIT = 30.0  # seconds for a mutated file to be read
+LIMIT = 120.0  # seconds for a mutated file to be read
 LONGEST = 1500  # characters of a message
 RIGHT = ("equal", "another", "refused")
 
