@@ -18,6 +18,7 @@ from semantic_aug.model.networks import Discriminator, Encoder, Generator
 from semantic_aug.trainer.config import TrainConfig, differences
 from semantic_aug.trainer.running import RunningStatistics
 
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # Adam's tensors for a weight
 KEPT = 2  # number of snapshots to keep: the newest and the one before it
 
 
@@ -185,7 +186,12 @@ class TrainState:
                     raise FileError(f"{path}: {name!r} is {meta.get(name)!r:.80}, expected {kind}")
             return None if differences(meta["config"], _plain(config)) else self._spec()
 
-        tensors, _ = read_tensors(path, spec, self._moments())
+        moments = self._moments()
+        tensors, _ = read_tensors(path, spec, moments)
+        for name in moments:
+            weight, _, _ = name.rpartition(".")
+            if name not in tensors and any(f"{weight}.{other}" in tensors for other in MOMENTS):
+                raise FileError(f"{path}: it lacks the tensor {name}, but has others of the same weight")
         return meta, tensors
 
     def _spec(self) -> Spec:
@@ -204,7 +210,7 @@ class TrainState:
             f"{prefix}.{index}.{name}": () if name == "step" else tuple(weight.shape)
             for prefix, optimizer in self._optimizers().items()
             for index, weight in enumerate(weight for group in optimizer.param_groups for weight in group["params"])
-            for name in ("step", "exp_avg", "exp_avg_sq")
+            for name in MOMENTS
         }
 
     def _modules(self) -> dict[str, nn.Module]:

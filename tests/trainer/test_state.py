@@ -104,6 +104,7 @@ DAMAGE = {
     "a flipped bit of the digest": lambda path: overwrite_digest(path),
     "NaN": lambda path: overwrite(path, lambda tensors, _: tensors["encoder.stem.bias"].fill_(torch.nan)),
     "a missing tensor": lambda path: overwrite(path, lambda tensors, _: tensors.pop("encoder.stem.bias")),
+    "a missing moment": lambda path: overwrite(path, lambda tensors, _: tensors.pop("autoencoder_optimizer.0.step")),
     "another shape": lambda path: overwrite(path, lambda tensors, _: tensors.update({"running.count": torch.ones(3)})),
     "no number of images": lambda path: overwrite(path, lambda _, meta: meta.pop("images_seen")),
     "deep JSON": lambda path: save_with_digest({}, path, {"state": "[" * 100_000}),
