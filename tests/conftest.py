@@ -142,6 +142,16 @@ def torch_home(random_trunk, monkeypatch):
     return random_trunk
 
 
+@pytest.fixture
+def precision_of_its_own():
+    """accelerate keeps the precision of a process's first training; here it forgets it, before a test and after."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
 @pytest.fixture(scope="session")
 def fer2013():
     """FER2013 as an image folder, where FER2013_ROOT says."""

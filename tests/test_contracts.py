@@ -140,8 +140,9 @@ def test_compiled_whole_equals_eager(no_warnings):
     model = LatentModel.of(ARTIFACTS[1])
     torch.compiler.reset()
     compiled = torch.compile(semantic_augment_image, fullgraph=True, dynamic=True, backend="eager")
-    for n in (2, 5):
-        arguments = torch.rand(n, 3, 20, 24), torch.randn(n, 8), model, torch.tensor([0, 1, 2, POOLED, 1])[:n]
+    for n in (5, 4):  # the graph of the first number of images serves for the other, unless the labels are a view
+        labels = torch.tensor([0, 1, 2, POOLED, 1])[:n].clone()
+        arguments = torch.rand(n, 3, 20, 24), torch.randn(n, 8), model, labels
         for mode in MODES:
             out = compiled(*arguments, strength=0.5, mode=mode)
             torch.testing.assert_close(out, semantic_augment_image(*arguments, strength=0.5, mode=mode))

@@ -70,21 +70,21 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from semantic_aug import _distributed
+from semantic_aug.cli import main as cli
 from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer import classifier, loop
 from semantic_aug.trainer.config import TrainConfig
 from semantic_aug.data.dataset import load_folder
 
-folder, output, grouped, images = sys.argv[1:]
+folder, grouped, images, *outputs = sys.argv[1:]
 parts = 2 if grouped == "accumulated" else 1
-drawn = 1.0 if Path(output).name.startswith("prior") else 0.2
 classifier.has_learnt = lambda *_: True
 data = load_folder(folder, 1, 32)
 held_out, training = data.subset(range(0, 60, 10)), data.subset([i for i in range(60) if i % 10])
 config = TrainConfig(
-    network=replace(PRESETS["tiny"], num_classes=3), images=int(images), batch=16, lpips_weight=0, draw_start=drawn,
-    adversarial_start=0.3, log_images=16,
-    snapshot_images=48, learning_rate=1e-4, accumulate=parts, data=dict(zip(data.classes, data.counts())),
+    network=replace(PRESETS["tiny"], num_classes=3), images=int(images), batch=16, lpips_weight=0,
+    adversarial_start=0.3, log_images=16, snapshot_images=48, learning_rate=1e-4, accumulate=parts,
+    data=dict(zip(data.classes, data.counts())),
 )
 if grouped == "grouped":  # one process whose batch norm takes the groups that two would have
     original = torch.nn.BatchNorm2d.forward
@@ -105,39 +105,52 @@ if grouped == "grouped":  # one process whose batch norm takes the groups that t
         return out
 
     torch.nn.BatchNorm2d.forward = forward
-loop.train(config, training, held_out, output, every_image=data, device="cpu")
+for output in outputs:
+    drawn = 1.0 if Path(output).name.startswith("prior") else 0.2
+    loop.train(replace(config, draw_start=drawn), training, held_out, output, every_image=data, device="cpu")
+if grouped == "two":  # and by the command, which leaves the other process at its end
+    words = ["train", folder, "--output", str(Path(outputs[0]).parent / "verb"), "--preset", "tiny", "--device", "cpu"]
+    assert cli.main([*words, "--images", "32", "--batch", "16", "--set", "lpips_weight=0"]) == 0
 _distributed.leave()
 """
 
 
 @pytest.fixture
 def train(faces, tmp_path, monkeypatch):
-    """Runs the script, in this process unless a launcher is given; returns its output folder and what it printed."""
+    """Runs the script, in this process unless a launcher is given; returns its output folders and what it printed."""
 
-    def run(way, images, launcher=None, sampled="draws"):
+    def run(way, images, launcher=None, sampled=("draws",)):
         (tmp_path / "script.py").write_text(SCRIPT)
-        output = tmp_path / f"{sampled}-{way}"
-        build_judge(CLASSES, 54).save(output / loop.CLASSIFIER)
-        words = (tmp_path / "script.py", faces, output, way, str(images))
-        return output, started(launcher, *words) if launcher else run_here(monkeypatch, *words)
+        outputs = [tmp_path / f"{name}-{way}" for name in sampled]
+        for output in outputs:
+            build_judge(CLASSES, 54).save(output / loop.CLASSIFIER)
+        words = (tmp_path / "script.py", faces, way, str(images), *outputs)
+        return outputs, started(launcher, *words) if launcher else run_here(monkeypatch, *words)
 
     return run
 
 
-@pytest.mark.parametrize("sampled", ["draws", "prior"])
-def test_two_processes_train_as_one_with_the_same_groups(train, sampled):
+def test_two_processes_train_as_one_with_the_same_groups(train, tmp_path):
     """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
-    two, said = train("two", 128, TORCHRUN, sampled)
-    one, _ = train("grouped", 128, sampled=sampled)
-    assert said.count("starting at 0") == 1
-    assert "in 2 processes" in said
+    sampled = ("draws", "prior")
+    twos, said = train("two", 128, TORCHRUN, sampled)
+    ones, _ = train("grouped", 128, sampled=sampled)
+    assert said.count("starting at 0") == said.count("in 2 processes") == 3, "each of the three trainings once"
+    for two, one in zip(twos, ones, strict=True):
+        check_the_same_run(two, one)
+    verb = tmp_path / "verb" / "checkpoint"
+    assert said.count(f"wrote {verb}, L1 ") == said.count(f'checkpoint="{verb}"') == 1
+    assert Artifact.from_pretrained(verb).training["world_size"] == 2
+
+
+def check_the_same_run(two, one):
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in (two, one)]
     assert len(lines[0]) == len(lines[1])
     for left, right in zip(*lines, strict=True):
         assert left.keys() == right.keys()
         for name in left.keys() - {"images_per_s"}:
             tolerance = DRIFT if name == "grad_norm" else 2e-3
-            assert left[name] == pytest.approx(right[name], rel=tolerance, abs=2e-4), name
+            assert left[name] == pytest.approx(right[name], rel=tolerance, abs=2e-4), (two.name, name)
     assert lines[0][0]["grad_norm"] == pytest.approx(lines[1][0]["grad_norm"], rel=ROUNDING)
     configs = [json.loads((run / "checkpoint" / "config.json").read_text()) for run in (two, one)]
     assert configs[0]["training"]["world_size"] == 2
@@ -154,7 +167,7 @@ def test_two_processes_train_as_one_with_the_same_groups(train, sampled):
 
 def test_a_batch_in_two_parts_is_one_batch_with_the_same_groups(train):
     """The same up to D's spectral norms, which are iterated once more a step."""
-    runs = [train(way, 96)[0] for way in ("accumulated", "grouped")]
+    runs = [train(way, 96)[0][0] for way in ("accumulated", "grouped")]
     lines = [[json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()] for run in runs]
     for left, right in zip(*lines, strict=True):
         for name in left.keys() & {"l1", "kl", "held_out_l1_mean"}:
@@ -242,7 +255,7 @@ def test_processes_that_cannot_share_the_batch_are_refused(faces, tmp_path, monk
 
 def test_a_process_that_dies_ends_the_others_in_bounded_time(faces, tmp_path, torch_home):
     command = [*TORCHRUN, "-m", "semantic_aug", "train", faces, "--output", tmp_path / "o", "--preset", "tiny"]
-    command += ["--device", "cpu", "--images", "10000000"]
+    command += ["--device", "cpu", "--images", "10000000", "--set", "lpips_weight=0", "--set", "classifier_epochs=1"]
     launcher = subprocess.Popen(command, env=environment(TORCH_HOME=os.environ["TORCH_HOME"]), stderr=subprocess.PIPE)
     try:
         while not (tmp_path / "o" / "log.jsonl").exists():
@@ -271,29 +284,31 @@ from semantic_aug.model.networks import PRESETS
 from semantic_aug.trainer import loop
 from semantic_aug.trainer.config import TrainConfig
 
-folders, output, what = sys.argv[1:3], sys.argv[3], sys.argv[4]
-second = os.environ["RANK"] == "1"
-data = load_folder(folders[second and what in ("pixels", "data")], 1, 32)
-network = replace(PRESETS["tiny"], num_classes=len(data.classes))
-config = TrainConfig(network=network, images=64, batch=16, lpips_weight=0, seed=int(second and what == "seed"))
-try:
-    loop.train(config, data, data, output, device="cpu")
-except RuntimeError as error:
-    print(f"rank {os.environ['RANK']}: {error}", flush=True)
+faces, pixels, classes, output = sys.argv[1:]
+rank = os.environ["RANK"]
+for what, others in (("seed", faces), ("pixels", pixels), ("network", classes)):
+    data = load_folder(others if rank == "1" else faces, 1, 32)
+    network = replace(PRESETS["tiny"], num_classes=len(data.classes))
+    seed = int(rank == "1" and what == "seed")
+    config = TrainConfig(network=network, images=64, batch=16, lpips_weight=0, seed=seed)
+    try:
+        loop.train(config, data, data, f"{output}/{what}", device="cpu")
+    except RuntimeError as error:
+        print(f"{what}, rank {rank}: {error}", flush=True)
 _distributed.leave()
 """
 
 
-@pytest.mark.parametrize("what", ["seed", "pixels", "data"])
-def test_processes_that_do_not_do_the_same_are_refused(faces, tmp_path, torch_home, what):
+def test_processes_that_do_not_do_the_same_are_refused(faces, tmp_path, torch_home):
     """With another seed, other images of the same classes, or other classes."""
     (tmp_path / "script.py").write_text(DIFFERENT)
-    other = write_folder(tmp_path / "other", 20, seed=1, classes=None if what == "pixels" else ["a", "b"])
-    said = started(TORCHRUN, tmp_path / "script.py", faces, other, tmp_path / "o", what)
-    for rank in (0, 1):
-        found = "network" if what == "data" else what
-        assert f"rank {rank}: process 1 has other {found} than process 0" in said
-    assert not (tmp_path / "o" / "log.jsonl").exists()
+    pixels = write_folder(tmp_path / "pixels", 20, seed=1)
+    classes = write_folder(tmp_path / "classes", 20, seed=1, classes=["a", "b"])
+    said = started(TORCHRUN, tmp_path / "script.py", faces, pixels, classes, tmp_path / "o")
+    for what in ("seed", "pixels", "network"):
+        for rank in (0, 1):
+            assert f"{what}, rank {rank}: process 1 has other {what} than process 0" in said
+    assert not list(tmp_path.glob("o/*/log.jsonl"))
 
 
 @pytest.mark.slow

@@ -4,8 +4,6 @@ import contextlib
 import json
 import re
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,8 +27,9 @@ def run(command):
         run_verb(words[1:])
     elif programs := [word for word in words if word.startswith("examples/")]:
         assert f'load("{Path(programs[0]).stem}")' in (ROOT / "tests" / "test_examples.py").read_text()
-    elif words[0] == "torchrun":
-        run_in_two_processes(words[1:])
+    elif words[0] == "torchrun":  # test_distributed.py starts two processes
+        assert words[1:5] == ["--nproc-per-node", "2", "-m", "semantic_aug"]
+        run_verb([*words[5:], "--preset", "tiny"])
     else:
         assert words[:2] == ["pip", "install"], command
         assert all(f"\n{extra} = [" in PROJECT for extra in re.findall(r"\.\[(.*)\]", command)), command
@@ -48,15 +47,6 @@ def run_verb(words):
         assert Path(target).stat().st_size > 1000
     else:
         assert cli.main(documents.tiny(words)) == 0, words
-
-
-def run_in_two_processes(words):
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    small = ["--preset", "tiny", "--images", "64", "--device", "cpu"]
-    done = subprocess.run([*torchrun, *words, *small], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "in 2 processes" in done.stdout
-    assert Artifact.from_pretrained("runs/shared/checkpoint").training["world_size"] == 2
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -213,7 +213,13 @@ print("right")
 """
 
 
-@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate launch"])
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        pytest.param(TORCHRUN, id="torchrun"),
+        pytest.param(ACCELERATE, id="accelerate launch", marks=pytest.mark.slow),  # the script joins in the same way
+    ],
+)
 def test_two_processes_share_a_draw_whatever_one_of_them_does(launcher, tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ACCELERATE_USE_CPU": "true"}

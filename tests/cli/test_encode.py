@@ -1,5 +1,5 @@
+import contextlib
 import os
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from semantic_aug import Artifact, LatentCache
 from semantic_aug.data.source import Source
 from semantic_aug.images import file_to_bytes
 from semantic_aug.latents import LatentsError
-from tests.cli.conftest import RUN, run
+from tests.cli.conftest import run
+from tests.forks import fork
 
 
 def test_encode_leaves_out_what_cannot_be_read(saved, folder, tmp_path, capsys, line):
@@ -47,11 +48,16 @@ def test_encode_wants_files_to_know_the_images_by(saved, tmp_path, line, monkeyp
 
 
 def test_of_two_processes_that_encode_to_one_file_one_is_refused(saved, folder, tmp_path):
-    words = [*RUN, "encode", str(saved), str(folder), "--output", str(tmp_path / "l"), "--device", "cpu"]
-    processes = [subprocess.Popen(words, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    errors = {process.wait(): process.communicate()[1] for process in processes}
-    assert sorted(errors) == [0, 2]
-    assert "exists" in errors[2]
+    def encode(name):
+        with open(tmp_path / name, "w") as file, contextlib.redirect_stderr(file):
+            return run("encode", saved, folder, "--output", tmp_path / "l", "--device", "cpu")
+
+    codes = {}
+    for name, process in [(name, fork(encode, name)) for name in ("a", "b")]:
+        process.join()
+        codes[process.exitcode] = (tmp_path / name).read_text()
+    assert sorted(codes) == [0, 2]
+    assert "exists" in codes[2]
     assert len(LatentCache.load(tmp_path / "l", Artifact.from_pretrained(saved), ImageFolder(folder))) == 18
 
 

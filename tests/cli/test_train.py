@@ -48,7 +48,8 @@ def test_an_empty_class_and_a_corrupt_image_are_named(folder, tmp_path, line):
 
 def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home, capsys):
     """kill -9 in the middle, run again: the same artifact as of a run that was left alone."""
-    more = ("--images", "640", "--batch", "16", "--precision", "fp32")  # 40 steps, the first state after 4
+    # 20 steps, the first state after 2 of them.
+    more = ("--images", "320", "--batch", "16", "--precision", "fp32", "--set", "classifier_epochs=2")
     process = subprocess.Popen(train_command(folder, tmp_path / "cut", *more), stdout=subprocess.DEVNULL)
     states = tmp_path / "cut" / "state"
     while not list(states.glob("*.safetensors")) and process.poll() is None:
@@ -66,20 +67,8 @@ def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home, capsy
         cut, whole = ((tmp_path / name / "checkpoint" / file).read_bytes() for name in ("cut", "whole"))
         assert cut == whole
     artifact = Artifact.from_pretrained(tmp_path / "cut" / "checkpoint")
-    assert artifact.training["images_seen"] <= 640  # of the best snapshot
+    assert artifact.training["images_seen"] <= 320  # of the best snapshot
     assert artifact.statistics.count.tolist() == [6, 6, 6]  # held-out images count in the statistics
-
-
-def test_only_one_training_works_in_a_folder(folder, tmp_path, torch_home, line):
-    process = subprocess.Popen(train_command(folder, tmp_path / "o"), stdout=subprocess.PIPE, text=True)
-    try:
-        assert any("starting at 0 of 300000 images" in text for text in process.stdout)
-        process.send_signal(signal.SIGSTOP)
-        assert run(*train_command(folder, tmp_path / "o")[len(RUN) :]) == 2
-        assert f"{tmp_path / 'o'}: another process works on it; wait for it, or choose another one" in line()
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.mark.parametrize("name", ["state", "log.jsonl", "tensorboard", "previews"])
@@ -113,29 +102,37 @@ def test_a_path_that_is_not_utf8_is_kept(folder, tmp_path, torch_home):
         assert run("preview", tmp_path / "o" / "checkpoint", odd, "--output", tmp_path / output) == 0
 
 
-def test_train_interrupted_says_how_to_go_on(folder, tmp_path, torch_home):
-    process = subprocess.Popen(
-        train_command(folder, tmp_path / "o"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert any("starting at 0 of 300000 images" in line for line in process.stdout)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=600)
+def test_a_training_works_alone_in_its_folder_and_interrupted_says_how_to_go_on(folder, tmp_path, torch_home, line):
+    command = train_command(folder, tmp_path / "o", "--set", "classifier_epochs=1")
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert any("starting at 0 of 300000 images" in text for text in process.stdout)
+        process.send_signal(signal.SIGSTOP)
+        assert run(*command[len(RUN) :]) == 2
+        assert f"{tmp_path / 'o'}: another process works on it; wait for it, or choose another one" in line()
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=600)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert "the same command goes on" in out
     assert "Traceback" not in err
     assert len(list((tmp_path / "o" / "state").glob("*.safetensors"))) == 1
 
 
-def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home):
-    folder = write_folder(tmp_path / "one", classes=["only"])
-    command = train_command(folder, tmp_path / "o", "--images", "128", "--precision", "bf16", "--validation", folder)
-    first = subprocess.run([*command, "--minutes", "0.0001"], capture_output=True, text=True, check=True)
-    assert "one class only (only)" in first.stdout
-    assert "only 6 held-out images: errors measured on so few are rough; use more of them" in first.stdout
-    assert "the same command goes on" in first.stdout
-    second = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "going on at 64 of 128 images, 6 to train on, 6 held out" in second.stdout
+@pytest.mark.usefixtures("precision_of_its_own")
+def test_train_minutes_validation_one_class_and_bfloat16(tmp_path, torch_home, capsys):
+    folder, more = write_folder(tmp_path / "one", classes=["only"]), ("--images", "128", "--precision", "bf16")
+    command = train_command(folder, tmp_path / "o", *more, "--validation", folder)[len(RUN) :]
+    assert run(*command, "--minutes", "0.0001") == 0
+    first = capsys.readouterr().out
+    assert "one class only (only)" in first
+    assert "only 6 held-out images: errors measured on so few are rough; use more of them" in first
+    assert "the same command goes on" in first
+    assert run(*command) == 0
+    assert "going on at 64 of 128 images, 6 to train on, 6 held out" in capsys.readouterr().out
     training = Artifact.from_pretrained(tmp_path / "o" / "checkpoint").training
     assert training["settings"]["precision"] == "bf16"
     words = (

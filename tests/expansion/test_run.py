@@ -1,5 +1,6 @@
 """Expanded data sets: the right images, bit for bit whatever happens while they are written."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -30,6 +31,7 @@ from semantic_aug.functional import semantic_augment_image
 from semantic_aug.images import file_to_bytes
 from semantic_aug.model.runtime import LatentModel
 from tests.conftest import CLASSES, build_artifact, write_folder
+from tests.forks import fork
 
 RUN = [sys.executable, "-m", "semantic_aug", "expand"]
 
@@ -184,12 +186,13 @@ def test_threads_change_nothing(once, tmp_path, threads):
 
 def test_processes_change_nothing(once, tmp_path):
     """Two go on with what one began."""
-    alone = command(once / "saved", once / "tail", tmp_path / "o", *MORE)
+    arguments = (once / "saved", once / "tail", tmp_path / "o", *MORE)
     lines = tmp_path / "o" / ".expand" / "lines-0.jsonl"
     # Three of the first four blocks: the first of the two processes, which takes the even ones, finds one of its own.
-    assert kill_when(alone, lambda: lines.exists() and lines.read_text().count("sha256") >= 3 * BLOCK)
+    began = fork(run, *arguments)
+    assert kill_when(began, lambda: lines.exists() and lines.read_text().count("sha256") >= 3 * BLOCK)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    words += alone[1:]
+    words += command(*arguments)[1:]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("of them there already") == done.stdout.count("wrote ") == 1
@@ -207,22 +210,21 @@ def test_a_seed_changes_every_image(once, tmp_path):
 # --- Killed ---------------------------------------------------------------------------------------------------------
 
 
-def kill_when(words, ready):
-    """Start a command and kill it with SIGKILL as soon as ``ready()``; False where it ended before."""
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    while process.poll() is None and not ready():
+def kill_when(process, ready):
+    """Kill a process with SIGKILL as soon as ``ready()``; False where it ended before."""
+    while process.is_alive() and not ready():
         time.sleep(0.005)
     process.kill()
-    _, error = process.communicate()
-    assert process.returncode in (0, -signal.SIGKILL), error
-    return process.returncode != 0
+    process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
+    return process.exitcode != 0
 
 
 def test_killed(once, tmp_path, capsys):
     output = tmp_path / "o"
-    words = command(once / "saved", once / "tail", output, *MORE)
     lines = output / ".expand" / "lines-0.jsonl"
-    assert kill_when(words, lambda: lines.exists() and lines.stat().st_size > 0)
+    process = fork(run, once / "saved", once / "tail", output, *MORE)
+    assert kill_when(process, lambda: lines.exists() and lines.stat().st_size > 0)
     assert not (output / "manifest.jsonl").exists()
     assert run(once / "saved", once / "tail", output, *MORE) == 0
     assert re.search(r"396 new images, [1-9]\d* of them there already", capsys.readouterr().out)
@@ -254,47 +256,51 @@ def test_what_a_power_failure_leaves_is_made_again(once, tmp_path):
 def test_a_full_disk(once, tmp_path):
     """A limit on the size of files cuts off the lines in the middle of the work."""
     output, limit = tmp_path / "o", 30_000
-    words = command(once / "saved", once / "tail", output, *MORE)
-    done = subprocess.run(
-        words,
-        capture_output=True,
-        text=True,
-        check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
-    )
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1, done.stderr
-    assert "File too large; make room, and run the same command again" in done.stderr
+
+    def run_limited():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        with open(tmp_path / "said", "w") as file, contextlib.redirect_stderr(file):
+            return run(once / "saved", once / "tail", output, *MORE)
+
+    process = fork(run_limited)
+    process.join()
+    said = (tmp_path / "said").read_text()
+    assert process.exitcode == 1
+    assert said.count("\n") == 1, said
+    assert "File too large; make room, and run the same command again" in said
     assert run(once / "saved", once / "tail", output, *MORE) == 0
     assert tree(output) == tree(once / "out")
 
 
 def test_only_one_process_at_a_time(once, tmp_path, line):
     output = tmp_path / "o"
-    words = command(once / "saved", once / "tail", output, *MORE)
-    process = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+    process = fork(run, once / "saved", once / "tail", output, *MORE)
     while not (output / ".expand" / "lines-0.jsonl").exists():
         time.sleep(0.005)
-    process.send_signal(signal.SIGSTOP)
-    assert run(once / "saved", once / "tail", output, *MORE) == 2
-    assert "another process works on it; wait for it" in line()
-    process.send_signal(signal.SIGCONT)
-    assert process.wait() == 0
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        assert run(once / "saved", once / "tail", output, *MORE) == 2
+        assert "another process works on it; wait for it" in line()
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    process.join()
+    assert process.exitcode == 0
     assert tree(output) == tree(once / "out")
 
 
 @pytest.mark.slow
 def test_fer2013_is_balanced_though_killed_five_times(fer2013, tmp_path):
     output, began = tmp_path / "balanced", time.monotonic()
-    words = command("fer2013-48", fer2013 / "train", output, "--balance")
+    arguments = ("fer2013-48", fer2013 / "train", output, "--balance")
     lines = output / ".expand" / "lines-0.jsonl"
     for kill in range(1, 6):
         wanted = 4000 * kill + 37 * kill
-        assert kill_when(words, lambda n=wanted: lines.is_file() and lines.read_bytes().count(b"}") >= n)
+        process = fork(run, *arguments)
+        assert kill_when(process, lambda n=wanted: lines.is_file() and lines.read_bytes().count(b"}") >= n)
         print(
             f"killed with {len(list(output.glob('*/augmented-*')))} new images after {time.monotonic() - began:.0f} s"
         )
-    done = subprocess.run([*words, "--verify", "100"], capture_output=True, text=True, check=False)
+    done = subprocess.run(command(*arguments, "--verify", "100"), capture_output=True, text=True, check=False)
     print(done.stdout, done.stderr, f"after {time.monotonic() - began:.0f} s")
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{usage.ru_utime + usage.ru_stime:.0f} s of CPU time")

@@ -7,9 +7,7 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +20,7 @@ from semantic_aug._files import MAX_TEXT
 from semantic_aug.model.artifact import on_device
 from semantic_aug.model.recommended import Recommended
 from tests.conftest import CLASSES, build_artifact
+from tests.forks import fork
 
 MODEL, STATISTICS, CONFIG = "model.safetensors", "statistics.safetensors", "config.json"
 
@@ -512,30 +511,26 @@ def test_a_disk_that_is_really_full_leaves_the_old_artifact(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-KILLED = """
-import os, sys
-sys.path.insert(0, {root!r})
-import semantic_aug.model.format as module
-from tests.conftest import build_artifact
-calls, replace = 0, os.replace
-def replace_or_die(*arguments):
-    global calls
-    calls += 1
-    if calls == {call}:
-        os._exit(9)
-    replace(*arguments)
-module.os.replace = replace_or_die
-artifact = build_artifact()
-artifact.training = {{"new": True}}
-artifact.save({target!r}, overwrite=True)
-"""
-
-
 @pytest.mark.parametrize("call", [1, 2])
-def test_killed_between_the_renames_leaves_old_or_new(saved, call):
-    root = str(Path(__file__).parents[2])
-    code = KILLED.format(root=root, call=call, target=str(saved))
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+def test_killed_between_the_renames_leaves_old_or_new(saved, call, monkeypatch):
+    calls, replace = 0, os.replace
+
+    def replace_or_die(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            os._exit(9)
+        replace(*arguments)
+
+    def save_and_die():
+        monkeypatch.setattr("semantic_aug.model.format.os.replace", replace_or_die)
+        artifact = build_artifact()
+        artifact.training = {"new": True}
+        artifact.save(saved, overwrite=True)
+
+    process = fork(save_and_die)
+    process.join()
+    assert process.exitcode == 9
     assert Artifact.from_pretrained(saved).training == {}  # the old one, restored if it had been moved away
     build_artifact().save(saved, overwrite=True)
     assert [name for name in os.listdir(saved.parent) if name.endswith("previous")] == []
@@ -573,42 +568,35 @@ def test_text_that_is_not_utf8_is_refused_before_anything_is_written(saved, fiel
     assert Artifact.from_pretrained(saved).classes == CLASSES
 
 
-SAVE = """
-import sys
-sys.path.insert(0, {root!r})
-from tests.conftest import build_artifact
-artifact = build_artifact()
-target, overwrite, times = sys.argv[1], sys.argv[2] == "overwrite", int(sys.argv[3])
-for number in range(times):
-    artifact.training = {{"number": number}}
-    artifact.card = "# card " * number
-    try:
-        artifact.save(target, overwrite=overwrite)
-    except FileExistsError:
-        sys.exit(7)
-"""
-
-
-def start_saving(target, how, times):
-    code = SAVE.format(root=str(Path(__file__).parents[2]))
-    return subprocess.Popen([sys.executable, "-c", code, str(target), how, str(times)])
+def save_again_and_again(target, overwrite, times):
+    artifact = build_artifact()
+    for number in range(times):
+        artifact.training = {"number": number}
+        artifact.card = "# card " * number
+        try:
+            artifact.save(target, overwrite=overwrite)
+        except FileExistsError:
+            return 7
+    return 0
 
 
 def test_two_writers_and_a_reader_do_not_disturb_each_other(saved):
-    writers = [start_saving(saved, "overwrite", 12) for _ in range(2)]
+    writers = [fork(save_again_and_again, saved, True, 40) for _ in range(2)]
     read = 0
-    while any(writer.poll() is None for writer in writers):
+    while any(writer.is_alive() for writer in writers):
         Artifact.from_pretrained(saved)
         read += 1
-    assert [writer.wait() for writer in writers] == [0, 0]
+    assert [writer.exitcode for writer in writers] == [0, 0]
     assert read
-    assert Artifact.from_pretrained(saved).training == {"number": 11}
+    assert Artifact.from_pretrained(saved).training == {"number": 39}
     assert os.listdir(saved.parent) == [saved.name]
 
 
 def test_of_two_writers_of_a_new_artifact_one_is_refused(tmp_path):
-    writers = [start_saving(tmp_path / "new", "exclusive", 1) for _ in range(2)]
-    assert sorted(writer.wait() for writer in writers) == [0, 7]
+    writers = [fork(save_again_and_again, tmp_path / "new", False, 1) for _ in range(2)]
+    for writer in writers:
+        writer.join()
+    assert sorted(writer.exitcode for writer in writers) == [0, 7]
     Artifact.from_pretrained(tmp_path / "new")
     assert os.listdir(tmp_path) == ["new"]
 

@@ -112,7 +112,8 @@ def test_what_a_killed_run_left_is_deleted_by_the_next(data, tmp_path):
     ],
 )
 def test_resumed_equals_uninterrupted_bit_for_bit(options, step, kept, data, tmp_path, monkeypatch):
-    config = dataclasses.replace(CONFIG, snapshot_images=16, **options)
+    config = {"images": 64, "snapshot_images": 16, "draw_start": 0.3, "adversarial_start": 0.5} | options
+    config = dataclasses.replace(CONFIG, **config)
     run(config, data, tmp_path / "whole")
     calls = 0
     original = TrainState.update_ema
@@ -130,7 +131,7 @@ def test_resumed_equals_uninterrupted_bit_for_bit(options, step, kept, data, tmp
     assert max(os.listdir(tmp_path / "cut" / "state")) == f"{kept:012d}.safetensors"
     run(config, data, tmp_path / "cut")
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    whole, cut = (load_file(tmp_path / name / "state" / "000000000096.safetensors") for name in ("whole", "cut"))
+    whole, cut = (load_file(tmp_path / name / "state" / "000000000064.safetensors") for name in ("whole", "cut"))
     assert all(torch.equal(whole[name], cut[name]) for name in whole.keys() - {"digest"}), "all but the seconds"
 
 
@@ -161,16 +162,16 @@ def test_seeds_matter_and_repeat(data, tmp_path):
 
 
 def test_all_networks_move_and_the_error_falls(data, tmp_path):
-    config = dataclasses.replace(CONFIG, images=1600, batch=16, log_images=160, snapshot_images=1600, ema_images=100)
+    config = dataclasses.replace(CONFIG, images=640, batch=16, log_images=64, snapshot_images=640, learning_rate=1e-3)
     start = TrainState(config, torch.device("cpu"))
     run(config, data, tmp_path)
-    end = load_file(tmp_path / "state" / f"{1600:012d}.safetensors")
+    end = load_file(tmp_path / "state" / f"{640:012d}.safetensors")
     for name in ("encoder", "generator", "discriminator", "head"):
         moved = [not torch.equal(end[f"{name}.{key}"], value) for key, value in getattr(start, name).named_parameters()]
         assert all(moved), name
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     l1 = [line["l1"] for line in lines if "l1" in line]
-    assert l1[-1] < 0.8 * l1[0]
+    assert l1[-1] < 0.85 * l1[0]
 
 
 def test_minutes_end_a_sitting_with_the_state_saved(data, tmp_path, capsys):
@@ -225,7 +226,7 @@ def test_a_term_that_is_not_finite_stops_the_run_before_the_step(function, term,
             return original(*arguments) * float("nan")
         return original(*arguments)
 
-    config = dataclasses.replace(CONFIG, snapshot_images=48)
+    config = dataclasses.replace(CONFIG, images=64, snapshot_images=48)
     monkeypatch.setattr(module.losses, function, break_after_48_images)
     with pytest.raises(TrainingError, match=rf"{term} is nan in the step after 48 images; the last good state is kept"):
         run(config, data, tmp_path)
@@ -238,9 +239,8 @@ def test_a_term_that_is_not_finite_stops_the_run_before_the_step(function, term,
 def test_a_run_that_goes_wrong_says_so_and_what_to_do(data, tmp_path, capsys):
     """A KL weight that no latent survives; and, as a control, the same run with a sensible one."""
     for weight, output in ((100.0, "bad"), (1e-4, "good")):
-        config = dataclasses.replace(
-            CONFIG, images=1200, kl_weight=weight, adversarial_weight=0.0, log_images=200, snapshot_images=1200, **OFF
-        )
+        settings = {"kl_weight": weight, "learning_rate": 2e-3, "adversarial_weight": 0.0} | OFF
+        config = dataclasses.replace(CONFIG, images=600, log_images=100, snapshot_images=600, **settings)
         run(config, data, tmp_path / output)
         out = capsys.readouterr().out
         assert out.count("warning: posterior collapse") == (weight > 1), out

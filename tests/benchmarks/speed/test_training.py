@@ -1,21 +1,18 @@
 """The benchmark of the trainer at its smallest size, and its table."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
+
+import pytest
 
 from benchmarks.report.speed import describe_training
+from benchmarks.speed import training
 
-ROOT = Path(__file__).parents[3]
 
-
+@pytest.mark.usefixtures("precision_of_its_own")
 def test_every_loop_is_measured(tmp_path, torch_home):
     path = tmp_path / "training.json"
-    options = ["--preset", "tiny", "--images", "8", "--batch", "8", "--repeats", "1", "--json", path, "--device", "cpu"]
-    # In a process of its own, because accelerate keeps the precision of the first training of a process.
-    program = [sys.executable, "-W", "error::UserWarning", "-m", "benchmarks.speed.training"]
-    subprocess.run([*program, *options], check=True, cwd=ROOT, capture_output=True)
+    options = ["--preset", "tiny", "--images", "8", "--batch", "8", "--repeats", "1", "--device", "cpu"]
+    training.main([*options, "--json", str(path)])
     found = json.loads(path.read_text())
     loops = ["plain float32 loop", "trainer, one class, lpips_every=1", "trainer, one class", "trainer, everything on"]
     assert list(found["images_per_s"]) == loops
