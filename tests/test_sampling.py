@@ -302,6 +302,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow  # the same sampler and loader are tested above, without the Trainer
 def test_trainer_of_transformers_shares_a_draw_between_two_processes(tmp_path):
     """All images in every epoch, none of them twice, with their labels, and another draw in the second epoch."""
     pytest.importorskip("transformers", reason="transformers is not installed")
