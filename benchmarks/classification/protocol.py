@@ -28,6 +28,8 @@ COMMON: dict[str, Any] = {
     "warm_up": 0.2,  # fraction of the training during which the learning rate rises
     "crop": "flip-crop",  # the base augmentation of every arm
 }
+# Settings that count the last epochs, in which an arm leaves something out.
+AT_THE_END = ("clean_epochs", "real_epochs")
 # Setting => the allowed values, or a type and a closed range. The package checks the settings that it defines.
 ALLOWED: dict[str, tuple[Any, ...]] = {
     "size": (int, 16, 1024),

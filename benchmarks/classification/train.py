@@ -25,6 +25,7 @@ from .classifiers import CLASSIFIERS
 from .context import Context, Key
 from .crop import flip_crop
 from .isda import ISDA
+from .protocol import AT_THE_END
 from .store import Run
 
 SAVE_EVERY = 120.0  # seconds between two states on disk
@@ -65,9 +66,8 @@ def train(
     views = len(arm.views)
     batch, classes = settings["batch"] // views, len(data.classes)  # the batch counts different images
     steps = max(run["epochs"] * len(data) // settings["batch"], 1)
-    clean_from, real_from = (
-        steps - settings.get(name, 0) * len(data) // settings["batch"] for name in ("clean_epochs", "real_epochs")
-    )
+    clean_from, real_from = (steps - settings.get(name, 0) * len(data) // settings["batch"] for name in AT_THE_END)
+    real_from = min(real_from, clean_from)
     base, counts = BASES[run["base"]], torch.tensor(data.counts(), dtype=torch.float32, device=device)
     with torch.random.fork_rng(devices=[]):  # the initial weights and v2's transforms draw from the global generator
         torch.manual_seed(seed)
@@ -90,7 +90,7 @@ def train(
         def prepare(indices: Tensor, key: Key, view: int = 0) -> Tensor:
             x = images[indices.to(device, non_blocking=True)]
             for part, change in changes[view]:
-                if key[1] < (min(clean_from, real_from) if part.uses_checkpoint else clean_from):
+                if key[1] < (real_from if part.uses_checkpoint else clean_from):
                     x = change(x, data.labels[indices], indices, key)
             if settings["crop"] == "flip-crop":
                 uniform = torch.rand(len(indices), 3, generator=seeded("crop", *key))

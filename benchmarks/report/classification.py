@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.classification.arms import PARTS
+from benchmarks.classification.protocol import AT_THE_END
 
 from .forest import Point
 from .intervals import Difference, bootstrap, compare, mean_sd
-from .markdown import make_table
+from .markdown import group_digits, make_table
 from .rows import Group, Row
 
 FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mAP": "mAP"}
 GROUPS = ("many", "medium", "few")
 NOTHING = "Not measured yet."
-AT_THE_END = ("clean_epochs", "real_epochs")
 INTRODUCTION = """\
 Every run trains one classifier from scratch. Runs with the same seed start from the same weights and see the same
 number of images in the same number of steps, so differences are paired by seed.
@@ -216,13 +216,12 @@ def note_of(group: Group) -> str:
         named = zip(runs[0]["counts"], runs[0]["classes"], strict=True)
         counts = f" ({', '.join(f'{count} {name}' for count, name in named)})"
     if "measured" in runs[0]:
-        measured = f", evaluated on {runs[0]['measured']:,}".replace(",", " ")
+        measured = f", evaluated on {group_digits(runs[0]['measured'])}"
     if "measured_counts" in runs[0]:
         rarest, name = min(zip(runs[0]["measured_counts"], runs[0]["classes"], strict=True))
         measured += f", {rarest} of them {name}"
-    images = f"{runs[0]['images']:,}".replace(",", " ")
     return (
-        f"Trained on {images} images{counts}{measured.replace('  ', ', ')}.{without} "
+        f"Trained on {group_digits(runs[0]['images'])} images{counts}{measured}.{without} "
         f"Image size {fields['settings']['size']}, batch size {fields['settings']['batch']}, {'; '.join(devices)}."
     )
 
@@ -369,14 +368,17 @@ def table_lengths(groups: Sequence[Group]) -> str:
 
 
 def is_longer(row: Row, other: Row) -> bool:
-    """Whether a row differs from another one only in its length. Epochs at the end are compared as a share of all."""
+    """Whether a row differs from a shorter one only in its length.
+
+    Epochs at the end are compared as a share of all. They may differ by less than an epoch of the shorter one.
+    """
 
     def describe(each: Row) -> list[Any]:
-        settings = {name: value for name, value in each.settings.items() if name not in AT_THE_END}
-        epochs = next(iter(each.runs.values()))["epochs"]
-        return [each.base, each.arm, settings, *(round(each.settings.get(name, 0) / epochs, 1) for name in AT_THE_END)]
+        return [each.base, each.arm, {name: value for name, value in each.settings.items() if name not in AT_THE_END}]
 
-    return describe(row) == describe(other)
+    epochs, others = (next(iter(each.runs.values()))["epochs"] for each in (row, other))
+    shares = [(row.settings.get(name, 0) / epochs, other.settings.get(name, 0) / others) for name in AT_THE_END]
+    return describe(row) == describe(other) and all(abs(long - short) < 1 / others for long, short in shares)
 
 
 # Table I of the paper, RAF-DB, in percent: classifier => arm => accuracy ("total precision") and mAP.

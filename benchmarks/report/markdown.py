@@ -11,6 +11,11 @@ def make_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
 
 
+def group_digits(number: int) -> str:
+    """Format a number with spaces between groups of three digits."""
+    return f"{number:,}".replace(",", " ")
+
+
 def fill_block(document: str, blocks: Mapping[str, Callable[[], str]]) -> str:
     """Return a document with the text of its block generated again.
 
