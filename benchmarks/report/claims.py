@@ -8,11 +8,13 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from .markdown import group_digits
 from .rows import RESULTS, Group, group_runs, read_short
 from .screens import read_screens, table_plane
 from .short import memorised
 from .speed import read_json
 
+CHOOSING = ("| images", "| real", "| RandAugment", "| detail covariance 0.35", "| detail covariance 0.8")
 ROOT = Path(__file__).parents[2]
 
 
@@ -20,7 +22,8 @@ def collect_claims() -> dict[str, list[str]]:
     """Return the texts that each document must contain."""
     duplicates = read_json(RESULTS / "duplicates.json")["held_out"]["test"]
     cut = find_short(data="fer2013", split="test", dedup="held-out", epochs=20)
-    batch = read_json(RESULTS / "ways.json")["ways"]["batch, in the training process"]
+    ways = read_json(RESULTS / "ways.json")["ways"]
+    batch, randaugment = ways["batch, in the training process"], ways["RandAugment, per sample"]
     balanced = next(row for row in cut.rows if row.label == "balanced")
     gaps = [100 * statistics.mean(each) for each in zip(*map(memorised, balanced.runs.values()), strict=True)]
     judge = read_json(RESULTS / "quality" / "fer2013-48.json")["judge"]["accuracy"]
@@ -28,6 +31,7 @@ def collect_claims() -> dict[str, list[str]]:
         "README.md": [
             f"adds [{100 * batch['bfloat16']['share_of_step']:.1f} % to",
             f"and {100 * batch['float32']['share_of_step']:.1f} % in float32",
+            f"RandAugment adds {100 * randaugment['float32']['share_of_step']:.1f} %",
         ],
         "docs/troubleshooting.md": [
             f"In FER2013 {duplicates['0.92']} of the {group_digits(duplicates['images'])} test images have a "
@@ -43,6 +47,9 @@ def collect_claims() -> dict[str, list[str]]:
         card = f"checkpoints/{line['checkpoint']}/README.md"
         if (ROOT / card).exists():
             claims.setdefault(card, []).append(table_plane(line["plane"]))
+        if line["checkpoint"] == "fer2013-48":
+            rows = table_plane(line["plane"]).splitlines()
+            claims["docs/choosing.md"] += [row for row in rows if row.startswith(CHOOSING)]
     return claims
 
 
@@ -62,8 +69,3 @@ def find_short(**fields: Any) -> Group:
     if len(groups) != 1:
         raise ValueError(f"expected one group of short trainings with {fields}, but there are {len(groups)}")
     return groups[0]
-
-
-def group_digits(number: int) -> str:
-    """Format a number with spaces between groups of three digits."""
-    return f"{number:,}".replace(",", " ")
