@@ -41,7 +41,7 @@ def test_it_equals_scikit_learns_pca():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("channels", "size"), [(3, 48), (3, 96), (1, 80)])
+@pytest.mark.parametrize(("channels", "size"), [(3, 32), (3, 96), (1, 80)])
 def test_colours_and_thumbnails(channels, size):
     data = smooth(120, channels, size)
     encoder, generator = started(data, channels=channels, image_size=size, latent_dim=75)
