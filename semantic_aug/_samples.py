@@ -10,17 +10,10 @@ import PIL.Image
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
-from torchvision import tv_tensors
-from torchvision.datasets.folder import IMG_EXTENSIONS
-from torchvision.transforms.v2 import functional as F
 
-EXPLICIT = (PIL.Image.Image, tv_tensors.Image, tv_tensors.Video)
-# KeyPoints was added in torchvision 0.23.
-GEOMETRIC = (
-    tv_tensors.BoundingBoxes,
-    tv_tensors.Mask,
-    *(getattr(tv_tensors, name) for name in ("KeyPoints",) if hasattr(tv_tensors, name)),
-)
+from semantic_aug._torchvision import IMG_EXTENSIONS, is_pure_tensor, tv_tensors
+
+GEOMETRIC = ("BoundingBoxes", "Mask", "KeyPoints")  # KeyPoints was added in torchvision 0.23
 
 
 def image_positions(flat_inputs: Sequence[Any]) -> list[int]:
@@ -29,13 +22,13 @@ def image_positions(flat_inputs: Sequence[Any]) -> list[int]:
     As in v2, PIL images, ``tv_tensors.Image`` and ``Video`` are images. Only if a sample has none of them, a plain
     tensor with 3 or more dimensions and the dtype of an image is used. Raises ValueError for two such tensors.
     """
-    explicit = [i for i, leaf in enumerate(flat_inputs) if isinstance(leaf, EXPLICIT)]
+    explicit = [i for i, leaf in enumerate(flat_inputs) if _is_explicit(leaf)]
     if explicit:
         return explicit
     plain = [
         i
         for i, leaf in enumerate(flat_inputs)
-        if F.is_pure_tensor(leaf) and leaf.ndim >= 3 and (leaf.dtype == torch.uint8 or leaf.is_floating_point())
+        if is_pure_tensor(leaf) and leaf.ndim >= 3 and (leaf.dtype == torch.uint8 or leaf.is_floating_point())
     ]
     if len(plain) > 1:
         shapes = [tuple(flat_inputs[i].shape) for i in plain]
@@ -45,10 +38,14 @@ def image_positions(flat_inputs: Sequence[Any]) -> list[int]:
     return plain
 
 
+def _is_explicit(leaf: Any) -> bool:
+    return isinstance(leaf, (PIL.Image.Image, *tv_tensors("Image", "Video")))
+
+
 def check_no_geometry(flat_inputs: Sequence[Any]) -> None:
     """Raise TypeError for boxes, masks and keypoints, because they would not fit a decoded image."""
     for leaf in flat_inputs:
-        if isinstance(leaf, GEOMETRIC):
+        if isinstance(leaf, tv_tensors(*GEOMETRIC)):
             raise TypeError(
                 f"a sample with {type(leaf).__name__} was given; a decoded image has another pose or identity, so "
                 f"boxes, masks and keypoints would no longer fit it. Augment images that have class labels only"
@@ -68,7 +65,7 @@ def _advice(leaf: Any) -> str | None:
     """What to do with a leaf that is, names or holds an image. None if it does not."""
     if leaf is None:
         return "an image was expected in its place (cv2.imread returns None for a file that it cannot read)"
-    if F.is_pure_tensor(leaf) and leaf.ndim >= 2:
+    if is_pure_tensor(leaf) and leaf.ndim >= 2:
         if leaf.ndim == 2:
             return "pass images as (C, H, W), with image.unsqueeze(0)"
         return f"expected an image of dtype uint8 or floating point, got {leaf.dtype}"
@@ -87,7 +84,7 @@ def _advice(leaf: Any) -> str | None:
 
 def _holds_image(sample: Any) -> bool:
     flat, _ = tree_flatten(sample)
-    return any(isinstance(leaf, EXPLICIT) or _advice(leaf) for leaf in flat)
+    return any(_is_explicit(leaf) or _advice(leaf) for leaf in flat)
 
 
 def columns_as_rows(sample: Any) -> list[dict[Any, Any]] | None:
@@ -109,7 +106,7 @@ def leading_shape(image: Any) -> tuple[int, ...]:
         return ()
     if image.ndim < 3:
         raise ValueError(f"expected an image of shape (..., C, H, W), got {tuple(image.shape)}")
-    return tuple(image.shape[: -4 if isinstance(image, tv_tensors.Video) else -3])
+    return tuple(image.shape[: -4 if isinstance(image, tv_tensors("Video")) else -3])
 
 
 def flatten_leading(tensor: Tensor, leading: int) -> Tensor:

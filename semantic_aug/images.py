@@ -11,11 +11,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
-from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._files import MAX_FILE, read_bytes
 from semantic_aug._text import shorten
@@ -143,7 +143,19 @@ def pil_to_bytes(image: PIL.Image.Image, channels: int | None, size: int | None 
     image = pil_to_mode(image, "L" if channels == 1 else "RGB")
     if size is not None and image.size != (size, size):
         image = image.resize((size, size), PIL.Image.Resampling.BILINEAR, reducing_gap=3.0)
-    return F.pil_to_tensor(image)
+    return mode_to_bytes(image)
+
+
+def mode_to_bytes(image: PIL.Image.Image) -> Tensor:
+    """The pixels of an image of mode "L" or "RGB", as they are, as uint8 (1 or 3, H, W)."""
+    pixels = torch.from_numpy(np.array(image))
+    return pixels.reshape(image.height, image.width, -1).permute(2, 0, 1)
+
+
+def bytes_to_pil(image: Tensor) -> PIL.Image.Image:
+    """uint8 (1 or 3, H, W) => an image of mode "L" or "RGB"."""
+    array = image.permute(1, 2, 0).numpy(force=True)
+    return PIL.Image.fromarray(array[..., 0] if len(image) == 1 else array)
 
 
 def _reduce(image: PIL.Image.Image, size: int) -> PIL.Image.Image:
@@ -203,7 +215,7 @@ def pil_to_mode(image: PIL.Image.Image, mode: str) -> PIL.Image.Image:
         array = torch.frombuffer(bytearray(image.convert("I").tobytes()), dtype=torch.int32)
         if image.mode != "I" or array.max() > 255:
             array = array >> 8
-        image = F.to_pil_image(array.clamp(0, 255).to(torch.uint8).reshape(1, image.height, image.width))
+        image = bytes_to_pil(array.clamp(0, 255).to(torch.uint8).reshape(1, image.height, image.width))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)

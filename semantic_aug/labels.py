@@ -9,8 +9,8 @@ import numpy as np
 import PIL.Image
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import is_pure_tensor
-from torchvision.tv_tensors import TVTensor
+
+from semantic_aug._torchvision import is_pure_tensor, tv_tensors
 
 KEYS = ("labels", "label", "targets", "target", "class", "cls")  # where a mapping has its labels
 
@@ -28,7 +28,7 @@ def default_labels(sample: Any) -> Any:
     elif found is sample:  # an image on its own
         return None
     first = found[0] if isinstance(found, tuple | list) and found else found
-    image = isinstance(first, PIL.Image.Image | TVTensor) or (is_pure_tensor(first) and first.ndim >= 3)
+    image = isinstance(first, (PIL.Image.Image, *tv_tensors("TVTensor"))) or (is_pure_tensor(first) and first.ndim >= 3)
     return None if image or isinstance(first, Mapping) else found
 
 

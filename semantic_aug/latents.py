@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten
 from torch.utils.data import DataLoader, Dataset, Subset
-from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._files import FileError, Spec, raising, read_tensors
 from semantic_aug._io import save_with_digest
@@ -21,6 +20,7 @@ from semantic_aug.images import (
     check_channels,
     check_unit,
     is_plain,
+    mode_to_bytes,
     model_to_unit,
     pil_to_mode,
     tensor_to_unit,
@@ -296,7 +296,7 @@ class _Images(Dataset):
             raise ValueError(f"expected samples with one image, sample {index} has {len(positions)}")
         image = flat[positions[0]]
         if isinstance(image, PIL.Image.Image):
-            image = F.pil_to_tensor(pil_to_mode(image, image.mode if image.mode in ("L", "RGB") else "RGB"))
+            image = mode_to_bytes(pil_to_mode(image, image.mode if image.mode in ("L", "RGB") else "RGB"))
         image = image.as_subclass(Tensor)
         check_channels(image)
         check_unit(image, image.dtype)

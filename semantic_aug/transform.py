@@ -32,7 +32,7 @@ from semantic_aug._samples import (
     leading_shape,
 )
 from semantic_aug.functional import model_input, semantic_augment_image
-from semantic_aug.images import check_channels, check_unit, denormalise, normalise, tensor_to_unit
+from semantic_aug.images import check_channels, check_unit, denormalise, mode_to_bytes, normalise, tensor_to_unit
 from semantic_aug.labels import are_named, as_class_indices, class_names, default_labels, label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import Domain
@@ -590,7 +590,7 @@ def _as_tensor(image: Any) -> Tensor:
         return image.as_subclass(Tensor)
     if image.mode not in ("L", "RGB"):
         raise TypeError(f'expected a PIL image in mode "L" or "RGB", got {image.mode!r}; call image.convert("RGB")')
-    return F.pil_to_tensor(image)
+    return mode_to_bytes(image)
 
 
 def _like(image: Any, augmented: Tensor) -> Any:

@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from torchvision.datasets import folder
 
 import semantic_aug
+from semantic_aug._torchvision import IMG_EXTENSIONS
 
 PACKAGE = Path(semantic_aug.__file__).parent
 ROOT = Path(__file__).parents[1]
@@ -57,9 +59,14 @@ def test_the_package_alone_loads_no_torch_and_its_names_load_it_and_nothing_opti
     (already,) = run("import torch, torchvision.transforms.v2\nloaded()")
     assert not {"torch", "torchvision", "numpy", "safetensors"} & alone
     assert "torch" in function
+    assert "torchvision" not in function
     assert not OPTIONAL & (everything - already)
     own = {"semantic_aug", "safetensors", "_safetensors_rust"}
     assert everything - already <= own | {"uuid", "_uuid", "secrets", "hmac"}
+
+
+def test_the_files_that_torchvision_reads():
+    assert IMG_EXTENSIONS == folder.IMG_EXTENSIONS
 
 
 def test_wrong_imports_break_the_contracts(tmp_path):

@@ -51,6 +51,17 @@ def test_grey_is_torchvisions():
     assert_close(images.to_grey(rgb), F.rgb_to_grayscale(rgb), rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pil_and_back_is_torchvisions(channels):
+    pixels = torch.randint(256, (channels, 5, 7), dtype=torch.uint8)
+    picture, expected = images.bytes_to_pil(pixels), F.to_pil_image(pixels)
+    assert picture.mode == expected.mode
+    assert picture.tobytes() == expected.tobytes()
+    for found in (images.mode_to_bytes(picture), F.pil_to_tensor(picture)):
+        assert torch.equal(found, pixels)
+        assert found.stride() == (1, channels * 7, channels)
+
+
 def test_a_grey_change_keeps_the_chroma():
     rgb = torch.rand(2, 3, 6, 6) / 2 + 0.25
     change = torch.rand(2, 1, 6, 6) / 10

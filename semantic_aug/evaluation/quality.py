@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -12,7 +12,6 @@ from semantic_aug import _distributed
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation import fid
-from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.evaluation.lpips import Perceptual
 from semantic_aug.figures import drawing
 from semantic_aug.functional import semantic_augment_image
@@ -22,6 +21,9 @@ from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES
 from semantic_aug.model.runtime import LatentModel
 from semantic_aug.model.statistics import POOLED
+
+if TYPE_CHECKING:
+    from semantic_aug.evaluation.classifier import Judge
 
 STRENGTHS = (0.1, 0.25, 0.35, 0.5, 1.0)
 COMPARED = 2000
@@ -47,7 +49,7 @@ def quality(
     artifact: Artifact,
     data: ImageSet,
     *,
-    judge: Judge | None = None,
+    judge: "Judge | None" = None,
     perceptual: Perceptual | None = None,
     strengths: Sequence[float] = STRENGTHS,
     compared: int = COMPARED,
@@ -150,7 +152,7 @@ def psnr(x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def picture(artifact: Artifact, data: ImageSet, judge: Judge, *, seed: int = 0) -> Image.Image:
+def picture(artifact: Artifact, data: ImageSet, judge: "Judge", *, seed: int = 0) -> Image.Image:
     """``drawing.strength_columns`` of the first image of each class, with the judge's verdict below each picture.
 
     A verdict for another class is red. Raises ValueError as ``quality`` does with a judge.
@@ -190,7 +192,7 @@ def _look(
     data: ImageSet,
     labels: Tensor,
     settings: dict[str, Any] | None,
-    judge: Judge | None,
+    judge: "Judge | None",
     perceptual: Perceptual | None,
     seed: int,
     batch: int,

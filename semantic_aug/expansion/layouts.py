@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from semantic_aug._files import MAX_FILE, FileError, below, check_regular, read_bytes, sha256_of
 from semantic_aug._io import own_folder, write_by_way_of
 from semantic_aug._random import seeded
+from semantic_aug._torchvision import IMG_EXTENSIONS
 from semantic_aug.data.source import Source
 from semantic_aug.expansion.plan import Plan
 from semantic_aug.expansion.recipe import BLOCK, Maker, Recipe, png

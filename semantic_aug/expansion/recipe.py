@@ -15,14 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._files import MAX_FILE, FileError, below, check_regular, read_bytes
 from semantic_aug._io import png_bytes
 from semantic_aug._random import seeded
 from semantic_aug._text import shorten
 from semantic_aug.functional import blend, decode_pair, model_input
-from semantic_aug.images import content_to_bytes, tensor_to_unit, unit_to_tensor
+from semantic_aug.images import bytes_to_pil, content_to_bytes, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES, Mode
@@ -140,8 +139,8 @@ def one_thread() -> Iterator[None]:
 def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, device: str = "cpu") -> bytes:
     """Make the PNG file of one line of ``DIR/manifest.jsonl`` again from its source in ``directory``.
 
-    The result is bit-for-bit identical to the existing file with the same versions of torch, torchvision and Pillow on
-    the same kind of processor (``DIR/expand.json`` says which). With others, a few pixels may differ by a grey level.
+    The result is bit-for-bit identical to the existing file with the same versions of torch and Pillow on the same kind
+    of processor (``DIR/expand.json`` says which). With others, a few pixels may differ by a grey level.
     Raises ValueError if the file was made with another checkpoint than ``artifact``, or if the line or the source is
     damaged, and FileNotFoundError if the source is gone.
     """
@@ -188,4 +187,4 @@ def read_file(directory: str | Path, name: str) -> bytes:
 
 def png(image: Tensor) -> bytes:
     """Encode an image uint8 (1 or 3, H, W) as PNG."""
-    return png_bytes(F.to_pil_image(image))
+    return png_bytes(bytes_to_pil(image))

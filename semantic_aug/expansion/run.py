@@ -18,7 +18,6 @@ from typing import Any
 
 import PIL
 import torch
-import torchvision
 
 from semantic_aug._files import FileError, parse_json, read_json
 from semantic_aug._io import errors_about, only_writer, open_to_append, own_folder, write_by_way_of
@@ -37,7 +36,7 @@ def made_with(device: str) -> dict[str, str]:
     """Everything that the bits of an image depend on besides its recipe."""
     name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.device(device).type
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    packages = {"torch": torch.__version__, "torchvision": torchvision.__version__, "pillow": PIL.__version__}
+    packages = {"torch": torch.__version__, "pillow": PIL.__version__}
     return {"device": name, "processor": processor} | packages
 
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import png_bytes, write_whole
 from semantic_aug.functional import model_input, semantic_augment_image
-from semantic_aug.images import model_to_unit, tensor_to_unit, unit_to_tensor
+from semantic_aug.images import bytes_to_pil, model_to_unit, tensor_to_unit, unit_to_tensor
 from semantic_aug.labels import indices_by_class
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.recommended import MODES, Mode
@@ -104,11 +103,7 @@ def grid(
         left = MARGIN + column * cell_w
         draw.multiline_text((left + cell_w // 2, HEADER // 2), name, "black", anchor="mm", align="center")
         for row, image in enumerate(images):
-            tile = (
-                F.to_pil_image(image.cpu())
-                .convert("RGB")
-                .resize((width * scale, height * scale), Image.Resampling.BICUBIC)
-            )
+            tile = bytes_to_pil(image).convert("RGB").resize((width * scale, height * scale), Image.Resampling.BICUBIC)
             picture.paste(tile, (left, HEADER + row * cell_h))
             if captions:
                 text, colour = captions[name][row]

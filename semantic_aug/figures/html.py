@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._io import png_bytes, write_whole
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.figures.figures import Bars, Figure, Grid
+from semantic_aug.images import bytes_to_pil
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.facts import facts, thousands
 
@@ -169,7 +169,7 @@ def bars(rows: Iterable[tuple[str, float, str]]) -> str:
 
 def data_url(image: Tensor) -> str:
     """An image uint8 (C, H, W) as a PNG in a URL."""
-    return "data:image/png;base64," + base64.b64encode(png_bytes(F.to_pil_image(image.cpu()))).decode()
+    return "data:image/png;base64," + base64.b64encode(png_bytes(bytes_to_pil(image))).decode()
 
 
 def save(text: str, path: str | Path) -> None:
