@@ -1,4 +1,4 @@
-"""Two real processes (gloo) against one, through the commands that users type."""
+"""Two real processes (gloo) against one, started by torchrun or, where it does not matter, as forks."""
 
 import json
 import os
@@ -21,6 +21,7 @@ from semantic_aug.model.networks import PRESETS, Encoder, Generator
 from semantic_aug.trainer import classifier, fit, loop
 from semantic_aug.trainer.fit import merged_over_processes
 from tests.conftest import CLASSES, build_judge, write_folder
+from tests.forks import launch, run_script
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*pin_memory.*")
 # How far E's first gradients may differ. In float32, a sum of n terms is off by about sqrt(n) 2^-24 of itself, which
@@ -117,15 +118,15 @@ _distributed.leave()
 
 @pytest.fixture
 def train(faces, tmp_path, monkeypatch):
-    """Runs the script, in this process unless a launcher is given; returns its output folders and what it printed."""
+    """Runs the script, in this process unless it is for two; returns its output folders and what it printed."""
 
-    def run(way, images, launcher=None, sampled=("draws",)):
+    def run(way, images, sampled=("draws",)):
         (tmp_path / "script.py").write_text(SCRIPT)
         outputs = [tmp_path / f"{name}-{way}" for name in sampled]
         for output in outputs:
             build_judge(CLASSES, 54).save(output / loop.CLASSIFIER)
         words = (tmp_path / "script.py", faces, way, str(images), *outputs)
-        return outputs, started(launcher, *words) if launcher else run_here(monkeypatch, *words)
+        return outputs, launch(run_script, *words) if way == "two" else run_here(monkeypatch, *words)
 
     return run
 
@@ -133,8 +134,8 @@ def train(faces, tmp_path, monkeypatch):
 def test_two_processes_train_as_one_with_the_same_groups(train, tmp_path):
     """Same losses, weights, statistics and figures; the same names, classes and counts; one writer."""
     sampled = ("draws", "prior")
-    twos, said = train("two", 128, TORCHRUN, sampled)
-    ones, _ = train("grouped", 128, sampled=sampled)
+    twos, said = train("two", 128, sampled)
+    ones, _ = train("grouped", 128, sampled)
     assert said.count("starting at 0") == said.count("in 2 processes") == 3, "each of the three trainings once"
     for two, one in zip(twos, ones, strict=True):
         check_the_same_run(two, one)
@@ -304,7 +305,7 @@ def test_processes_that_do_not_do_the_same_are_refused(faces, tmp_path, torch_ho
     (tmp_path / "script.py").write_text(DIFFERENT)
     pixels = write_folder(tmp_path / "pixels", 20, seed=1)
     classes = write_folder(tmp_path / "classes", 20, seed=1, classes=["a", "b"])
-    said = started(TORCHRUN, tmp_path / "script.py", faces, pixels, classes, tmp_path / "o")
+    said = launch(run_script, tmp_path / "script.py", faces, pixels, classes, tmp_path / "o")
     for what in ("seed", "pixels", "network"):
         for rank in (0, 1):
             assert f"{what}, rank {rank}: process 1 has other {what} than process 0" in said

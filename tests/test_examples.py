@@ -4,6 +4,7 @@ import importlib.util
 import json
 import logging
 import math
+import re
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from PIL import Image
 from semantic_aug import Artifact, transform
 from semantic_aug.model.networks import PRESETS
 from tests.conftest import write_folder
+from tests.forks import launch, run_script
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -176,11 +178,8 @@ json.dump([indices, augmented, weights], open(f"rank{{os.environ['RANK']}}.json"
 def test_distributed_training(faces):
     assert load("distributed_training").main  # the same file that the processes import
     Path("process.py").write_text(PROCESS.format(examples=str(EXAMPLES)))
-    command = [sys.executable, "-W", "error", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run([*command, "process.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[1].startswith("epoch 1: loss "), done.stdout
-    assert done.stdout.count("in 2 processes") == 2
+    said = launch(run_script, "process.py")
+    assert re.findall(r"^epoch (\d): loss [\d.]+ in 2 processes$", said, re.MULTILINE) == ["0", "1"], said
     (indices, noise, weights), (others, other_noise, other_weights) = (
         json.loads(Path(f"rank{rank}.json").read_text()) for rank in (0, 1)
     )

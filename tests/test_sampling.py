@@ -15,6 +15,7 @@ from torchvision.datasets import ImageFolder
 
 from semantic_aug import ClassBalancedSampler
 from semantic_aug.sampling import dataset_labels
+from tests.forks import launch, run_script
 
 LABELS = torch.tensor([0] * 90 + [1] * 9 + [5] * 1)
 
@@ -213,18 +214,21 @@ print("right")
 """
 
 
-@pytest.mark.parametrize(
-    "launcher",
-    [
-        pytest.param(TORCHRUN, id="torchrun"),
-        pytest.param(ACCELERATE, id="accelerate launch", marks=pytest.mark.slow),  # the script joins in the same way
-    ],
-)
-def test_two_processes_share_a_draw_whatever_one_of_them_does(launcher, tmp_path):
+@pytest.fixture
+def script(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
+    return tmp_path / "script.py"
+
+
+def test_two_processes_share_a_draw_whatever_one_of_them_does(script):
+    assert launch(run_script, script, ACCELERATE_USE_CPU="true").count("right") == 2
+
+
+@pytest.mark.slow  # the script joins in the same way as above
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate launch"])
+def test_they_do_however_they_are_launched(launcher, script):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "ACCELERATE_USE_CPU": "true"}
-    command = [*launcher, str(tmp_path / "script.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run([*launcher, script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.count("right") == 2, done.stderr[-3000:]
 
 

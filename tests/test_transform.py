@@ -1,5 +1,4 @@
 import copy
-import multiprocessing
 import pickle
 import warnings
 from dataclasses import replace
@@ -22,6 +21,7 @@ from semantic_aug.functional import semantic_augment_image
 from semantic_aug.model.recommended import Recommended
 from semantic_aug.model.runtime import LatentModel
 from tests.conftest import CLASSES, build_artifact
+from tests.forks import SERVER
 
 ARTIFACT = build_artifact()
 
@@ -497,12 +497,6 @@ class Labelled(torch.utils.data.Dataset):
         return self.augment(torch.full((1, 32, 32), 0.5), index % 3)
 
 
-@pytest.fixture(scope="module")
-def forkserver_that_knows_torch():
-    """Its workers get everything pickled, as those of "spawn" do, but need not import torch each."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["semantic_aug", __name__])
-
-
 WAYS = [(True, False), (False, True), (True, True)]  # persistent workers, a generator of the transform's own
 
 
@@ -510,12 +504,12 @@ WAYS = [(True, False), (False, True), (True, True)]  # persistent workers, a gen
     ("context", "persistent", "with_generator"),
     [
         *[("fork", *way) for way in WAYS],
-        *[("forkserver", *way) for way in WAYS],
-        ("spawn", True, True),
-        *[pytest.param("spawn", *way, marks=pytest.mark.slow) for way in WAYS[:2]],
+        *[
+            (SERVER.get_start_method(), *way) for way in WAYS
+        ],  # whose workers get everything pickled, as those of "spawn" do
+        *[pytest.param("spawn", *way, marks=pytest.mark.slow) for way in WAYS],
     ],
 )
-@pytest.mark.usefixtures("forkserver_that_knows_torch")
 def test_workers_and_epochs_differ_seeds_repeat_and_enabled_reaches_them(saved, context, persistent, with_generator):
     def make(context):
         generator = torch.Generator().manual_seed(5) if with_generator else None

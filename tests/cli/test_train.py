@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import pytest
 from PIL import Image
 
 from semantic_aug import Artifact
+from semantic_aug.cli import main as cli
 from tests.cli.conftest import RUN, run, train_command
 from tests.conftest import CLASSES, write_folder
+from tests.forks import start
 
 
 def test_training_data_and_validation_data_must_fit(folder, tmp_path, line, torch_home):
@@ -50,12 +51,14 @@ def test_train_end_to_end_killed_and_resumed(folder, tmp_path, torch_home, capsy
     """kill -9 in the middle, run again: the same artifact as of a run that was left alone."""
     # 20 steps, the first state after 2 of them.
     more = ("--images", "320", "--batch", "16", "--precision", "fp32", "--set", "classifier_epochs=2")
-    process = subprocess.Popen(train_command(folder, tmp_path / "cut", *more), stdout=subprocess.DEVNULL)
+    words = train_command(folder, tmp_path / "cut", *more)[len(RUN) :]
+    process = start(cli.main, words, output=tmp_path / "printed")
     states = tmp_path / "cut" / "state"
-    while not list(states.glob("*.safetensors")) and process.poll() is None:
+    while not list(states.glob("*.safetensors")) and process.is_alive():
         time.sleep(0.005)
     process.kill()
-    assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
+    process.join()
+    assert process.exitcode == -signal.SIGKILL, "it ended before it was killed"
     assert not (tmp_path / "cut" / "checkpoint").exists()
     for name in ("cut", "whole"):
         assert run(*train_command(folder, tmp_path / name, *more)[len(RUN) :]) == 0
@@ -103,22 +106,24 @@ def test_a_path_that_is_not_utf8_is_kept(folder, tmp_path, torch_home):
 
 
 def test_a_training_works_alone_in_its_folder_and_interrupted_says_how_to_go_on(folder, tmp_path, torch_home, line):
-    command = train_command(folder, tmp_path / "o", "--set", "classifier_epochs=1")
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    words = train_command(folder, tmp_path / "o", "--set", "classifier_epochs=1")[len(RUN) :]
+    process, output = start(cli.main, words, output=tmp_path / "printed"), tmp_path / "printed"
     try:
-        assert any("starting at 0 of 300000 images" in text for text in process.stdout)
-        process.send_signal(signal.SIGSTOP)
-        assert run(*command[len(RUN) :]) == 2
+        while not output.exists() or "starting at 0 of 300000 images" not in output.read_text():
+            assert process.is_alive()
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGSTOP)
+        assert run(*words) == 2
         assert f"{tmp_path / 'o'}: another process works on it; wait for it, or choose another one" in line()
-        process.send_signal(signal.SIGCONT)
+        os.kill(process.pid, signal.SIGCONT)
         time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=600)
+        os.kill(process.pid, signal.SIGINT)
+        process.join(timeout=600)
     finally:
         process.kill()
-    assert process.returncode == 130
-    assert "the same command goes on" in out
-    assert "Traceback" not in err
+    assert process.exitcode == 130
+    assert "the same command goes on" in output.read_text()
+    assert "Traceback" not in output.read_text()
     assert len(list((tmp_path / "o" / "state").glob("*.safetensors"))) == 1
 
 
