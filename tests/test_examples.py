@@ -73,7 +73,7 @@ def test_imbalanced_training(faces, augmented, monkeypatch, capsys):
     per_arm = []
     monkeypatch.setattr(example, "evaluate", lambda *a, f=example.evaluate: (per_arm.append(augmented[0]), f(*a))[1])
     monkeypatch.setattr(example, "BATCH", 8)
-    arguments = [str(faces / "train"), str(faces / "validation"), "--epochs", "8", "--width", "4", "--seeds", "2"]
+    arguments = [str(faces / "train"), str(faces / "validation"), "--epochs", "4", "--width", "4", "--seeds", "2"]
     differences = example.main(arguments)
     assert len(differences) == 2
     assert per_arm[0] == 0 < per_arm[1] == per_arm[2] < per_arm[3], "only every second arm augments"

@@ -65,12 +65,12 @@ def test_a_full_disk(verb, run_on, small_disk):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full here")
-def test_what_is_printed_to_a_full_disk(saved, folder, torch_home):
-    words = [*RUN, "evaluate", str(saved), str(folder), "--compared", "4", "--device", "cpu"]
+def test_what_is_printed_to_a_full_disk(saved):
+    words = [*RUN, "inspect", str(saved)]
     with open("/dev/full", "wb") as full:
         buffered = os.environ | {"PYTHONUNBUFFERED": ""}  # so that nothing is written before the end
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=buffered)
-    said = "semantic-aug evaluate: No space left on device; make room, and run the same command again"
+    said = "semantic-aug inspect: No space left on device; make room, and run the same command again"
     assert (done.returncode, done.stderr.splitlines()[-1]) == (1, said)
 
 
