@@ -35,13 +35,20 @@ def pytest_xdist_auto_num_workers():
 
 
 def build_artifact(
-    channels: int = 1, classes: list[str] | None = None, *, conditional: bool = False, latent_map: bool = False
+    channels: int = 1,
+    classes: list[str] | None = None,
+    *,
+    size: int = 32,
+    conditional: bool = False,
+    latent_map: bool = False,
 ) -> Artifact:
     """An untrained artifact whose decoder answers to its latents, and labels, and whose classes differ."""
     from dataclasses import replace
 
     classes = classes or CLASSES
-    network = replace(PRESETS["tiny"], channels=channels, num_classes=len(classes) if conditional else 0)
+    network = replace(
+        PRESETS["tiny"], image_size=size, channels=channels, num_classes=len(classes) if conditional else 0
+    )
     network = replace(network, latent_map=True, latent_dim=32) if latent_map else network
     with torch.random.fork_rng():
         torch.manual_seed(5)

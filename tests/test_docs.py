@@ -11,6 +11,7 @@ import pytest
 from semantic_aug.cli import main as cli
 from semantic_aug.model.artifact import Artifact
 from tests import documents
+from tests.conftest import build_artifact
 from tests.data.conftest import write_fashion
 from tests.hub_server import TOKEN
 
@@ -49,8 +50,18 @@ def run_verb(words):
         assert cli.main(documents.tiny(words)) == 0, words
 
 
+@pytest.fixture(scope="module")
+def tiny_checkpoints(tmp_path_factory):
+    """The default checkpoint with tiny networks."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    build_artifact(classes=Artifact.from_pretrained("fer2013-48").classes, size=48).save(root / "fer2013-48")
+    return root
+
+
 @pytest.mark.parametrize("page", PAGES)
-def test_commands_and_code_blocks_in_order(page, here, torch_home, monkeypatch, no_warnings, hub):
+def test_commands_and_code_blocks_in_order(page, here, torch_home, tiny_checkpoints, monkeypatch, no_warnings, hub):
+    """With tiny networks; the README's are run with the checkpoint itself."""
+    monkeypatch.setattr("semantic_aug.model.hub.BUNDLED", (tiny_checkpoints,))
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     write_fashion(here / "data", labels=[*range(10)] * 4)
     names: dict = {}
