@@ -58,10 +58,10 @@ def cut_after(monkeypatch, steps):
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_training_that_was_cut_off_goes_on_bit_for_bit(arm, tmp_path, monkeypatch):
     data, artifact, state = make_data(), build_artifact(), tmp_path / "state.safetensors"
-    run = make_run(arm, artifact)
+    run = make_run(arm, artifact, epochs=2)
     expected, _ = train(run, data, artifact, CPU)
     for _ in range(2):
-        cut_after(monkeypatch, 6)
+        cut_after(monkeypatch, 5)
         with pytest.raises(OutOfTime):
             train(run, data, artifact, CPU, state=state, deadline=1.0)
         torch.rand(5)  # what is drawn elsewhere does not matter
