@@ -5,11 +5,15 @@ import hashlib
 import json
 import os
 import re
+import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote, urlsplit
+
+from semantic_aug.cli import main as cli
+from semantic_aug.model import hub
 
 LARGE = (".safetensors", ".png")  # what git LFS holds
 TOKEN = "hf_that_may_write"
@@ -119,6 +123,16 @@ class Hub:
             monkeypatch.setattr(constants, name, value, raising=False)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         monkeypatch.delenv("HUGGING_FACE_HUB_TOKEN", raising=False)
+
+
+def run_client(environment: dict[str, str], limits: dict[str, float], *words: str) -> int:
+    """Run a command in a process that has not imported the client yet, with other limits of the module ``hub``."""
+    os.environ.clear()
+    os.environ.update(environment)
+    for name, seconds in limits.items():
+        setattr(hub, name, seconds)
+    sys.argv = ["semantic-aug", *words]
+    return cli.main()
 
 
 def git_oid(content: bytes) -> str:

@@ -13,14 +13,15 @@ import torch
 from torch.utils.data import DataLoader
 
 from semantic_aug import Artifact, ArtifactError, SemanticAugment, SemanticAugmentBatch
+from semantic_aug.cli import main as cli
 from semantic_aug.model import hub as module
 from semantic_aug.model.recommended import Recommended
 from tests.conftest import build_artifact
-from tests.hub_server import TOKEN
+from tests.forks import start
+from tests.hub_server import TOKEN, run_client
 
 NEEDED = {"config.json", "model.safetensors", "statistics.safetensors"}
 LARGE = "^GET /[0-9a-f]{64}"  # of the other origin
-INSPECT = [sys.executable, "-m", "semantic_aug", "inspect", "user/repo"]
 
 
 @pytest.fixture
@@ -189,18 +190,16 @@ def test_a_hub_in_trouble(trouble, hub, repo, monkeypatch):
     assert len(hub.requests) - before == 2
 
 
-ENDLESS = "import sys; from semantic_aug.model import hub; hub.PATIENCE = 2.0; from semantic_aug.cli.main import main; "
-ENDLESS += "sys.exit(main())"
-
-
 def run_endless(hub, tmp_path, *words):
-    """Run a command in a process of its own, because a request that never ends stays in its process.
+    """The exit code and output of a command: a request that never ends stays in its process.
 
     The client's cache is that of this process.
     """
-    environment = hub.environment(tmp_path / "hub-home") | {"SEMANTIC_AUG_HUB_TIMEOUT": "1", "HF_TOKEN": TOKEN}
-    command = [sys.executable, "-c", ENDLESS, *map(str, words)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    output, limits = tmp_path / "output", {"PATIENCE": 2.0, "TRANSFER": 1.0}
+    environment = hub.environment(tmp_path / "hub-home") | {"HF_TOKEN": TOKEN}
+    process = start(run_client, environment, limits, *map(str, words), output=output)
+    process.join(300)
+    return process.exitcode, output.read_text()
 
 
 # An answer that is slow is the harder one: every byte begins the client's own time-out anew.
@@ -211,26 +210,32 @@ ENDLESS_TROUBLE = pytest.mark.parametrize("trouble", [pytest.param("hang", marks
 def test_a_hub_that_never_ends_an_answer_is_given_up(hub, repo, tmp_path, trouble):
     commit = Artifact.from_pretrained("user/repo").directory.name
     hub.fault("", trouble)
-    done = run_endless(hub, tmp_path, "inspect", "user/repo")
-    assert done.returncode == 0
+    code, said = run_endless(hub, tmp_path, "inspect", "user/repo")
+    assert code == 0
     reason = "the Hub cannot be asked (TimeoutError: it took longer than 2 seconds)"
-    assert f"{reason}; using commit {commit} of user/repo from the cache" in done.stderr
+    assert f"{reason}; using commit {commit} of user/repo from the cache" in said
 
 
 @ENDLESS_TROUBLE
 def test_a_download_that_never_ends_is_given_up(hub, repo, tmp_path, trouble):
     hub.fault(LARGE, trouble)
-    done = run_endless(hub, tmp_path, "inspect", "user/repo")
-    assert done.returncode == 2
-    assert "the download broke off (TimeoutError: it took longer than 1 seconds); try again" in done.stderr
+    code, said = run_endless(hub, tmp_path, "inspect", "user/repo")
+    assert code == 2
+    assert "the download broke off (TimeoutError: it took longer than 1 seconds); try again" in said
+
+
+def test_the_time_for_a_transfer_is_read_from_the_environment(monkeypatch):
+    monkeypatch.setenv("SEMANTIC_AUG_HUB_TIMEOUT", "1")
+    command = [sys.executable, "-c", "from semantic_aug.model import hub; print(hub.TRANSFER)"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "1.0\n"
 
 
 @ENDLESS_TROUBLE
 def test_a_push_that_never_ends_is_given_up(hub, saved, tmp_path, trouble):
     hub.fault("/preupload/|/commit/|^PUT", trouble)
-    done = run_endless(hub, tmp_path, "push", saved, "user/new")
-    assert done.returncode == 1
-    assert "the push failed (TimeoutError: it took longer than 1 seconds)" in done.stderr
+    code, said = run_endless(hub, tmp_path, "push", saved, "user/new")
+    assert code == 1
+    assert "the push failed (TimeoutError: it took longer than 1 seconds)" in said
 
 
 @pytest.mark.parametrize("answer", ["page", "text"])
@@ -374,19 +379,19 @@ def test_workers_use_the_commit_that_the_parent_found(hub, repo, tmp_path):
     assert SemanticAugmentBatch(checkpoint="user/repo").artifact.directory.name != commit
 
 
-def test_two_processes_at_once_download_once(hub, repo, tmp_path):
+def test_two_processes_at_once_download_once(hub, repo, tmp_path, capsys):
     both = threading.Barrier(2)
     hub.fault("GET .*/tree/", both.wait, times=2)  # both have an empty cache before them
-    environment = hub.environment(tmp_path / "home")
-    processes = [
-        subprocess.Popen(INSPECT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    first, second = (process.communicate(timeout=600) for process in processes)
+    outputs, home = [tmp_path / "first", tmp_path / "second"], tmp_path / "home"
+    call = (run_client, hub.environment(home), {}, "inspect", "user/repo")
+    for process in [start(*call, output=output) for output in outputs]:
+        process.join(600)
+        assert process.exitcode == 0
+    first, second = (output.read_text() for output in outputs)
     assert first == second
-    out, err = first
-    assert f"semantic-aug/1 at {tmp_path / 'home'}" in out
-    assert err == "", "no bars where there is no terminal"
+    assert f"semantic-aug/1 at {home}" in first
+    assert cli.main(["inspect", str(home / "hub/models--user--repo/snapshots" / repo.refs["main"])]) == 0
+    assert first == capsys.readouterr().out, "and no bars where there is no terminal"
     assert len(hub.asked(LARGE)) == 2, "the two large files, once each"
     assert not hub.faults[0][2]
 
