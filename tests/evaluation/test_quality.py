@@ -129,7 +129,7 @@ def test_without_a_judge_or_lpips_their_figures_are_left_out(artifact, data, per
 def test_what_changes_nothing_changes_no_figure(artifact, perceptual):
     """Strength 0: detail is the identity, decode the reconstruction."""
     data = greys(0, size=32)
-    judge = train_on_greys(greys(0))  # of images half as large, which it knows as well
+    judge = train_on_greys(greys(0))  # of smaller images, which it knows as well
     found = quality(artifact, data, judge=judge, perceptual=perceptual, strengths=(0,))
     assert found["agreement"]["real"]["accuracy"] > 0.9
     for figures in (found["agreement"], found["realism"]["judge"], found["realism"]["squeezenet1_1"]):
