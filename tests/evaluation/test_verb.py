@@ -25,7 +25,7 @@ def quick(monkeypatch):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Two judges that can judge the images of the fixture ``folder``."""
-    data = load_folder(write_folder(tmp_path_factory.mktemp("judged") / "faces"), 1, 32)
+    data = load_folder(write_folder(tmp_path_factory.mktemp("judged") / "faces"), 1, 16)
     return [
         train_judge(data, architecture=name, epochs=12, batch=6, learning_rate=0.02, seed=1, say=lambda line: None)
         for name in ARCHITECTURES
