@@ -32,7 +32,7 @@ def test_on_a_terminal_stdout_is_json_too(saved, folder, capsys, torch_home, mon
 def test_evaluate_trains_a_judge_and_keeps_it(saved, folder, tmp_path, capsys, torch_home, monkeypatch):
     settings = {"epochs": 12, "batch": 6, "learning_rate": 0.02}  # that so few images can be learnt with
     monkeypatch.setattr("semantic_aug.evaluation.classifier.train_judge", partial(train_judge, **settings))
-    common = ("evaluate", saved, folder, "--judge", tmp_path / "judge", "--device", "cpu")
+    common = ("evaluate", saved, folder, "--judge", tmp_path / "judge", "--device", "cpu", "--compared", 9)
     assert run(*common, "--train", folder, "--picture", tmp_path / "a.png") == 0
     out, err = capsys.readouterr()
     assert "training the judge resnet18-half on 18 real images" in err
