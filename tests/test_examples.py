@@ -57,8 +57,8 @@ def augmented(monkeypatch):
 
 def test_every_example_is_tested():
     tests = Path(__file__).read_text()
-    for path in EXAMPLES.glob("*.py"):
-        assert f'load("{path.stem}")' in tests, path
+    for path in EXAMPLES.rglob("*.py"):
+        assert f'load("{path.relative_to(EXAMPLES).with_suffix("")}")' in tests, path
 
 
 def test_quickstart(faces, augmented):
@@ -66,6 +66,16 @@ def test_quickstart(faces, augmented):
     with Image.open("out.png") as picture:
         assert picture.size == (8 * 50 + 2, 5 * 50 + 2)
     assert 5 < augmented[0] < 30
+
+
+def test_the_space_shows_images_that_may_be_shown(monkeypatch):
+    """Without Gradio. ``tests/app/test_page.py`` serves it."""
+    space, served = load("space/app"), []
+    monkeypatch.setattr(space, "serve", lambda *arguments: served.append(arguments))
+    space.main()
+    ((artifact, name, images),) = served
+    assert artifact.directory.name == name
+    assert images.name == "the examples of the checkpoint"
 
 
 def test_imbalanced_training(faces, augmented, monkeypatch, capsys):

@@ -5,10 +5,16 @@ python examples/space/app.py
 
 from semantic_aug import Artifact
 from semantic_aug.app.page import serve
-from semantic_aug.figures.sources import draw_sources
+from semantic_aug.figures.sources import example_images
 
-CHECKPOINT = "fer2013-48"
+CHECKPOINT = "fashion-mnist-32"
+
+
+def main() -> None:
+    """Serve until the Space is stopped."""
+    artifact = Artifact.from_pretrained(CHECKPOINT)
+    serve(artifact, CHECKPOINT, example_images(artifact))
+
 
 if __name__ == "__main__":
-    artifact = Artifact.from_pretrained(CHECKPOINT)
-    serve(artifact, CHECKPOINT, draw_sources(artifact))
+    main()
