@@ -27,21 +27,20 @@ from semantic_aug.evaluation.classifier import resnet18
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 BATCH, LEARNING_RATE, WEIGHT_DECAY = 128, 0.1, 5e-4
-CLEAN = 4  # the last quarter of the epochs has RandAugment alone
 RANDAUGMENT, FLIP = v2.RandAugment(), v2.RandomHorizontalFlip()
 TO_FLOAT = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean=[0.5], std=[0.25])])
 STUDENT = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)  # 97.5 % for 1, 2, ... degrees of freedom
 
 
 def make_loader(
-    data: ImageSet, epochs: int, augment: SemanticAugmentBatch | None, latents: LatentCache | None
+    data: ImageSet, augment: SemanticAugmentBatch | None, latents: LatentCache | None
 ) -> SemanticLoader | DataLoader:
     """Make the loader of an arm. Only this differs between the arms. ``main`` makes ``augment`` and ``latents``."""
     dataset = TensorDataset(data.images, data.labels)
     if augment is None or latents is None:
         return DataLoader(dataset, BATCH, shuffle=True, drop_last=True)
     loader = DataLoader(latents.dataset(dataset), BATCH, shuffle=True, drop_last=True)
-    return SemanticLoader(loader, augment, latents=latents, device=DEVICE, clean_epochs=epochs // CLEAN, epochs=epochs)
+    return SemanticLoader(loader, augment, latents=latents, device=DEVICE)
 
 
 def train(data: ImageSet, loader: Iterable, epochs: int, width: int, seed: int) -> nn.Module:
@@ -90,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
     parser.add_argument("validation", metavar="DATA", help="images to measure on")
     parser.add_argument("--checkpoint", default="fer2013-48")
     parser.add_argument("--imbalance", type=float, default=1.0, help="cut the training images to a long tail")
-    parser.add_argument("--strength", type=float, default=0.8)
+    parser.add_argument("--strength", type=float, help="default: the one that the checkpoint recommends")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=3)
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> list[float]:
         for seed in range(options.seeds):
             accuracies = []
             for ours in (False, True):
-                loader = make_loader(data, options.epochs, augment if ours else None, latents)
+                loader = make_loader(data, augment if ours else None, latents)
                 model = train(data, loader, options.epochs, options.width, seed)
                 accuracies.append(evaluate(model, held_out, log_prior))
             differences.append(accuracies[1] - accuracies[0])
