@@ -137,18 +137,18 @@ def make_summary(groups: Sequence[Group]) -> str:
         none = next((row for row in reading.rows if row.arm == "none"), None)
         title = group.title
         for row in unique_rows(none, best, ours):
-            cells = [mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES]
+            accuracy, balanced, precision = (mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES)
             tuned = tune(row, group, groups)
-            cells.insert(2, f"{mean_sd(tuned[2])} (tau {tuned[0]})" if tuned else "")
-            for figure in ("balanced_accuracy", "mAP"):
-                minus = compare(row, best, figure, reading.adjusted) if best not in (None, row) else None
-                cells.append(str(minus or ""))
+            with_best_tau = f"{mean_sd(tuned[2])} (tau {tuned[0]})" if tuned else ""
+            minus = [compare(row, best, figure, reading.adjusted) for figure in FIGURES if best not in (None, row)]
+            differences = [str(each or "") for each in minus] or [""] * len(FIGURES)
+            cells = [accuracy, balanced, with_best_tau, precision, *differences]
             lines.append([title, row.label, str(len(row.runs)), *cells])
             title = ""
     if not lines:
         return f"{NOTHING}\n"
     columns = ["accuracy", "balanced accuracy", "with the best tau", "mAP"]
-    head = ["", "arm", "seeds", *columns, "balanced accuracy, difference", "mAP, difference"]
+    head = ["", "arm", "seeds", *columns, *(f"{figure}, difference" for figure in FIGURES.values())]
     return f"{make_table(head, lines)}\n"
 
 
