@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from torch.utils.data import get_worker_info
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
 
 from semantic_aug._per_class import PerClass, check_per_class, look_up, per_class_table
 from semantic_aug._random import stratified
@@ -32,7 +31,15 @@ from semantic_aug._samples import (
     leading_shape,
 )
 from semantic_aug.functional import model_input, semantic_augment_image
-from semantic_aug.images import check_channels, check_unit, denormalise, mode_to_bytes, normalise, tensor_to_unit
+from semantic_aug.images import (
+    bytes_to_pil,
+    check_channels,
+    check_unit,
+    denormalise,
+    mode_to_bytes,
+    normalise,
+    tensor_to_unit,
+)
 from semantic_aug.labels import are_named, as_class_indices, class_names, default_labels, label_table
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.domain import Domain
@@ -596,7 +603,7 @@ def _as_tensor(image: Any) -> Tensor:
 def _like(image: Any, augmented: Tensor) -> Any:
     """The tensor ``augmented`` as the type of ``image``."""
     if isinstance(image, PIL.Image.Image):
-        return F.to_pil_image(augmented, mode=image.mode)
+        return bytes_to_pil(augmented)
     return tv_tensors.wrap(augmented, like=image) if isinstance(image, tv_tensors.TVTensor) else augmented
 
 
