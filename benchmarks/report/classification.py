@@ -140,8 +140,9 @@ def make_summary(groups: Sequence[Group]) -> str:
             accuracy, balanced, precision = (mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES)
             tuned = tune(row, group, groups)
             with_best_tau = f"{mean_sd(tuned[2])} (tau {tuned[0]})" if tuned else ""
-            minus = [compare(row, best, figure, reading.adjusted) for figure in FIGURES if best not in (None, row)]
-            differences = [str(each or "") for each in minus] or [""] * len(FIGURES)
+            differences = [""] * len(FIGURES)
+            if best not in (None, row):
+                differences = [str(compare(row, best, figure, reading.adjusted) or "") for figure in FIGURES]
             cells = [accuracy, balanced, with_best_tau, precision, *differences]
             lines.append([title, row.label, str(len(row.runs)), *cells])
             title = ""
