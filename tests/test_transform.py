@@ -497,6 +497,7 @@ class Labelled(torch.utils.data.Dataset):
         return self.augment(torch.full((1, 32, 32), 0.5), index % 3)
 
 
+FORKSERVER = SERVER.get_start_method()  # whose workers get everything pickled, as those of "spawn" do
 WAYS = [(True, False), (False, True), (True, True)]  # persistent workers, a generator of the transform's own
 
 
@@ -504,9 +505,7 @@ WAYS = [(True, False), (False, True), (True, True)]  # persistent workers, a gen
     ("context", "persistent", "with_generator"),
     [
         *[("fork", *way) for way in WAYS],
-        *[
-            (SERVER.get_start_method(), *way) for way in WAYS
-        ],  # whose workers get everything pickled, as those of "spawn" do
+        *[(FORKSERVER, *way) for way in WAYS],
         *[pytest.param("spawn", *way, marks=pytest.mark.slow) for way in WAYS],
     ],
 )
