@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.classification.arms import PARTS
+from benchmarks.classification.arms import OURS, PARTS
 from benchmarks.classification.protocol import AT_THE_END
+from benchmarks.classification.randaugment import MAGNITUDE
 
 from .forest import Point
 from .intervals import Difference, bootstrap, compare, mean_sd
@@ -17,7 +18,7 @@ from .rows import Group, Row
 FIGURES = {"accuracy": "accuracy", "balanced_accuracy": "balanced accuracy", "mAP": "mAP"}
 GROUPS = ("many", "medium", "few")
 NOTHING = "Not measured yet."
-INTRODUCTION = """\
+INTRODUCTION = f"""\
 Every run trains one classifier from scratch. Runs with the same seed start from the same weights and see the same
 number of images in the same number of steps, so differences are paired by seed.
 
@@ -28,6 +29,8 @@ number of images in the same number of steps, so differences are paired by seed.
 - *none* is only the base augmentation, a flip and a shift, which every arm has. `a+b` applies a and then b. `a/b`
   shows two views of each image, with a loss that pulls their features together. *clean_epochs* is the number of last
   epochs in which an arm uses the base augmentation alone, and *real_epochs* of those in which it leaves out ours alone.
+- If an arm was run with several values of a setting, its rows name those that are not the default (magnitude {MAGNITUDE},
+  redraw {OURS["redraw"]}, perturbation {OURS["perturbation"]}, and 0 for *clean_epochs* and *real_epochs*).
 - *ours* is `SemanticAugmentBatch` with latents from a cache. The checkpoint was trained on the same images and labels
   as the classifier, unless the row says otherwise.
 - Figures are in percent. For several seeds they are mean ± standard deviation. mAP comes from the unadjusted scores.

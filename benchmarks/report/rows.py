@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.classification import store
-from benchmarks.classification.protocol import COMMON
+from benchmarks.classification.arms import parse_arm
+from benchmarks.classification.protocol import COMMON, VERSION, resolve
 
 RESULTS = Path(__file__).parents[1] / "results"
 SHORT = RESULTS / "classification-short.jsonl"
@@ -94,7 +95,11 @@ def group_runs(runs: Sequence[store.Run]) -> list[Group]:
 
 
 def make_rows(runs: Sequence[store.Run]) -> list[Row]:
-    """Make the rows of one group. If the settings of an arm differ between rows, they are part of the label."""
+    """Make the rows of one group.
+
+    If a setting of an arm differs between rows, it is part of the label, except where it has its default.
+    """
+    current = runs[0]["protocol"] == VERSION  # the defaults of earlier versions may have been others
     found: dict[tuple[str, str, str], dict[int, store.Run]] = {}
     for run in runs:
         key = (run["base"], run["arm"], json.dumps(run["settings"], sort_keys=True))
@@ -103,7 +108,10 @@ def make_rows(runs: Sequence[store.Run]) -> list[Row]:
     for (base, arm, text), members in found.items():
         settings = json.loads(text)
         others = [json.loads(other[2]) for other in found if other[:2] == (base, arm)]
-        note = [f"{name} {as_text(settings.get(name))}" for name in find_differing(settings, others)]
+        defaults = resolve(parse_arm(arm), base, {}) if current else {}
+        differing = find_differing(settings, others)
+        differing = [name for name in differing if name not in defaults or settings.get(name) != defaults[name]]
+        note = [f"{name} {as_text(settings.get(name))}" for name in differing]
         note += [SAW[settings["checkpoint_saw"]]] if settings.get("checkpoint_saw") in SAW else []
         label = f"{arm} ({', '.join(note)})" if note else arm
         rows.append(Row(base, arm, label, settings, members))

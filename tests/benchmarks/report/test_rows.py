@@ -44,7 +44,8 @@ def test_settings_that_differ_within_an_arm_are_told():
         return sorted(row.label for row in make_rows(runs))
 
     assert labels(change(), change(1)) == ["ours+randaugment"]
-    assert labels(change(), change(magnitude=14)) == [
+    assert labels(change(), change(magnitude=14)) == ["ours+randaugment", "ours+randaugment (magnitude 14)"]
+    assert labels(change() | {"protocol": 0}, change(magnitude=14) | {"protocol": 0}) == [
         "ours+randaugment (magnitude 14)",
         "ours+randaugment (magnitude 9)",
     ]
