@@ -29,8 +29,9 @@ number of images in the same number of steps, so differences are paired by seed.
 - *none* is only the base augmentation, a flip and a shift, which every arm has. `a+b` applies a and then b. `a/b`
   shows two views of each image, with a loss that pulls their features together. *clean_epochs* is the number of last
   epochs in which an arm uses the base augmentation alone, and *real_epochs* of those in which it leaves out ours alone.
-- If an arm was run with several values of a setting, its rows name those that are not the default (magnitude {MAGNITUDE},
-  redraw {OURS["redraw"]}, perturbation {OURS["perturbation"]}, and 0 for *clean_epochs* and *real_epochs*).
+- If an arm was run with several values of a setting, its rows name those that are not the default. The defaults are
+  magnitude {MAGNITUDE}, redraw {OURS["redraw"]}, perturbation {OURS["perturbation"]}, and 0 for *clean_epochs* and
+  *real_epochs*.
 - *ours* is `SemanticAugmentBatch` with latents from a cache. The checkpoint was trained on the same images and labels
   as the classifier, unless the row says otherwise.
 - Figures are in percent. For several seeds they are mean ± standard deviation. mAP comes from the unadjusted scores.

@@ -11,8 +11,8 @@ from .markdown import make_table
 from .rows import RESULTS
 
 KINDS = {
-    "augmentation": "Batches of 256 RGB images of 48 pixels, the first `fer2013-48` (d 128), p 0.5. *ratio* is the "
-    "speed relative to the plain path, which is eager float32 on half of the images. *share of step* is the time as a "
+    "augmentation": "Batches of 256 RGB images of 48 pixels, p 0.5. *ratio* is the speed "
+    "relative to the plain path, which is eager float32 on half of the images. *share of step* is the time as a "
     "fraction of a ResNet-34 training step on the same device. *share of matrix rate* is the number of operations of "
     "our convolutions per second, divided by that of a large matrix product. *share of convolution rate* is the same, "
     "divided by that of the convolutions alone.",
@@ -22,7 +22,7 @@ KINDS = {
     "scaling": "Speed for different batch sizes, image sizes, numbers of classes K and latent dimensions d.",
     "start": "Time to import, and time to the first batch.",
 }
-COMMON = ("kind", "device", "threads", "load", "quick", "versions")
+COMMON = ("kind", "device", "threads", "load", "quick", "checkpoint", "versions")
 
 
 def make_report() -> str:
@@ -37,7 +37,7 @@ def make_report() -> str:
             if chosen:
                 parts += [text, table_throughput(chosen)]
         last = next(line for line in reversed(lines) if line["device"] == device)
-        parts += [f"{device}, {last['threads']} threads, torch {last['versions']['torch']}."]
+        parts += [f"{device}, {last['threads']} threads, torch {last['versions']['torch']}, {last['checkpoint']}."]
     parts += ["![Images per second of all contenders, and scaling](../results/throughput.png)"]
     for name, describe in (
         ("ways", describe_ways),
@@ -89,7 +89,7 @@ def describe_ways(found: dict[str, Any]) -> list[str]:
         make_table(["way", "images/s", "share of step", "bfloat16, images/s", "bfloat16, share of step"], lines),
         f"{found['threads']} CPU thread, torch {found['versions']['torch']}, median of {found['turns']} turns. Images "
         f"of 48 pixels are read from PNG files in {found['workers']} worker and half of them are augmented in mode "
-        f"`detail` with the first `fer2013-48` (d 128). *share of step* is the time of an image divided by its "
+        f"`detail` with {found['checkpoint']}. *share of step* is the time of an image divided by its "
         f"time in a training step of a ResNet-34 ({found['step_images_per_s']:g} images/s). *networks alone* is "
         f"the time of E and G for one image after another, without anything else.",
     ]

@@ -45,7 +45,7 @@ from semantic_aug.latents import LatentCache
 from semantic_aug.model.networks import PRESETS, Encoder, Generator
 from semantic_aug.model.runtime import LatentModel
 
-P, STRENGTH = 0.5, 0.35
+CHECKPOINT, P, STRENGTH = "fer2013-48", 0.5, 0.35
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 KNOWN = {"": (), "latents": ("mu",), "reconstructions": ("mu", "reconstruction")}
 # How often E and G process each chosen image, by mode and by what is cached.
@@ -229,7 +229,7 @@ def loader_steps(step: Contender, batches: list, augment: SemanticAugmentBatch, 
 def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure all augmentations, the peak rates, and the cost of augmentation in a training step."""
     device, n, size = options.device, options.batch, options.size
-    artifact = Artifact.from_pretrained("fer2013-48").to(device)
+    artifact = Artifact.from_pretrained(CHECKPOINT).to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
     contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in ("decode", "detail")}
     contenders |= ours(artifact, images, compiled=options.compile) | others(len(artifact.classes), device)
@@ -321,7 +321,7 @@ def measure_scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 def untrained(classes: int, dim: int) -> Artifact:
     """An artifact of the size of the bundled preset, with random weights and statistics."""
-    network = replace(PRESETS["fer2013-48"], latent_dim=dim, latent_map=False)
+    network = replace(PRESETS[CHECKPOINT], latent_dim=dim, latent_map=False)
     result = ClassStatistics(classes, dim)
     labels = torch.arange(classes).repeat(8)
     result.update(torch.randn(len(labels), dim), labels)
@@ -353,20 +353,20 @@ print(time.perf_counter() - began)
 
 def measure_start(options: argparse.Namespace) -> list[dict[str, Any]]:
     """Measure imports, and the time from construction to the first augmented batch, in new processes."""
+    statements = ("import torchvision.transforms.v2", "from semantic_aug import SemanticAugment")
     imports = {
-        name: partial(subprocess.run, [sys.executable, "-c", f"import {name}"], check=True)
-        for name in ("torchvision.transforms.v2", "semantic_aug")
+        statement: partial(subprocess.run, [sys.executable, "-c", statement], check=True) for statement in statements
     }
     spent = seconds(imports, "cpu", options.step_repeats)
     lines: list[dict[str, Any]] = [
-        {"kind": "start", "name": f"import {name}", "seconds": taken} for name, taken in spent.items()
+        {"kind": "start", "name": statement, "seconds": taken} for statement, taken in spent.items()
     ]
     for n in sorted({min(32, options.batch), options.batch}):
         words = [sys.executable, "-c", FIRST_BATCH, str(n), str(options.size), options.device]
         outs = [subprocess.run(words, check=True, capture_output=True) for _ in range(options.step_repeats)]
         taken = statistics.median(float(out.stdout) for out in outs)
         lines.append({"kind": "start", "name": f"first batch of {n}", "seconds": taken})
-    ratio = spent["semantic_aug"] / spent["torchvision.transforms.v2"]
+    ratio = spent[statements[1]] / spent[statements[0]]
     return [*lines, {"kind": "start", "name": "import ratio", "ratio": ratio}]
 
 
@@ -400,7 +400,9 @@ def plot(lines: list[dict[str, Any]], path: Path) -> None:
         points = [(x["value"], x["images_per_s"]) for x in lines if x.get("along") == name]
         axes = figure.add_subplot(grid[row, 1])
         axes.plot(*zip(*points, strict=True), marker="o")
-        axes.set(xscale="log", xlabel=name, ylabel="images/s", ylim=(0, None))
+        axes.set(xscale="log", xlabel=name, ylabel="images/s", ylim=(0, 1.1 * max(rate for _, rate in points)))
+        axes.set_xticks([value for value, _ in points], [str(value) for value, _ in points])
+        axes.minorticks_off()
     figure.savefig(path)
     pyplot.close(figure)
 
@@ -434,6 +436,7 @@ def main(arguments: list[str] | None = None) -> None:
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "quick": options.quick,
+        "checkpoint": f"{CHECKPOINT} (d {Artifact.from_pretrained(CHECKPOINT).network.latent_dim})",
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "torchvision": torchvision.__version__},
     }  # fmt: skip

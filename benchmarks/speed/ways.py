@@ -24,7 +24,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from benchmarks.speed.throughput import DTYPES, STRENGTH, P, batch_of, latents_of, seconds, training_step
+from benchmarks.speed.throughput import CHECKPOINT, DTYPES, STRENGTH, P, batch_of, latents_of, seconds, training_step
 from semantic_aug import Artifact, LatentCache, SemanticAugment, SemanticAugmentBatch, SemanticLoader
 from semantic_aug.model.runtime import LatentModel
 
@@ -142,7 +142,7 @@ def networks_alone(artifact: Artifact, count: int, *, compiled: bool) -> dict[tu
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Measure every way. Returns the medians over the turns."""
-    artifact = Artifact.from_pretrained("fer2013-48")
+    artifact = Artifact.from_pretrained(CHECKPOINT)
     step, batch = training_step("cpu", len(artifact.classes)), batch_of(BATCH, SIZE, len(artifact.classes), "cpu")
     with tempfile.TemporaryDirectory() as folder:
         ways = collect_ways(artifact, Path(folder), options.images, options.workers)
@@ -157,6 +157,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         figures.setdefault(name, {})[precision] = {"images_per_s": rate, "share_of_step": share}
     return {
         "ways": figures,
+        "checkpoint": f"{CHECKPOINT} (d {artifact.network.latent_dim})",
         "step_images_per_s": float(f"{1 / of_step:.3g}"),
         "images": options.images,
         "turns": options.turns,
