@@ -11,7 +11,7 @@ from benchmarks.classification.protocol import AT_THE_END
 from benchmarks.classification.randaugment import MAGNITUDE
 
 from .forest import Point
-from .intervals import Difference, bootstrap, compare, mean_sd
+from .intervals import bootstrap, compare, mean_sd
 from .markdown import group_digits, make_table
 from .rows import Group, Row
 
@@ -307,15 +307,19 @@ def table_recall(reading: Reading, classes: Sequence[str]) -> str:
 
 
 def forest_points(group: Group) -> list[Point]:
-    """Every row of the main reading minus the best row without a checkpoint, sorted from best to worst."""
+    """Every row of the main reading minus the best row without a checkpoint, from best to worst balanced accuracy."""
     reading = main_reading(group)
     best = reading.best_without()
-    points: list[tuple[Difference, Point]] = []
+    points: list[Point] = []
     for row in reading.rows:
-        difference = compare(row, best, "balanced_accuracy", reading.adjusted) if best not in (None, row) else None
-        if difference is not None:
-            points.append((difference, (row.label, difference, f"{reading.mean(row):.1f}")))
-    return [point for _, point in sorted(points, key=lambda pair: -pair[0].mean)]
+        panels = {}
+        for figure, name in FIGURES.items():
+            difference = compare(row, best, figure, reading.adjusted) if best not in (None, row) else None
+            if difference is not None:
+                panels[name] = difference, f"{statistics.mean(row.values(figure, reading.adjusted)):.1f}"
+        if panels:
+            points.append((row.label, panels))
+    return sorted(points, key=lambda point: -point[1]["balanced accuracy"][0].mean)
 
 
 def forest_title(group: Group) -> str:
@@ -323,8 +327,11 @@ def forest_title(group: Group) -> str:
     reading = main_reading(group)
     best = reading.best_without()
     assert best is not None
-    level = f"{best.label}, {reading.mean(best):.1f}"
-    return f"{group.title}. Balanced accuracy ({reading.name}) minus that of {level}. Right: balanced accuracy"
+    means = [f"{statistics.mean(best.values(figure, reading.adjusted)):.1f}" for figure in FIGURES]
+    level = f"{best.label} ({', '.join(means)})"
+    return (
+        f"{group.title}, {reading.name}. Differences from {level}, with 95 % intervals. Right of each panel: the figure"
+    )
 
 
 def figure_name(group: Group) -> str:
