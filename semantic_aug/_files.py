@@ -154,17 +154,16 @@ def read_tensors(
         spec: metadata => the tensors that the file must have (None: any). It may raise FileError.
         optional: names in the spec that may be missing.
 
-    Raises FileError if a bit of the file has changed, or its numbers are not finite. A file of an older version has no
-    digest.
+    Raises FileError if a bit of the file has changed, or its numbers are not finite.
     """
     with open_tensors(path) as file:
         metadata = file.metadata() or {}
         expected = spec(metadata)
         if expected is not None:
-            check_header(path, file, {**expected, DIGEST: ((DIGEST_BYTES,), ("U8",))}, {*optional, DIGEST})
+            check_header(path, file, {**expected, DIGEST: ((DIGEST_BYTES,), ("U8",))}, optional)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
     digest = tensors.pop(DIGEST, None)
-    if digest is not None and not torch.equal(digest, digest_of(tensors, metadata)):
+    if digest is None or not torch.equal(digest, digest_of(tensors, metadata)):
         raise FileError(f"{path}: damaged, its content does not fit its digest")
     check_finite(path, tensors)
     return tensors, metadata

@@ -89,9 +89,12 @@ def test_every_flipped_bit_is_found(file):
         assert torch.equal(tensors["x"], torch.ones(3, 2))
 
 
-def test_a_file_of_an_older_version_has_no_digest(tmp_path):
+def test_a_file_without_its_digest_is_refused(tmp_path):
     save_file({"x": torch.zeros(0, 2), "n": torch.tensor(1)}, tmp_path / "a")
-    assert read(tmp_path / "a")[0]["x"].shape == (0, 2)
+    with pytest.raises(FileError, match="lacks tensor 'digest'"):
+        read(tmp_path / "a")
+    with pytest.raises(FileError, match="does not fit its digest"):
+        read_tensors(tmp_path / "a", lambda _: None)
 
 
 @pytest.mark.parametrize(

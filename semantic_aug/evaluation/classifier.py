@@ -28,6 +28,7 @@ WIDTH = 32  # channels of the first convolution, half of ResNet-18's
 HIDDEN, GRID = 256, 3  # the VGG's dense layer has HIDDEN units and takes a map of (GRID, GRID)
 SHIFT = 1 / 12  # largest translation in training, as a fraction of the size
 GROUP = 8  # images that share a draw of RandAugment
+LARGEST = 1e6  # magnitude of the weights and running statistics in a file
 WARM_UP = 0.2  # fraction of the training over which the learning rate rises
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
@@ -174,6 +175,12 @@ class Judge:
 
         tensors, metadata = read_tensors(path, spec)
         meta = _read_meta(metadata["judge"], path)
+        for name, value in tensors.items():
+            if value.is_floating_point() and value.abs().max() > LARGEST:
+                raise FileError(
+                    f"{path}: tensor {name!r} holds {float(value.abs().max()):.3g}, expected at most {LARGEST:g}: "
+                    f"the weights are damaged"
+                )
         networks[0].load_state_dict(tensors, assign=True)
         judge = cls(network=networks[0], architecture=meta["network"], **{name: meta[name] for name in FIELDS})
         white = torch.ones(1, judge.channels, 32, 32, dtype=torch.float32, device="cpu")  # the networks take any size

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch.testing import assert_close
 
+from semantic_aug._io import save_with_digest
 from semantic_aug.data.dataset import ImageSet, load_folder
 from semantic_aug.evaluation.classifier import (
     ARCHITECTURES,
@@ -247,12 +247,17 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
 
 
 def rewrite(path, tensors=None, **changes):
-    """Store the judge at ``path`` anew with other tensors, or other values in its metadata (None: left out)."""
+    """Store the judge at ``path`` with a right digest, other tensors and other metadata (None: left out)."""
     with safe_open(path, "pt") as file:
         meta = json.loads(file.metadata()["judge"]) | changes
         kept = {name: file.get_tensor(name) for name in file.keys() if name != "digest"} | (tensors or {})
     meta = {name: value for name, value in meta.items() if value != "left out"}
-    save_file({n: t for n, t in kept.items() if t is not None}, path, metadata={"judge": json.dumps(meta)})
+    save_with_digest({n: t for n, t in kept.items() if t is not None}, path, {"judge": json.dumps(meta)})
+
+
+def large_weights():
+    state = build_judge().network.state_dict()
+    return {name: torch.full_like(value, 1e6) for name, value in state.items() if name.endswith("weight")}
 
 
 @pytest.mark.parametrize(
@@ -273,7 +278,8 @@ def rewrite(path, tensors=None, **changes):
         ({"tensors": {"0.weight": None}}, "lacks tensor '0.weight'"),
         ({"tensors": {"more": torch.zeros(1)}}, "has the unexpected tensor 'more'"),
         ({"tensors": {"0.weight": torch.full((32, 1, 3, 3), float("nan"))}}, "'0.weight' holds NaN"),
-        ({"tensors": {"0.weight": torch.full((32, 1, 3, 3), 3e38)}}, "logits of a white image are NaN"),
+        ({"tensors": {"0.weight": torch.full((32, 1, 3, 3), -3e38)}}, "'0.weight' holds 3e+38, expected at most 1e+06"),
+        ({"tensors": large_weights()}, "logits of a white image are NaN"),
         ({"tensors": {"1.running_var": torch.full((32,), -1.0)}}, "'1.running_var' holds -1, expected variances"),
         ({"tensors": {"0.weight": torch.zeros(32, 1, 3, 3).half()}}, "is F16, expected F32"),
     ],
@@ -307,7 +313,7 @@ def test_other_files_are_refused(tmp_path, saved):
     with pytest.raises(JudgeError, match="metadata has no 'judge'"):
         Judge.load(saved / "model.safetensors")
     for text in ("[1]", "{", "[" * 100_000):
-        save_file({"a": torch.zeros(1)}, path, metadata={"judge": text})
+        save_with_digest({"a": torch.zeros(1)}, path, {"judge": text})
         with pytest.raises(JudgeError):
             Judge.load(path)
     with pytest.raises(FileNotFoundError, match="expected a judge"):

@@ -138,18 +138,6 @@ def test_a_damaged_state_is_named_and_the_older_one_taken(tmp_path, damage):
     assert same(state, again)
 
 
-def test_a_state_of_an_older_version_has_no_digest(tmp_path):
-    state = stepped()
-    path = state.save(tmp_path, CONFIG)
-    with safe_open(path, "pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys() if name != "digest"}
-        text = file.metadata()["state"]
-    save_file(tensors, path, {"state": text})
-    again = TrainState(CONFIG, CPU)
-    assert again.resume(tmp_path, CONFIG)
-    assert same(state, again)
-
-
 def test_numbers_that_are_not_finite_are_not_saved(tmp_path):
     state = stepped()
     state.save(tmp_path, CONFIG)
