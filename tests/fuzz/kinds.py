@@ -154,7 +154,7 @@ def make_expanded(folder: Path, layout: str = "folder", *, finished: bool = True
 
 
 def read_expanded(folder: Path, layout: str = "folder") -> Found:
-    """All files, after the run has been repeated."""
+    """All files, after the run has been repeated. Of JSON its content, because white space means nothing."""
     parser = argparse.ArgumentParser()
     expand.add_options(options_of(parser))
     command = [folder.parent / "saved", folder.parent / "faces", "--output", folder, "--per-class", 4, "--device=cpu"]
@@ -162,7 +162,13 @@ def read_expanded(folder: Path, layout: str = "folder") -> Found:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         expand.run(options)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): torch.tensor([*path.read_bytes()], dtype=torch.uint8) for path in files}
+    contents = {
+        str(path.relative_to(folder)): json.dumps(json.loads(path.read_bytes())).encode()
+        if path.suffix == ".json"
+        else path.read_bytes()
+        for path in files
+    }
+    return {name: torch.tensor([*content], dtype=torch.uint8) for name, content in contents.items()}
 
 
 def read_manifest(folder: Path) -> Found:
