@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from semantic_aug import Artifact
 from semantic_aug._files import FileError, read_tensors
-from semantic_aug._io import save_whole
+from semantic_aug._io import save_with_digest
 from semantic_aug._random import seeded
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.images import bytes_to_model
@@ -192,7 +192,7 @@ class Progress:
                 if "momentum_buffer" in self.optimizer.state[parameter]:
                     tensors[f"momentum.{i}"] = self.optimizer.state[parameter]["momentum_buffer"]
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            save_whole(
+            save_with_digest(
                 {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
                 self.path,
                 {"step": str(step), "seconds": repr(self.seconds)},
