@@ -128,7 +128,7 @@ def make_report(groups: Sequence[Group]) -> str:
 
 
 def make_summary(groups: Sequence[Group]) -> str:
-    """The table for the front page: no augmentation, the best arm without a checkpoint and the best arm with one.
+    """The table for the front page: no augmentation, the best arms with and without a checkpoint, and the control.
 
     It shows one group of each data set, on test images if there are any. Of several groups it is that in which the best
     arm without a checkpoint does best, so that the arms are compared at the length that suits this one. Each arm is
@@ -140,7 +140,8 @@ def make_summary(groups: Sequence[Group]) -> str:
         best, ours = reading.best_without(), reading.best_with()
         none = next((row for row in reading.rows if row.arm == "none"), None)
         title = group.title
-        for row in unique_rows(none, best, ours):
+        control = reading.control(ours) if ours else None
+        for row in unique_rows(none, control, best, ours):
             accuracy, balanced, precision = (mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES)
             tuned = tune(row, group, groups)
             with_best_tau = f"{mean_sd(tuned[2])} (tau {tuned[0]})" if tuned else ""
