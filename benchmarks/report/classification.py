@@ -131,31 +131,20 @@ def make_summary(groups: Sequence[Group]) -> str:
     """The table for the front page: no augmentation, the best arms with and without a checkpoint, and the control.
 
     It shows one group of each data set, on test images if there are any. Of several groups it is that in which the best
-    arm without a checkpoint does best, so that the arms are compared at the length that suits this one. Each arm is
-    also shown with its own best tau, because arms differ in how sure their networks are.
+    arm without a checkpoint does best, so that the arms are compared at the length that suits this one.
     """
     lines = []
     for group in choose_groups(groups):
         reading = main_reading(group)
-        best, ours = reading.best_without(), reading.best_with()
+        ours = reading.best_with()
         none = next((row for row in reading.rows if row.arm == "none"), None)
-        title = group.title
         control = reading.control(ours) if ours else None
-        for row in unique_rows(none, control, best, ours):
-            accuracy, balanced, precision = (mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES)
-            tuned = tune(row, group, groups)
-            with_best_tau = f"{mean_sd(tuned[2])} (tau {tuned[0]})" if tuned else ""
-            differences = [""] * len(FIGURES)
-            if best not in (None, row):
-                differences = [str(compare(row, best, figure, reading.adjusted) or "") for figure in FIGURES]
-            cells = [accuracy, balanced, with_best_tau, precision, *differences]
+        title = group.title
+        for row in unique_rows(none, control, reading.best_without(), ours):
+            cells = [mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES]
             lines.append([title, row.label, str(len(row.runs)), *cells])
             title = ""
-    if not lines:
-        return f"{NOTHING}\n"
-    columns = ["accuracy", "balanced accuracy", "with the best tau", "mAP"]
-    head = ["", "arm", "seeds", *columns, *(f"{figure}, difference" for figure in FIGURES.values())]
-    return f"{make_table(head, lines)}\n"
+    return f"{make_table(['', 'arm', 'seeds', *FIGURES.values()], lines)}\n" if lines else f"{NOTHING}\n"
 
 
 def choose_groups(groups: Sequence[Group]) -> list[Group]:

@@ -137,8 +137,7 @@ def test_the_summary_is_of_test_images_where_there_are_any(runs):
         assert [line[1] for line in lines] == ["none", "randaugment", "ours+randaugment"]
         assert f": {split}, " in lines[0][0]
         assert [line[0] for line in lines[1:]] == ["", ""]
-        assert lines[2][5] == "54.00 ± 1.00 (tau 1.5)"
-        assert lines[2][-2:] == ["+3.00 [+3.00, +3.00]", "+3.00 [+3.00, +3.00]"]
+        assert lines[2][2:] == ["3", "52.00 ± 1.00", "52.00 ± 1.00", "51.00 ± 1.00"]
 
 
 def test_the_summary_is_of_the_length_that_suits_the_best_arm_without_a_checkpoint(runs):
