@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from semantic_aug._text import shorten
 from semantic_aug.data.source import DataError, Source
 
 CHUNK = 16  # images that a thread reads at a time, so that it can stop soon and the overhead stays small
@@ -49,7 +50,7 @@ def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, thr
             except (DataError, MemoryError):
                 raise
             except Exception as error:  # a damaged file can make Pillow raise anything
-                failed.append((number, str(error) or type(error).__name__))
+                failed.append((number, shorten(error)))
         return failed
 
     chunks = [range(start, min(start + CHUNK, total)) for start in range(0, total, CHUNK)]
@@ -60,7 +61,7 @@ def _read_all(source: Source, read: Callable[[int], object], skip_bad: bool, thr
     if not skip_bad:
         number, reason = next(iter(bad.items()))
         raise DataError(
-            f"{source.files[number]}: cannot be read as an image ({reason}); {len(bad)} such in all "
+            f"{source.files[number]!s:.1000}: cannot be read as an image ({reason}); {len(bad)} such in all "
             f"(--skip-bad leaves them out)"
         )
     kept = torch.tensor([number for number in range(total) if number not in bad], dtype=torch.int64)

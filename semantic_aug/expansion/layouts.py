@@ -284,7 +284,7 @@ class Shards(Layout):
         try:
             with tarfile.open(check_regular(self.directory / _shard(unit)), "r:") as tar:
                 for member in tar:
-                    content = tar.extractfile(member)
+                    content = tar.extractfile(member) if member.isreg() else None  # of a link it would be another's
                     if content is not None:
                         found[f"{_shard(unit)}/{member.name}"] = sha256_of(content)
         except (OSError, tarfile.TarError, ValueError):

@@ -36,7 +36,8 @@ BLOCK = 32  # with fer2013-48 on one core, 224 images/s, compared with 93 one at
 class Recipe:
     """The settings that all new images of a run share, with the same meaning as in ``SemanticAugment``.
 
-    ``artifact`` is the fingerprint of the checkpoint. Raises ValueError for settings out of range.
+    ``artifact`` is the fingerprint of the checkpoint. Raises ValueError for settings out of range, and TypeError for
+    settings of another type.
     """
 
     artifact: str
@@ -61,6 +62,8 @@ class Recipe:
         )
 
     def __post_init__(self) -> None:
+        if not isinstance(self.artifact, str):
+            raise TypeError(f"artifact must be a fingerprint, got {self.artifact!r:.80}")
         if not (math.isfinite(self.strength) and self.strength >= 0):
             raise ValueError(f"strength must be finite and >= 0, got {self.strength}")
         if self.mode not in MODES:
@@ -157,7 +160,10 @@ def remake(line: Mapping[str, Any], directory: str | Path, artifact: Artifact, d
             f"{directory}: a line of the manifest lacks a value, or has a wrong one: {error!r:.80}"
         ) from error
     content = read_file(directory, source)
-    maker = Maker(artifact, recipe, device)
+    try:
+        maker = Maker(artifact, recipe, device)
+    except ValueError as error:  # another checkpoint, or a shrinkage that is none
+        raise ValueError(f"{directory}: {shorten(error)}") from error
     try:
         with one_thread():
             (made,) = maker([content_to_bytes(content, None)], [name], [copy], [row])

@@ -88,7 +88,7 @@ def recorded(directory: Path) -> dict[str, Any]:
 def _compare(directory: Path, run: dict[str, Any]) -> None:
     there = recorded(directory)
     names = sorted((run.keys() | there.keys()) - {"skipped"})
-    different = [n for n in names if run.get(n) != there.get(n)]
+    different = [n for n in names if json.dumps(run.get(n), sort_keys=True) != json.dumps(there.get(n), sort_keys=True)]
     text = "; ".join(f"{n:.40}: {there.get(n)!s:.200} there, {run.get(n)!s:.200} here" for n in different[:9])
     if text:
         raise ValueError(f"{directory} was begun by another run ({text}); choose another one, or the same settings")

@@ -63,6 +63,14 @@ def test_a_class_of_unreadable_images_is_refused(folder):
         load_folder(folder, 1, 32, skip_bad=True)
 
 
+def test_the_message_is_short_whatever_the_file_is_called(folder):
+    source = open_folder(folder)
+    source.files[3] = folder / ("9" * 5000)
+    with pytest.raises(DataError, match=f"{folder}/9+: cannot be read as an image") as caught:
+        find_readable(source)
+    assert len(str(caught.value)) < 1500
+
+
 def test_readable_names_what_can_be_read(folder):
     (folder / "sad" / "2.png").write_bytes(b"broken")
     source = open_folder(folder)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -385,11 +386,15 @@ def test_images_that_change_meanwhile_are_noticed(saved, folder, tmp_path, line,
     [
         *({"source": "../secret.png"}, {"source": "/etc/passwd"}, {"copy": None}, {"seed": []}),
         *({"perturbation": "1e-320"}, {"copy": "x"}, {"number": float("inf")}, {"class": "-1"}),
+        *({"artifact": ["f"]}, {"artifact": 3}, {"artifact": ""}, {"shrinkage": ""}, {"shrinkage": "\ud800"}),
     ],
 )
 def test_a_hostile_line_leads_nowhere(once, tmp_path, change):
     entry = manifest(once / "out")[0] | change
-    with pytest.raises(ValueError, match=r"is no path of a file below it|lacks a value, or has|gives no new image"):
+    expected = (
+        r"is no path of a file below it|lacks a value, or has|gives no new image|another checkpoint|shrinkage must"
+    )
+    with pytest.raises(ValueError, match=f"{once / 'out'}.*({expected})"):
         remake(entry, once / "out", Artifact.from_pretrained(once / "saved"))
 
 
@@ -583,6 +588,20 @@ def test_shards_that_are_whole_are_kept(once, tmp_path, small_shards):
     assert run(once / "saved", once / "tail", output, *words) == 0
     assert tree(output) == before
     assert (output / "shard-000001.tar").stat().st_mtime_ns == kept
+
+
+def test_a_shard_with_a_link_in_place_of_an_image_is_written_anew(once, tmp_path, small_shards):
+    output, words = tmp_path / "o", (*MORE, "--format", "webdataset")
+    assert run(once / "saved", once / "tail", output, *words) == 0
+    shard = output / "shard-000000.tar"
+    before, name = shard.read_bytes(), next(entry["file"] for entry in manifest(output) if shard.name in entry["file"])
+    with tarfile.open(fileobj=io.BytesIO(before)) as old, tarfile.open(shard, "w") as new:
+        for member in old:
+            if member.name == name.split("/")[1]:
+                member.type, member.linkname, member.size = tarfile.SYMTYPE, "nowhere", 0
+            new.addfile(member, old.extractfile(member) if member.isreg() else None)
+    assert run(once / "saved", once / "tail", output, *words) == 0
+    assert shard.read_bytes() == before
 
 
 def test_webdataset_reads_the_shards(once, tmp_path, small_shards):
