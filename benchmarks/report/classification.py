@@ -296,15 +296,21 @@ def table_recall(reading: Reading, classes: Sequence[str]) -> str:
     return make_table(["arm", "seeds", *classes], lines)
 
 
+def forest_reference(reading: Reading) -> Row | None:
+    """The row that a figure compares with: the control of the best row with a checkpoint, or the best without one."""
+    ours = reading.best_with()
+    return (reading.control(ours) if ours else None) or reading.best_without()
+
+
 def forest_points(group: Group) -> list[Point]:
-    """Every row of the main reading minus the best row without a checkpoint, from best to worst balanced accuracy."""
+    """Every row of the main reading minus the reference, from best to worst balanced accuracy."""
     reading = main_reading(group)
-    best = reading.best_without()
+    reference = forest_reference(reading)
     points: list[Point] = []
     for row in reading.rows:
         panels = {}
         for figure, name in FIGURES.items():
-            difference = compare(row, best, figure, reading.adjusted) if best not in (None, row) else None
+            difference = compare(row, reference, figure, reading.adjusted) if reference not in (None, row) else None
             if difference is not None:
                 panels[name] = difference, f"{statistics.mean(row.values(figure, reading.adjusted)):.1f}"
         if panels:
@@ -315,12 +321,13 @@ def forest_points(group: Group) -> list[Point]:
 def forest_title(group: Group) -> str:
     """The title of a group's figure."""
     reading = main_reading(group)
-    best = reading.best_without()
-    assert best is not None
-    means = [f"{statistics.mean(best.values(figure, reading.adjusted)):.1f}" for figure in FIGURES]
-    level = f"{best.label} ({', '.join(means)})"
+    reference = forest_reference(reading)
+    assert reference is not None
+    means = [f"{statistics.mean(reference.values(figure, reading.adjusted)):.1f}" for figure in FIGURES]
+    base = "natural sampling with logit adjustment" if reading.adjusted else reading.name
     return (
-        f"{group.title}, {reading.name}. Differences from {level}, with 95 % intervals. Right of each panel: the figure"
+        f"{group.title}, {base}. Minus {reference.label} ({', '.join(means)}), in points, with 95 % intervals over "
+        f"seeds. Numbers at the right: means in percent"
     )
 
 

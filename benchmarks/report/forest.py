@@ -31,13 +31,13 @@ def draw(points: Sequence[Point], title: str, path: Path) -> None:
     figure = Figure(figsize=(12, 1.6 + 0.18 * lines), layout="constrained")
     figure.suptitle(title.replace(". ", ".\n"), x=0.01, horizontalalignment="left", fontsize="medium")
     names, places = list(points[0][1]), range(len(points))
-    panels = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
+    panels = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
     for axes, name in zip(panels, names, strict=True):
         shown = [panel[name] for _, panel in reversed(points)]
         for place, (difference, _) in zip(places, shown, strict=True):
             axes.errorbar(difference.mean, place, xerr=difference.half, fmt="o", color="black", capsize=3)
         axes.axvline(0, color="grey", linewidth=1)
-        axes.set(title=name, xlabel="difference, points", ylim=(-0.7, len(points) - 0.3))
+        axes.set(title=name, xlabel="points", ylim=(-0.7, len(points) - 0.3))
         right = axes.secondary_yaxis("right")
         right.set_yticks(places, [note for _, note in shown])
         right.tick_params(length=0)

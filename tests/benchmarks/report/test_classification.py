@@ -86,7 +86,7 @@ def test_the_forest_is_in_the_order_of_its_differences(group):
         ("ours+randaugment", {"accuracy": (3, "52.0"), "balanced accuracy": (3, "52.0"), "mAP": (3, "51.0")}),
         ("none", {"accuracy": (-6, "43.0"), "balanced accuracy": (-6, "43.0"), "mAP": (-6, "42.0")}),
     ]
-    assert "Differences from randaugment (49.0, 49.0, 48.0)" in report.forest_title(group)
+    assert "Minus randaugment (49.0, 49.0, 48.0), in points" in report.forest_title(group)
     assert report.figure_name(group) == "faces-cut-100-validation-resnet18-quarter-60.png"
 
 
