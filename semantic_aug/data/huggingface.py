@@ -28,6 +28,7 @@ def open_saved(folder: Path) -> Source:
                 raise DataError(f"{folder}: has the splits {', '.join(splits)}, no train; name one as {folder}/SPLIT")
             folder = folder / "train"
         rows = datasets.load_from_disk(str(folder)).with_format(None)
+        rows.data.validate(full=True)  # a wrong offset in a damaged file would crash the process
         image = _column_of(rows, datasets.Image, folder)
         label = _column_of(rows, datasets.ClassLabel, folder)
         classes, labels = name_classes(str(folder), rows[label][:], rows.features[label].names)

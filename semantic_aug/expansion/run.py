@@ -176,8 +176,9 @@ def _lines(layout: Layout) -> dict[int, Line]:
             number, digest = line.get("number"), line.get("sha256")
             if type(number) is not int or not 0 <= number < len(layout.plan) or not isinstance(digest, str):
                 continue
-            if line == json.loads(json.dumps(layout.line(number, digest))):
-                found[number] = line
+            expected = layout.line(number, digest)
+            if line == json.loads(json.dumps(expected)):
+                found[number] = expected  # as it was written: 1.0 for 1 in a file is equal, but other bytes
     return found
 
 

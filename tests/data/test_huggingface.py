@@ -126,3 +126,19 @@ def test_a_hugging_face_set_can_be_cached(folder, tmp_path, monkeypatch):
     again = load_data(tmp_path / "saved", 1, 32, cache=tmp_path / "cache")
     assert torch.equal(first.images, again.images)
     assert first.files == again.files
+
+
+def test_a_wrong_offset_in_an_arrow_file_is_found_before_it_crashes_the_process(folder, tmp_path):
+    saved = tmp_path / "saved"
+    data = rows(folder)
+    data.save_to_disk(saved)
+    (file,) = saved.glob("*.arrow")
+    lengths = [len(path.read_bytes()) for path in scan_folder(folder)[1]]
+    offsets = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+    content = file.read_bytes()
+    assert content.count(offsets.numpy().tobytes()) == 1
+    wrong = offsets.clone()
+    wrong[7:] += 1 << 30
+    file.write_bytes(content.replace(offsets.numpy().tobytes(), wrong.numpy().tobytes()))
+    with pytest.raises(DataError, match=f"{saved}: cannot be read as a Hugging Face data set"):
+        load_data(str(saved), 1, 24)
