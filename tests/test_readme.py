@@ -5,6 +5,7 @@ import re
 import shlex
 from pathlib import Path
 
+from semantic_aug import SemanticLoader
 from semantic_aug.cli import main as cli
 from semantic_aug.model.artifact import Artifact
 from semantic_aug.model.hub import bundled
@@ -33,14 +34,15 @@ def test_commands_and_code_blocks_in_order(here, torch_home, monkeypatch, no_war
     assert (here / "judge.safetensors").is_file()  # it says that a judge of 27 images cannot judge
     assert "v1.0" in hub.repos["user/repo"].tags
     names: dict = {}
-    assert len(PYTHON) == 4
+    assert len(PYTHON) == 3
     for block in PYTHON:
         exec(compile(block, "README.md", "exec"), names)
-    images, labels = next(iter(names["batches"]))
+    assert names["images"].shape == (27, 3, 48, 48)
+    assert names["augment"].classes == names["dataset"].classes
+    _, again = names["augment"](names["images"], names["labels"])
+    assert again is names["labels"]
+    images, _ = next(iter(SemanticLoader(names["loader"], names["augment"])))
     assert images.shape == (27, 3, 48, 48)
-    assert names["batches"].augment.classes == names["dataset"].classes
-    images, again = names["augment"](images, labels)
-    assert again is labels
 
 
 def test_every_command_is_run_by_a_test():
