@@ -25,7 +25,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from semantic_aug._files import DIGEST, open_tensors, parse_json
+from semantic_aug._files import DIGEST, open_tensors, parse_json, read_tensors
 from semantic_aug.cli import main as cli
 from semantic_aug.images import open_image
 from semantic_aug.trainer import classifier
@@ -129,8 +129,10 @@ def content(path: Path) -> object:
     data = path.read_bytes()
     if path.suffix == ".safetensors":
         with open_tensors(path) as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys() if name != DIGEST}
-            metadata = file.metadata() or {}
+            sealed = DIGEST in file.keys()
+            tensors, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}
+        if sealed:  # all but the files of an artifact, whose hashes are in its config.json
+            tensors, metadata = read_tensors(path, lambda _: None)
         meta = {name: without_times(json.loads(text)) if "{" in text else text for name, text in metadata.items()}
         return {name: value.tolist() for name, value in tensors.items()}, meta
     if path.suffix == ".json":

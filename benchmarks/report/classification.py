@@ -70,9 +70,9 @@ class Reading:
         full = [row for row in rows if len(row.runs) == most]
         return max(full, key=self.mean, default=None)
 
-    def mean(self, row: Row) -> float:
-        """The mean balanced accuracy of a row in percent."""
-        return statistics.mean(row.values("balanced_accuracy", self.adjusted))
+    def mean(self, row: Row, figure: str = "balanced_accuracy") -> float:
+        """The mean of a figure of a row in percent."""
+        return statistics.mean(row.values(figure, self.adjusted))
 
     def control(self, row: Row) -> Row | None:
         """The row that differs from ``row`` only in not using the checkpoint."""
@@ -83,6 +83,11 @@ class Reading:
             if other.arm == arm and all(row.settings.get(name) == value for name, value in other.settings.items())
         ]
         return alike[0] if alike else None
+
+    def reference(self) -> Row | None:
+        """The control of the best row with a checkpoint, or the best row without one."""
+        ours = self.best_with()
+        return (self.control(ours) if ours else None) or self.best_without()
 
 
 def uses_checkpoint(row: Row) -> bool:
@@ -136,11 +141,9 @@ def make_summary(groups: Sequence[Group]) -> str:
     lines = []
     for group in choose_groups(groups):
         reading = main_reading(group)
-        ours = reading.best_with()
         none = next((row for row in reading.rows if row.arm == "none"), None)
-        control = reading.control(ours) if ours else None
         title = group.title
-        for row in unique_rows(none, control, reading.best_without(), ours):
+        for row in unique_rows(none, reading.reference(), reading.best_without(), reading.best_with()):
             cells = [mean_sd(row.values(figure, reading.adjusted)) for figure in FIGURES]
             lines.append([title, row.label, str(len(row.runs)), *cells])
             title = ""
@@ -296,23 +299,17 @@ def table_recall(reading: Reading, classes: Sequence[str]) -> str:
     return make_table(["arm", "seeds", *classes], lines)
 
 
-def forest_reference(reading: Reading) -> Row | None:
-    """The row that a figure compares with: the control of the best row with a checkpoint, or the best without one."""
-    ours = reading.best_with()
-    return (reading.control(ours) if ours else None) or reading.best_without()
-
-
 def forest_points(group: Group) -> list[Point]:
     """Every row of the main reading minus the reference, from best to worst balanced accuracy."""
     reading = main_reading(group)
-    reference = forest_reference(reading)
+    reference = reading.reference()
     points: list[Point] = []
     for row in reading.rows:
         panels = {}
         for figure, name in FIGURES.items():
             difference = compare(row, reference, figure, reading.adjusted) if reference not in (None, row) else None
             if difference is not None:
-                panels[name] = difference, f"{statistics.mean(row.values(figure, reading.adjusted)):.1f}"
+                panels[name] = difference, f"{reading.mean(row, figure):.1f}"
         if panels:
             points.append((row.label, panels))
     return sorted(points, key=lambda point: -point[1]["balanced accuracy"][0].mean)
@@ -321,9 +318,9 @@ def forest_points(group: Group) -> list[Point]:
 def forest_title(group: Group) -> str:
     """The title of a group's figure."""
     reading = main_reading(group)
-    reference = forest_reference(reading)
+    reference = reading.reference()
     assert reference is not None
-    means = [f"{statistics.mean(reference.values(figure, reading.adjusted)):.1f}" for figure in FIGURES]
+    means = [f"{reading.mean(reference, figure):.1f}" for figure in FIGURES]
     base = "natural sampling with logit adjustment" if reading.adjusted else reading.name
     return (
         f"{group.title}, {base}. Minus {reference.label} ({', '.join(means)}), in points, with 95 % intervals over "

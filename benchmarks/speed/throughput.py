@@ -126,6 +126,11 @@ def convolutions(artifact: Artifact, device: str, dtype: torch.dtype | None, bat
     return lambda: [run() for run in alone]
 
 
+def describe_checkpoint(artifact: Artifact) -> str:
+    """The name of the bundled checkpoint and its latent dimension, for the results."""
+    return f"{CHECKPOINT} (d {artifact.network.latent_dim})"
+
+
 # --- Contenders ---------------------------------------------------------------------------------------------------
 
 
@@ -436,7 +441,7 @@ def main(arguments: list[str] | None = None) -> None:
         "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "quick": options.quick,
-        "checkpoint": f"{CHECKPOINT} (d {Artifact.from_pretrained(CHECKPOINT).network.latent_dim})",
+        "checkpoint": describe_checkpoint(Artifact.from_pretrained(CHECKPOINT)),
         "versions": {"python": platform.python_version(), "torch": torch.__version__,
                      "torchvision": torchvision.__version__},
     }  # fmt: skip

@@ -24,7 +24,17 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from benchmarks.speed.throughput import CHECKPOINT, DTYPES, STRENGTH, P, batch_of, latents_of, seconds, training_step
+from benchmarks.speed.throughput import (
+    CHECKPOINT,
+    DTYPES,
+    STRENGTH,
+    P,
+    batch_of,
+    describe_checkpoint,
+    latents_of,
+    seconds,
+    training_step,
+)
 from semantic_aug import Artifact, LatentCache, SemanticAugment, SemanticAugmentBatch, SemanticLoader
 from semantic_aug.model.runtime import LatentModel
 
@@ -157,7 +167,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         figures.setdefault(name, {})[precision] = {"images_per_s": rate, "share_of_step": share}
     return {
         "ways": figures,
-        "checkpoint": f"{CHECKPOINT} (d {artifact.network.latent_dim})",
+        "checkpoint": describe_checkpoint(artifact),
         "step_images_per_s": float(f"{1 / of_step:.3g}"),
         "images": options.images,
         "turns": options.turns,

@@ -176,9 +176,10 @@ class Judge:
         tensors, metadata = read_tensors(path, spec)
         meta = _read_meta(metadata["judge"], path)
         for name, value in tensors.items():
-            if value.is_floating_point() and value.abs().max() > LARGEST:
+            largest = float(value.abs().max())
+            if value.is_floating_point() and largest > LARGEST:
                 raise FileError(
-                    f"{path}: tensor {name!r} holds {float(value.abs().max()):.3g}, expected at most {LARGEST:g}: "
+                    f"{path}: tensor {name!r} holds {largest:.3g}, expected at most {LARGEST:g}: "
                     f"the weights are damaged"
                 )
         networks[0].load_state_dict(tensors, assign=True)
