@@ -51,7 +51,8 @@ def collect_claims() -> dict[str, list[str]]:
     for line in read_screens():  # the plane of a checkpoint stands in its card
         card = f"checkpoints/{line['checkpoint']}/README.md"
         if (ROOT / card).exists():
-            claims.setdefault(card, []).append(table_plane(line["plane"]))
+            images = f"for {line['plane']['images']} images and two judges"
+            claims.setdefault(card, []).extend([images, table_plane(line["plane"])])
         if line["checkpoint"] == "fer2013-48":
             rows = table_plane(line["plane"]).splitlines()
             claims["docs/choosing.md"] += [row for row in rows if row.startswith(CHOOSING)]
