@@ -28,6 +28,13 @@ def add_options(add: Add) -> None:
     add("data", help=f"held-out images, {DATA}")
     add("--train", metavar="DATA", help="real images to train the judge on, a classifier, if there is none yet")
     add("--judge", metavar="FILE", help=f"file that keeps the judge (default: {JUDGE})")
+    add(
+        "--precision",
+        choices=("auto", "fp32", "bf16"),
+        default="auto",
+        help="number format for training a judge (default: auto, which is bf16 on a GPU that supports it, otherwise "
+        "fp32)",
+    )
     add("--compared", metavar="N", type=int, default=2000, help="augment and judge at most N images (default: 2000)")
     add("--json", metavar="FILE", help="also write the results to FILE")
     add("--picture", metavar="PNG", help="draw an image of each class with its augmentations and the judge's verdicts")
@@ -163,22 +170,25 @@ def get_judges(options: argparse.Namespace, artifact: "Artifact", data: "ImageSe
 
 def train_new_judge(architecture: str, options: argparse.Namespace, artifact: "Artifact", data: "ImageSet") -> "Judge":
     """Train a judge on the images of ``--train``, and measure its accuracy on ``data``."""
+    from semantic_aug._progress import Progress
     from semantic_aug.cli.data import load
     from semantic_aug.cli.devices import chosen_precision
-    from semantic_aug.evaluation.classifier import train_judge
+    from semantic_aug.evaluation.classifier import EPOCHS, train_judge
 
     training = load(artifact, options.train, skip_bad=options.skip_bad, same_classes=False, file=sys.stderr)
     print(f"training the judge {architecture} on {len(training)} real images", file=sys.stderr)
     device = str(artifact.device)
-    return train_judge(
-        training,
-        data,
-        architecture=architecture,
-        seed=options.seed,
-        device=device,
-        precision=chosen_precision("auto", device),
-        say=lambda line: print(line, file=sys.stderr),
-    )
+    with Progress(EPOCHS * len(training), what="images of the judge's training", file=sys.stderr) as progress:
+        return train_judge(
+            training,
+            data,
+            architecture=architecture,
+            seed=options.seed,
+            device=device,
+            precision=chosen_precision(options.precision, device),
+            say=progress.say,
+            advance=progress.advance,
+        )
 
 
 def load_judge(path: Path, architecture: str, options: argparse.Namespace, artifact: "Artifact") -> "Judge":

@@ -29,6 +29,7 @@ HIDDEN, GRID = 256, 3  # the VGG's dense layer has HIDDEN units and takes a map 
 SHIFT = 1 / 12  # largest translation in training, as a fraction of the size
 GROUP = 8  # images that share a draw of RandAugment
 LARGEST = 1e6  # magnitude of the weights and running statistics in a file
+EPOCHS = 10  # of a training, unless told otherwise
 WARM_UP = 0.2  # fraction of the training over which the learning rate rises
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
 
@@ -206,7 +207,7 @@ def train_judge(
     held_out: ImageSet | None = None,
     *,
     architecture: str = ARCHITECTURE,
-    epochs: int = 10,
+    epochs: int = EPOCHS,
     batch: int = 128,
     learning_rate: float = 0.1,
     seed: int = 0,
@@ -215,6 +216,7 @@ def train_judge(
     balanced: bool = False,
     randaugment: bool = False,
     say: Callable[[str], object] = print,
+    advance: Callable[[int], object] = lambda images: None,
 ) -> Judge:
     """Train a judge on real images. On a CPU, the same arguments give the same weights bit for bit.
 
@@ -231,6 +233,7 @@ def train_judge(
             the classes with most images.
         randaugment: also apply RandAugment (Cubuk et al. 2020, arXiv 1909.13719) to the images.
         say: called with a line of text after each epoch.
+        advance: called after each step with its number of images.
 
     Raises ValueError for settings or images that cannot be used for training, and RuntimeError if the loss diverges.
     """
@@ -270,6 +273,7 @@ def train_judge(
         optimizer.step()
         losses.append(loss.detach())
         previous, seen = seen, seen + len(indices)
+        advance(len(indices))
         if previous // len(data) != seen // len(data):
             mean = float(torch.stack(losses).mean())
             losses = []

@@ -11,6 +11,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock
 
 from semantic_aug import _distributed
+from semantic_aug._progress import Progress
 from semantic_aug._text import printable
 from semantic_aug.data.dataset import ImageSet
 from semantic_aug.evaluation.classifier import Judge, train_judge
@@ -99,18 +100,20 @@ def has_learnt(judge: Judge, held_out: ImageSet, say: Callable[[str], object]) -
 def _train(config: TrainConfig, data: ImageSet, device: torch.device, say: Callable[[str], object]) -> Judge:
     epochs = max(1, min(config.classifier_epochs, MOST * config.images // len(data)))
     say(f"training the classifier of the class-aware losses, {epochs} epochs of {len(data)} images")
-    return train_judge(
-        data,
-        epochs=epochs,
-        batch=BATCH,
-        learning_rate=LEARNING_RATE,
-        seed=config.seed + 1,  # not the run's seed, so that it differs from the judge that evaluates
-        device=device,
-        precision="bf16" if config.precision == "bf16" else "fp32",
-        balanced=True,
-        randaugment=True,
-        say=lambda line: say(line.replace("judge", "classifier", 1)),
-    )
+    with Progress(epochs * len(data), what="images of the classifier's training") as progress:
+        return train_judge(
+            data,
+            epochs=epochs,
+            batch=BATCH,
+            learning_rate=LEARNING_RATE,
+            seed=config.seed + 1,  # not the run's seed, so that it differs from the judge that evaluates
+            device=device,
+            precision="bf16" if config.precision == "bf16" else "fp32",
+            balanced=True,
+            randaugment=True,
+            say=lambda line: progress.say(line.replace("judge", "classifier", 1)),
+            advance=progress.advance,
+        )
 
 
 @torch.no_grad()

@@ -1,8 +1,10 @@
 import json
+import re
 
 import pytest
 from PIL import Image
 
+from semantic_aug import _progress
 from semantic_aug.cli.main import main
 from semantic_aug.data.dataset import load_folder
 from semantic_aug.evaluation import fid
@@ -61,8 +63,9 @@ def test_the_plane_is_printed_drawn_and_part_of_the_json(saved, folder, judges, 
 
 
 def test_the_second_judge_is_trained_where_it_is_missing_and_kept(
-    saved, folder, judges, tmp_path, monkeypatch, torch_home
+    saved, folder, judges, tmp_path, monkeypatch, capsys, torch_home
 ):
+    monkeypatch.setattr(_progress, "SECONDS", 0)
     second = tmp_path / "judge-vgg-small.safetensors"
     second.unlink()
     monkeypatch.setattr(module, "default_points", lambda artifact: [])
@@ -81,10 +84,14 @@ def test_the_second_judge_is_trained_where_it_is_missing_and_kept(
     )
     assert run(*words) == 2  # nothing to train it on
     assert run(*words, "--train", folder) == 0
+    assert re.search(r"^128 of 180 images of the judge's training, \S.* left$", capsys.readouterr().err, re.MULTILINE)
     assert Judge.load(second).architecture == "vgg-small"
     written = second.read_bytes()
     assert run(*words) == 0
     assert second.read_bytes() == written
+    second.unlink()
+    assert run(*words, "--train", folder, "--precision", "bf16") == 0
+    assert second.read_bytes() != written
 
 
 def test_a_judge_near_chance_is_said_and_left_out(saved, folder, tmp_path, capsys, monkeypatch, torch_home):

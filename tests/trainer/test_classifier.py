@@ -5,6 +5,7 @@ import torch
 from torch.testing import assert_close
 
 import semantic_aug.trainer.classifier as module
+from semantic_aug import _progress
 from semantic_aug.data.dataset import ImageSet, load_folder
 from semantic_aug.evaluation.classifier import Judge
 from semantic_aug.model.networks import PRESETS
@@ -62,12 +63,14 @@ def config(**options):
     )
 
 
-def test_it_is_trained_kept_and_found_again(data, tmp_path, capsys):
+def test_it_is_trained_kept_and_found_again(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(_progress, "SECONDS", 0)
     path, held_out = tmp_path / "f.safetensors", data.subset([])
     prepare_classifier(config(), data, held_out, path, CPU)
     out = capsys.readouterr().out
     assert "training the classifier of the class-aware losses, 3 epochs of 60 images" in out
     assert "classifier: epoch 1 of 3" in out
+    assert "64 of 180 images of the classifier's training, " in out
     assert "taken as it is: 0 held-out images are too few" in out
     before = path.read_bytes()
     again = prepare_classifier(config(), data, held_out, path, CPU)
