@@ -45,7 +45,9 @@ def narrow_resnet18(width: int) -> Callable[[int, int], Plain]:
 
     def make(channels: int, num_classes: int) -> Plain:
         network = resnet18(channels, num_classes, width)
-        return Plain(network[:-1], network[-1])
+        head = network[-1]
+        assert isinstance(head, nn.Linear)
+        return Plain(network[:-1], head)
 
     return make
 
@@ -55,7 +57,7 @@ def dan(channels: int, num_classes: int) -> DAN:
     return DAN(resnet18(channels, num_classes, width=64)[:-3], num_classes)  # without pooling, flattening and head
 
 
-CLASSIFIERS: dict[str, Callable[[int, int], nn.Module]] = {
+CLASSIFIERS: dict[str, Callable[[int, int], Plain | DAN]] = {
     "resnet18-quarter": narrow_resnet18(16),
     "resnet18-half": narrow_resnet18(32),
     "resnet34": resnet34,

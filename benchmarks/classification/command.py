@@ -14,7 +14,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from semantic_aug import Artifact
 from semantic_aug.data.dataset import ImageSet
 
 from . import store
-from .arms import PARTS, parse_arm
-from .bases import BASES
+from .arms import PARTS, Part, parse_arm
+from .bases import BASES, Base
 from .checkpoint import compare_knowledge, load_artifact
 from .classifiers import CLASSIFIERS
 from .data import SPLITS, load
@@ -140,7 +140,7 @@ def do_runs(options: argparse.Namespace, deadline: float) -> int:
     device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     digests = {"train_digest": digest(data), "measured_digest": digest(measured)}
     check_digests([finished[key] for key in map(store.identity, runs) if key in finished], digests)
-    described = {
+    described: dict[str, Any] = {
         **digests,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": find_versions(),
@@ -239,7 +239,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    named = {"bases": BASES, "parts of arms": PARTS}
+    named: dict[str, Mapping[str, Base | Part]] = {"bases": BASES, "parts of arms": PARTS}
     lists = [
         f"{kind}:\n" + "\n".join(f"  {name:<16} {each.summary}" for name, each in known.items())
         for kind, known in named.items()

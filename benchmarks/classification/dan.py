@@ -52,6 +52,7 @@ class DAN(nn.Module):
         for module in self.heads.modules():  # only these, as in the authors' code
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
             elif isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.001)

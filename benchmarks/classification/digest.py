@@ -7,6 +7,6 @@ from semantic_aug.data.dataset import ImageSet
 
 def digest(data: ImageSet) -> str:
     """The digest of the pixels and the labels."""
-    found = hashlib.sha256(data.images.contiguous().numpy())
-    found.update(data.labels.numpy())
+    found = hashlib.sha256(data.images.contiguous().numpy().data)
+    found.update(data.labels.numpy().data)
     return found.hexdigest()[:16]

@@ -83,7 +83,7 @@ def batches(run: dict[str, Any], folder: Path, workers: int) -> Iterator[tuple[T
 def train(run: dict[str, Any], folder: Path, classes: int, device: str, workers: int) -> nn.Module:
     """Train the classifier of one run."""
     torch.manual_seed(run["seed"])
-    network = CLASSIFIERS[run["classifier"]](1, classes).to(device, memory_format=torch.channels_last)
+    network = CLASSIFIERS[run["classifier"]](1, classes).to(device).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), run["learning_rate"], 0.9, nesterov=True, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, run["learning_rate"], total_steps=run["steps"], pct_start=0.2, cycle_momentum=False

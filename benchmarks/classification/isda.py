@@ -14,6 +14,10 @@ class ISDA(torch.nn.Module):
         device: the device of the features.
     """
 
+    count: Tensor
+    mean: Tensor
+    covariance: Tensor
+
     def __init__(self, num_classes: int, dim: int, device: torch.device) -> None:
         super().__init__()
         self.register_buffer("count", torch.zeros(num_classes, device=device))

@@ -42,8 +42,8 @@ def paste(images: Tensor, foreground: Tensor, share: float, centre: tuple[float,
         half = int(size * (1 - share) ** 0.5) // 2
         middle = int(place * size)
         spans.append(slice(max(middle - half, 0), min(middle + half, size)))
-    box = (..., *spans)
+    rows, columns = spans
     mixed = images.clone()
-    mixed[box] = foreground[box]
-    area = (spans[0].stop - spans[0].start) * (spans[1].stop - spans[1].start)
+    mixed[..., rows, columns] = foreground[..., rows, columns]
+    area = (rows.stop - rows.start) * (columns.stop - columns.start)
     return mixed, 1 - area / (height * width)

@@ -59,7 +59,7 @@ def semantic(context: Context) -> Change:
         ]
         return torch.cat(drawn)
 
-    pool: dict[int, tuple[int, Tensor]] = {}  # view => number of the draw, and the images that it made
+    pool: dict[int | str, tuple[int, Tensor]] = {}  # view => number of the draw, and the images that it made
 
     def change(images: Tensor, labels: Tensor, indices: Tensor, key: Key) -> Tensor:
         if settings["redraw"] == 0:

@@ -143,8 +143,8 @@ def training_key(run: Run, data: ImageSet, device: torch.device, versions: Mappi
     """A name for a training. It is the same for runs that differ only in their evaluation images."""
     fields = {name: run[name] for name in TRAINED_BY} | {"device": device.type, "versions": dict(versions)}
     digest = hashlib.sha256(json.dumps(fields, sort_keys=True).encode())
-    digest.update(data.images.contiguous().numpy())
-    digest.update(data.labels.numpy())
+    digest.update(data.images.contiguous().numpy().data)
+    digest.update(data.labels.numpy().data)
     return digest.hexdigest()[:32]
 
 

@@ -273,7 +273,7 @@ def tune(row: Row, group: Group, groups: Sequence[Group]) -> tuple[str, list[flo
     """
     if row.base != "natural" or not all("taus" in run for run in row.runs.values()):
         return None
-    wanted = group.fields | {"split": "validation"}
+    wanted = {**group.fields, "split": "validation"}
     same = (row.base, row.arm, row.settings)
     for chooser in (each for other in groups if other.fields == wanted for each in other.rows):
         if (chooser.base, chooser.arm, chooser.settings) == same:
@@ -400,16 +400,16 @@ def table_paper(groups: Sequence[Group]) -> str:
     for classifier, arms in PAPER.items():
         for arm, (accuracy, average) in arms.items():
             base = arms["balanced"]
-            cells = (f"{accuracy - base[0]:+.2f}", f"{average - base[1]:+.2f}") if arm != "balanced" else ("", "")
+            cells = [f"{accuracy - base[0]:+.2f}", f"{average - base[1]:+.2f}"] if arm != "balanced" else ["", ""]
             lines.append([f"the paper, RAF-DB, {classifier}", arm, f"{accuracy:.2f}", f"{average:.2f}", *cells])
     for group in groups:
         if group.fields["classifier"] not in ("resnet34", "dan"):
             continue
-        base = next((row for row in group.rows if (row.base, row.arm) == ("balanced", "none")), None)
+        reference = next((row for row in group.rows if (row.base, row.arm) == ("balanced", "none")), None)
         for row in group.rows:
             cells = [f"{statistics.mean(row.values(figure)):.2f}" for figure in ("accuracy", "mAP")]
             for figure in ("accuracy", "mAP"):
-                cells.append("" if base in (row, None) else str(compare(row, base, figure) or ""))
+                cells.append("" if reference in (row, None) else str(compare(row, reference, figure) or ""))
             lines.append([group.title, f"{row.base}, {row.label}", *cells])
     text = make_table(["", "arm", "accuracy", "mAP", "accuracy - balanced", "mAP - balanced"], lines)
     note = (

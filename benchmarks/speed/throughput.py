@@ -25,12 +25,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from operator import mul
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torchvision
@@ -43,14 +43,17 @@ from semantic_aug.functional import model_input, semantic_augment_image
 from semantic_aug.images import model_to_unit
 from semantic_aug.latents import LatentCache
 from semantic_aug.model.networks import PRESETS, Encoder, Generator
+from semantic_aug.model.recommended import MODES, Mode
 from semantic_aug.model.runtime import LatentModel
 
 CHECKPOINT, P, STRENGTH = "fer2013-48", 0.5, 0.35
 DTYPES = {"float32": None, "bfloat16": torch.bfloat16}
 KNOWN = {"": (), "latents": ("mu",), "reconstructions": ("mu", "reconstruction")}
 # How often E and G process each chosen image, by mode and by what is cached.
-PASSES = {("decode", ""): (1, 1), ("decode", "latents"): (0, 1), ("detail", ""): (1, 2), ("detail", "latents"): (0, 2),
-          ("detail", "reconstructions"): (0, 1)}  # fmt: skip
+PASSES: dict[tuple[Mode, str], tuple[int, int]] = {
+    ("decode", ""): (1, 1), ("decode", "latents"): (0, 1), ("detail", ""): (1, 2), ("detail", "latents"): (0, 2),
+    ("detail", "reconstructions"): (0, 1),
+}  # fmt: skip
 Contender = Callable[[Tensor, Tensor], Any]
 
 
@@ -63,7 +66,7 @@ def synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def seconds(runs: dict[str, Callable[[], Any]], device: str, repeats: int) -> dict[str, float]:
+def seconds(runs: Mapping[str, Callable[[], Any]], device: str, repeats: int) -> dict[str, float]:
     """The median time of each run in seconds. Runs take turns, and up to two rounds are for warming up."""
     taken: dict[str, list[float]] = {name: [] for name in runs}
     calls = 10 if device.startswith("cuda") else 1
@@ -140,12 +143,12 @@ def latents_of(artifact: Artifact, images: Tensor) -> dict[str, Tensor]:
     return {"mu": mu.cpu(), "reconstruction": model_to_unit(artifact.decode(mu)).half().cpu()}
 
 
-def plain(artifact: Artifact, mode: Any, images: Tensor) -> Contender:
+def plain(artifact: Artifact, mode: Mode, images: Tensor) -> Contender:
     """The plain path, in eager float32 on half of the images, with weights in PyTorch's default memory format."""
     fast = LatentModel.of(artifact)
-    layout = {"memory_format": torch.contiguous_format}
-    networks = (copy.deepcopy(network).to(**layout) for network in (fast.encoder, fast.generator))
-    model = replace(fast, **dict(zip(("encoder", "generator"), networks, strict=True)))
+    layout = torch.contiguous_format
+    encoder, generator = (copy.deepcopy(network).to(memory_format=layout) for network in (fast.encoder, fast.generator))
+    model = replace(fast, encoder=encoder, generator=generator)
     chosen = slice(0, round(P * len(images)))
     noise = torch.randn(len(images[chosen]), artifact.network.latent_dim)
 
@@ -164,7 +167,7 @@ def ours(artifact: Artifact, images: Tensor, *, compiled: bool) -> dict[str, Con
     for mode, known in PASSES:
         for precision, dtype in DTYPES.items():
             for compile in (False, True) if compiled else (False,):
-                augment = SemanticAugmentBatch(
+                augment: Callable[..., Any] = SemanticAugmentBatch(
                     P, STRENGTH, checkpoint=artifact, mode=mode, dtype=dtype, compile=compile, domain_check=False
                 )
                 latents = {name: cache[name] for name in KNOWN[known]} or None
@@ -193,7 +196,7 @@ def others(classes: int, device: str) -> dict[str, Contender]:
     except ImportError:
         print("kornia is not installed; left out")
     try:
-        from diffusers import AutoencoderTiny
+        from diffusers.models import AutoencoderTiny
 
         tiny = AutoencoderTiny().eval().requires_grad_(False).to(device)
         found["AutoencoderTiny round trip"] = lambda images, labels: tiny(images * 2 - 1).sample
@@ -236,7 +239,7 @@ def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
     device, n, size = options.device, options.batch, options.size
     artifact = Artifact.from_pretrained(CHECKPOINT).to(device)
     images, labels = batch_of(n, size, len(artifact.classes), device)
-    contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in ("decode", "detail")}
+    contenders = {f"plain {mode}": plain(artifact, mode, images) for mode in MODES}
     contenders |= ours(artifact, images, compiled=options.compile) | others(len(artifact.classes), device)
     runs = {name: partial(contender, images, labels) for name, contender in contenders.items()}
     # The peak rates take turns with the contenders, because the speed of the machine may change.
@@ -265,7 +268,7 @@ def measure_augmentations(options: argparse.Namespace) -> list[dict[str, Any]]:
             line["ratio"] = spent[f"plain {words[1]}"] / taken
             precision = "bfloat16" if "bfloat16" in words else "float32"
             known = words[2] if len(words) > 2 and words[2] in KNOWN else ""
-            counted = P * n * sum(map(mul, PASSES[words[1], known], each))
+            counted = P * n * sum(map(mul, PASSES[cast(Mode, words[1]), known], each))
             for of in ("matrix", "convolution"):
                 line[f"share_of_{of}_rate"] = counted / taken / rates[f"{precision} {of}"]
         lines.append(line)
@@ -312,7 +315,7 @@ def measure_scaling(options: argparse.Namespace) -> list[dict[str, Any]]:
         for value in values:
             at = base | {along: value}
             images, labels = batch_of(at["batch"], at["size"], at["K"], options.device)
-            augment = SemanticAugmentBatch(
+            augment: Contender = SemanticAugmentBatch(
                 P, STRENGTH, checkpoint=untrained(at["K"], at["d"]), mode="detail", dtype=torch.bfloat16,
                 domain_check=False,
             )  # fmt: skip

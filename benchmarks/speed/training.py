@@ -17,7 +17,7 @@ import json
 import platform
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -69,7 +69,7 @@ def plain(config: TrainConfig, data: ImageSet, device: str) -> float:
     return _rate(step, config, device)
 
 
-def _rate(step, config: TrainConfig, device: str) -> float:
+def _rate(step: Callable[[], None], config: TrainConfig, device: str) -> float:
     for _ in range(2):
         step()
     steps = max(config.log_images // config.batch, 1)

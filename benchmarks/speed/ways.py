@@ -107,9 +107,9 @@ def collect_ways(artifact: Artifact, folder: Path, count: int, workers: int) -> 
         ("offline expansion, read", "float32"): partial(list, loader(ImageFolder(expanded, v2.ToImage()))),
     }
     for precision, dtype in DTYPES.items():
-        settings = {"checkpoint": artifact, "classes": artifact.classes, "dtype": dtype} | SETTINGS
+        settings: dict[str, Any] = {"checkpoint": artifact, "classes": artifact.classes, "dtype": dtype} | SETTINGS
         one, batch = SemanticAugment(P, STRENGTH, **settings), SemanticAugmentBatch(P, STRENGTH, **settings)
-        for name, way in {
+        new_ways: dict[str, Way] = {
             "per sample": partial(list, loader(files(transform=v2.Compose([v2.ToImage(), one])))),
             "rows of a dictionary, as `with_transform` passes them": partial(list, loader(Rows(data, one))),
             "`collate_fn`": partial(list, loader(data, Collate(batch))),
@@ -122,8 +122,8 @@ def collect_ways(artifact: Artifact, folder: Path, count: int, workers: int) -> 
                 )
                 for name, what in (("mu", "latents"), ("both", "latents and reconstructions"))
             },
-        }.items():
-            ways[name, precision] = way
+        }
+        ways |= {(name, precision): way for name, way in new_ways.items()}
     return ways
 
 
@@ -134,10 +134,10 @@ def networks_alone(artifact: Artifact, count: int, *, compiled: bool) -> dict[tu
     found: dict[tuple[str, str], Way] = {}
     for precision, dtype in DTYPES.items():
         model = LatentModel.of(artifact, dtype=dtype)
-        networks = {"networks alone": (model.encoder, model.generator)}
+        networks: dict[str, Sequence[Callable[..., Any]]] = {"networks alone": (model.encoder, model.generator)}
         if compiled:
             frozen = [torch.compile(network, options={"freezing": True}) for network in networks["networks alone"]]
-            networks["networks alone, compiled and frozen"] = (frozen[0], frozen[1])
+            networks["networks alone, compiled and frozen"] = frozen
 
         @torch.no_grad()
         def run(encoder: Any, generator: Any, model: LatentModel) -> None:
