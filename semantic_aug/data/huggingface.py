@@ -18,7 +18,7 @@ def is_saved(folder: Path) -> bool:
 def open_saved(folder: Path) -> Source:
     """A folder written by ``Dataset.save_to_disk``, or the split "train" of one by ``DatasetDict.save_to_disk``."""
     try:
-        import datasets  # type: ignore[import-untyped]
+        import datasets
     except ImportError as error:
         raise DataError(f"{folder}: to read this data set, install the package datasets") from error
     try:
