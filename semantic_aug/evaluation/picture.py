@@ -40,8 +40,8 @@ def picture(plane: Plane) -> Image.Image:
         panel.frame()
         for (mode, perturbation), line in lines.items():
             panel.line(line, colours[perturbation], filled=mode == "detail")
-        for kind in (RANDAUGMENT, RECONSTRUCTION):
-            panel.mark(plane.measured[kind], kind)
+        panel.mark(plane.measured[RANDAUGMENT], RANDAUGMENT, -14)  # mostly above the lines
+        panel.mark(plane.measured[RECONSTRUCTION], RECONSTRUCTION, 14)  # where the lines of decode begin
     for number, (mode, perturbation) in enumerate(lines):
         x, y = len(judges) * width + RADIUS, TOP + (number + 0.5) * ROW
         _dot(draw, x, y, colours[perturbation], filled=mode == "detail")
@@ -80,13 +80,13 @@ class _Panel:
             _dot(self.draw, x, y, colour, filled=filled)
             self._text((x + 7, y - 3), f"{each.strength:g}", "ls", colour)
 
-    def mark(self, each: Measured, name: str) -> None:
-        """A single point with its name."""
+    def mark(self, each: Measured, name: str, down: int) -> None:
+        """A single point with its name ``down`` pixels below it."""
         x, y = self._place(each)
         self._bar(each, INK)
         self.draw.polygon([(x, y - 7), (x + 7, y), (x, y + 7), (x - 7, y)], INK)
         fits = x + 12 + self.font.getlength(name) < self.left + SIDE
-        self._text((x + 8 if fits else x - 8, y + 14), name, "lm" if fits else "rm")  # below the lines
+        self._text((x + 8 if fits else x - 8, y + down), name, "lm" if fits else "rm")
 
     def _place(self, each: Measured) -> tuple[float, float]:
         return self.at(each.diversity.value, each.affinity[self.judge].agree.value)

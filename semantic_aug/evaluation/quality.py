@@ -167,7 +167,7 @@ def picture(artifact: Artifact, data: ImageSet, judge: "Judge", *, seed: int = 0
     for name, images in columns.items():
         shares, predicted = judge.probabilities(bytes_to_model(images)).cpu().max(1)
         captions[name] = [
-            (f"{judge.classes[found][:9]} {share:.0%}", "black" if found == wanted else "red")
+            (f"{judge.classes[found][:10]} {share:.0%}", "black" if found == wanted else "red")
             for share, found, wanted in zip(shares.tolist(), predicted.tolist(), judged[chosen].tolist(), strict=True)
         ]
     return drawing.grid(columns, [artifact.classes[label] for label in labels[chosen].tolist()], captions)
