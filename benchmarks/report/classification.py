@@ -105,14 +105,26 @@ def strip_checkpoint(arm: str) -> str:
 
 
 def make_readings(group: Group) -> list[Reading]:
-    """A reading of each base as it is, and an adjusted reading of natural sampling if that was measured."""
+    """A reading of each base as it is, and an adjusted one of natural sampling if it was measured and is different."""
     readings = []
+    skewed = not is_balanced(group, "counts")
     for base in dict.fromkeys(row.base for row in group.rows):
         rows = [row for row in group.rows if row.base == base]
         readings.append(Reading(base, False, rows))
-        if base == "natural" and all("adjusted" in run for row in rows for run in row.runs.values()):
+        if base == "natural" and skewed and all("adjusted" in run for row in rows for run in row.runs.values()):
             readings.append(Reading(base, True, rows))
     return readings
+
+
+def is_balanced(group: Group, counts: str) -> bool:
+    """Whether all classes have the same number of images: "counts" of training, or "measured_counts"."""
+    return all(len(set(run.get(counts, (0, 1)))) == 1 for run in group.runs)
+
+
+def figures_of(group: Group) -> dict[str, str]:
+    """The figures of a group and their names, without the balanced accuracy if it is the same as the accuracy."""
+    same = is_balanced(group, "measured_counts")
+    return {figure: name for figure, name in FIGURES.items() if not (same and figure == "balanced_accuracy")}
 
 
 def main_reading(group: Group) -> Reading:
@@ -175,7 +187,7 @@ def describe_group(group: Group, groups: Sequence[Group] = ()) -> str:
     parts = [table_figures(group), note_of(group)]
     if forest_points(group):
         parts += [f"![{forest_title(group)}]({figure_name(group)})", "Differences:", table_differences(group)]
-    if taus := table_taus(group, groups):
+    if not is_balanced(group, "counts") and (taus := table_taus(group, groups)):
         parts += ["Natural sampling, adjusted with the tau that was best on validation images:", taus]
     parts += [f"Recall of each class ({reading.name}):", table_recall(reading, group.runs[0]["classes"])]
     return "\n\n".join(parts)
@@ -183,7 +195,8 @@ def describe_group(group: Group, groups: Sequence[Group] = ()) -> str:
 
 def table_figures(group: Group) -> str:
     """Accuracy, balanced accuracy and mAP of every row and reading, and other figures that all runs have."""
-    extra = [name for name in (*GROUPS, "ece") if all(name in run for run in group.runs)]
+    thirds = () if is_balanced(group, "counts") else GROUPS
+    extra = [name for name in (*thirds, "ece") if all(name in run for run in group.runs)]
     head = [
         "imbalance handled by",
         "arm",
@@ -303,16 +316,19 @@ def forest_points(group: Group) -> list[Point]:
     """Every row of the main reading minus the reference, from best to worst balanced accuracy."""
     reading = main_reading(group)
     reference = reading.reference()
-    points: list[Point] = []
+    points: list[tuple[float, Point]] = []
     for row in reading.rows:
-        panels = {}
-        for figure, name in FIGURES.items():
-            difference = compare(row, reference, figure, reading.adjusted) if reference not in (None, row) else None
-            if difference is not None:
-                panels[name] = difference, f"{reading.mean(row, figure):.1f}"
-        if panels:
-            points.append((row.label, panels))
-    return sorted(points, key=lambda point: -point[1]["balanced accuracy"][0].mean)
+        if reference is None or row is reference:
+            continue
+        found = {figure: compare(row, reference, figure, reading.adjusted) for figure in FIGURES}
+        panels = {
+            name: (difference, f"{reading.mean(row, figure):.1f}")
+            for figure, name in figures_of(group).items()
+            if (difference := found[figure]) is not None
+        }
+        if panels and (balanced := found["balanced_accuracy"]) is not None:
+            points.append((balanced.mean, (row.label, panels)))
+    return [point for _, point in sorted(points, key=lambda each: each[0], reverse=True)]
 
 
 def forest_title(group: Group) -> str:
@@ -320,7 +336,7 @@ def forest_title(group: Group) -> str:
     reading = main_reading(group)
     reference = reading.reference()
     assert reference is not None
-    means = [f"{reading.mean(reference, figure):.1f}" for figure in FIGURES]
+    means = [f"{reading.mean(reference, figure):.1f}" for figure in figures_of(group)]
     base = "natural sampling with logit adjustment" if reading.adjusted else reading.name
     return (
         f"{group.title}, {base}. Minus {reference.label} ({', '.join(means)}), in points, with 95 % intervals over "

@@ -90,6 +90,15 @@ def test_the_forest_is_in_the_order_of_its_differences(group):
     assert report.figure_name(group) == "faces-cut-100-validation-resnet18-quarter-60.png"
 
 
+def test_balanced_data_need_no_adjustment_and_no_balanced_accuracy(runs):
+    even = {"counts": [5, 5], "measured_counts": [7, 7]}
+    (group,) = group_runs([run | even for run in runs])
+    assert [reading.name for reading in report.make_readings(group)] == ["natural", "balanced"]
+    assert list(report.forest_points(group)[0][1]) == ["accuracy", "mAP"]
+    assert "balanced accuracy | mAP | ECE |" in report.table_figures(group)
+    assert "logit adjustment" not in report.forest_title(group)
+
+
 def test_tau_is_chosen_on_validation(runs):
     test = [run | {"split": "test", "taus": run["taus"] | {"1.0": [0.9, 0.9]}} for run in runs]
     groups = group_runs([*runs, *test])
