@@ -17,6 +17,9 @@ INTRODUCTION = """\
     python -m benchmarks.plane CHECKPOINT --train fer2013/train --held-out fer2013/validation --imbalance 100 \\
         --precision bf16 --perturbations covariance pairs isotropic --strengths 0.35 0.8 1.5
 
+These are the commands for FER2013. `cifar10-300-per-class` was trained on 300 images of each class of CIFAR-10, and so
+were its judges (see the README of the benchmarks).
+
 *agree* is how often a judge predicts the same class for an augmented image as for the original image. *true class* is
 how often it predicts the label of the image. *draws* is the LPIPS distance between two augmentations of one image. All
 figures except *draws* are in percent, and are given for each of the two judges. RandAugment and the real images are
