@@ -189,7 +189,7 @@ def describe_group(group: Group, groups: Sequence[Group] = ()) -> str:
     parts = [table_figures(group), note_of(group)]
     if forest_points(group):
         parts += [f"![{forest_title(group)}]({figure_name(group)})", "Differences:", table_differences(group)]
-    if not is_balanced(group, "counts") and (taus := table_taus(group, groups)):
+    if reading.adjusted and (taus := table_taus(group, groups)):
         parts += ["Natural sampling, adjusted with the tau that was best on validation images:", taus]
     parts += [f"Recall of each class ({reading.name}):", table_recall(reading, group.runs[0]["classes"])]
     return "\n\n".join(parts)

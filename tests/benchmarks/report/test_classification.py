@@ -155,6 +155,11 @@ def test_the_summary_is_of_the_length_that_suits_the_best_arm_without_a_checkpoi
         assert f"{epochs} epochs" in report.make_summary(group_runs([*runs, *longer]))
 
 
+def test_the_summary_is_of_the_group_with_the_most_seeds(runs):
+    longer = make_run("natural", "randaugment", 0, 0.9, epochs=120)
+    assert "120 epochs" not in report.make_summary(group_runs([*runs, longer]))
+
+
 def test_every_figure_of_the_report_comes_from_the_lines(runs):
     text = report.make_report(group_runs(runs))
     for figure in ("accuracy", "balanced_accuracy", "mAP", "ece", "few"):
